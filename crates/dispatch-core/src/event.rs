@@ -1,0 +1,245 @@
+//! Facts that happened, and effects still to be done.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::host::Host;
+use crate::id::{HostId, JobId, ReportId, RunId};
+use crate::queue::{Job, Stub};
+use crate::run::{Run, RunState};
+use crate::verdict::Verdict;
+use crate::workload::Kind;
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Happening {
+    /// A host was seen for the first time.
+    HostSeen,
+    /// A job entered the queue.
+    Queued {
+        /// Which boot asset.
+        kind: Kind,
+        /// Bytes.
+        size: u64,
+    },
+    /// The file behind a job is another one than before.
+    Replaced {
+        /// Bytes, now.
+        size: u64,
+    },
+    /// A job cannot run at the moment.
+    Waits {
+        /// Why.
+        reason: String,
+    },
+    /// A host was given a job.
+    Assigned {
+        /// Which attempt, from 1.
+        attempt: u32,
+    },
+    /// An assignment came to nothing; the job is back in the queue as if it had not been made.
+    Returned {
+        /// Why.
+        reason: String,
+    },
+    /// The image is on its way.
+    Downloading {
+        /// Bytes of the whole image.
+        size: u64,
+        /// The first byte of this transfer.
+        start: u64,
+    },
+    /// A download broke off; the host may ask again.
+    Broken {
+        /// Bytes that had been sent.
+        sent: u64,
+        /// Bytes of the whole image.
+        size: u64,
+        /// How many downloads of this run have broken off.
+        nth: u32,
+        /// How many end the run.
+        limit: u32,
+    },
+    /// The host has the whole image.
+    Downloaded {
+        /// Bytes.
+        size: u64,
+        /// From the first byte to the last.
+        #[serde(with = "seconds")]
+        took: Duration,
+    },
+    /// The image is up.
+    Booting {
+        /// From the first byte to the call.
+        #[serde(with = "seconds")]
+        took: Duration,
+    },
+    /// The image rebooted its host, as it may.
+    Rebooting {
+        /// Which reboot, from 1.
+        nth: u32,
+        /// How many it may make.
+        allowed: u32,
+    },
+    /// A report was stored.
+    Report {
+        /// Its identity.
+        id: ReportId,
+        /// Its title.
+        title: String,
+        /// Its verdict, given or judged.
+        verdict: Verdict,
+        /// It came when the run was over.
+        late: bool,
+    },
+    /// A run is over, and reported.
+    Finished {
+        /// The worst of its reports.
+        verdict: Verdict,
+        /// How many reports it sent.
+        reports: u32,
+    },
+    /// A run is over, and did not report.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+    /// A run or a job was ended by us.
+    Cancelled {
+        /// Why.
+        reason: String,
+    },
+    /// The job will be tried again.
+    Retry {
+        /// The attempt to come.
+        attempt: u32,
+        /// The last attempt that it gets.
+        of: u32,
+    },
+    /// A late report changed what is known of a job that is over.
+    Revised {
+        /// The verdict, now.
+        verdict: Verdict,
+    },
+    /// The job is over.
+    Done {
+        /// How it came out.
+        verdict: Verdict,
+        /// What happened in its attempts, where that needs saying.
+        reason: Option<String>,
+    },
+    /// A run goes on after we were down.
+    Resumed {
+        /// Where it stands.
+        state: RunState,
+    },
+    /// A host asked, and there was no work for it.
+    Idle {
+        /// What it was told to do; nothing if it was told that there is nothing.
+        stub: Option<Stub>,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A job as an event names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobRef {
+    /// Its identity.
+    pub id: JobId,
+    /// Its name at that time.
+    pub name: String,
+}
+
+impl From<&Job> for JobRef {
+    fn from(job: &Job) -> Self {
+        Self { id: job.id, name: job.name.clone() }
+    }
+}
+
+/// A run as an event names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRef {
+    /// Its identity.
+    pub id: RunId,
+    /// Which attempt of its job.
+    pub attempt: u32,
+}
+
+impl From<&Run> for RunRef {
+    fn from(run: &Run) -> Self {
+        Self { id: run.id, attempt: run.attempt }
+    }
+}
+
+/// A host as an event names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostRef {
+    /// Its identity.
+    pub id: HostId,
+    /// How people saw it at that time.
+    pub label: String,
+}
+
+impl From<&Host> for HostRef {
+    fn from(host: &Host) -> Self {
+        Self { id: host.id, label: host.label() }
+    }
+}
+
+/// A fact. The store gives it its place in the one global sequence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When it happened.
+    pub at: Timestamp,
+    /// The job it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobRef>,
+    /// The run it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunRef>,
+    /// The host it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostRef>,
+    /// What happened.
+    #[serde(flatten)]
+    pub what: Happening,
+}
+
+/// Something still to be done in the outside world.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "effect", rename_all = "kebab-case")]
+pub enum Effect {
+    /// Write a report's files into the reports directory.
+    WriteReport {
+        /// Which report.
+        report: ReportId,
+    },
+}
+
+impl Effect {
+    /// Doing two effects of the same key is doing one.
+    #[must_use]
+    pub fn idempotency_key(&self) -> String {
+        match self {
+            Self::WriteReport { report } => format!("write-report:{report}"),
+        }
+    }
+}
+
+mod seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_f64(time.as_secs_f64())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        Duration::try_from_secs_f64(f64::deserialize(from)?).map_err(serde::de::Error::custom)
+    }
+}

@@ -1,0 +1,26 @@
+//! The rules of the queue, as pure functions: no IO, no clock, no randomness, no async.
+//!
+//! * [`run::decide`] is the state machine of one run: state × event → next state.
+//! * [`queue::Snapshot`] holds the rules that span jobs, runs and hosts: which job a host gets, what becomes
+//!   of a job when its run ends, what an idle host is told. Its methods return an [`queue::Outcome`]: the
+//!   answer, and the [`queue::Change`]s that the store commits in one transaction.
+//! * [`verdict`] judges reports and puts verdicts in order.
+//!
+//! Everything above this crate only loads a snapshot, asks, and carries out what it is told.
+
+pub mod event;
+pub mod host;
+pub mod id;
+pub mod queue;
+pub mod run;
+pub mod text;
+pub mod verdict;
+pub mod workload;
+
+pub use event::{Effect, Event, Happening};
+pub use host::{Host, Mac, Sighting};
+pub use id::{HostId, JobId, ReportId, RunId, WorkloadId};
+pub use queue::{Change, Job, JobState, Outcome, Snapshot};
+pub use run::{Deadlines, Policy, Run, RunState};
+pub use verdict::Verdict;
+pub use workload::{Arch, Kind, Workload};

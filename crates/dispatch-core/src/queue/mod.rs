@@ -1,0 +1,447 @@
+//! The rules that span jobs, runs and hosts.
+//!
+//! A [`Snapshot`] is what the store knows of the jobs that are not over, their runs, and the hosts concerned.
+//! Each of its methods takes something that happened and returns an [`Outcome`]: the answer for whoever asked,
+//! and the changes that the store commits in one transaction. The snapshot itself is used up or moved on; the
+//! store loads a fresh one for the next decision.
+
+mod idle;
+mod requests;
+mod settle;
+mod source;
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::event::{Effect, Event, Happening};
+use crate::host::{Host, Sighting, recognise};
+use crate::id::{HostId, JobId, ReportId, RunId, WorkloadId};
+use crate::run::{Policy, Run};
+use crate::text;
+use crate::verdict::Verdict;
+use crate::workload::{Kind, UnknownWord, Workload};
+
+/// A `GET` that follows a `HEAD` this closely gets what the `HEAD` promised, even if work has turned up in
+/// between: firmware has allocated memory for the size it was told.
+const IDLE_PROMISE: Duration = Duration::from_secs(30);
+
+/// Where a job stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JobState {
+    /// It waits for a host.
+    Queued,
+    /// A run of it is going on.
+    Active,
+    /// It is over and has a verdict.
+    Done,
+    /// It left the queue without one.
+    Cancelled,
+}
+
+impl JobState {
+    /// The word that is stored and shown.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Active => "active",
+            Self::Done => "done",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whether the job is over.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Done | Self::Cancelled)
+    }
+}
+
+impl fmt::Display for JobState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for JobState {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        [Self::Queued, Self::Active, Self::Done, Self::Cancelled]
+            .into_iter()
+            .find(|state| state.as_str() == word)
+            .ok_or_else(|| UnknownWord(word.to_owned()))
+    }
+}
+
+/// One entry in the queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// Its identity.
+    pub id: JobId,
+    /// The name of its workload.
+    pub name: String,
+    /// What it runs.
+    pub workload: WorkloadId,
+    /// Higher goes first.
+    pub priority: i64,
+    /// Among equal priorities, lower goes first.
+    pub position: i64,
+    /// Where it stands.
+    pub state: JobState,
+    /// How it came out.
+    pub verdict: Option<Verdict>,
+    /// What happened in its attempts, where that needs saying.
+    pub reason: Option<String>,
+    /// Why it cannot run at the moment, where it could otherwise.
+    pub waits: Option<String>,
+    /// When it entered its state.
+    pub since: Timestamp,
+}
+
+/// What a host is told to do when there is no work for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stub {
+    /// Power off.
+    PowerOff,
+    /// Wait a little, reset, and ask again.
+    Reboot,
+    /// Go on with the next boot device.
+    Next,
+}
+
+impl Stub {
+    /// The word of `--when-idle`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PowerOff => "poweroff",
+            Self::Reboot => "reboot",
+            Self::Next => "next",
+        }
+    }
+}
+
+/// The setting for hosts without work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenIdle {
+    /// Power off a host that ran something here and to which no job can come any more; have one ask again
+    /// to which one can; leave strangers alone.
+    Auto,
+    /// Always this.
+    Always(Stub),
+    /// Say that there is nothing.
+    None,
+}
+
+impl fmt::Display for WhenIdle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Always(stub) => stub.as_str(),
+            Self::None => "none",
+        })
+    }
+}
+
+impl FromStr for WhenIdle {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        Ok(match word {
+            "auto" => Self::Auto,
+            "poweroff" => Self::Always(Stub::PowerOff),
+            "reboot" => Self::Always(Stub::Reboot),
+            "next" => Self::Always(Stub::Next),
+            "none" => Self::None,
+            _ => return Err(UnknownWord(word.to_owned())),
+        })
+    }
+}
+
+/// What a host without work was told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Idle {
+    /// What it is to do; none means that it is told that there is nothing.
+    pub stub: Option<Stub>,
+    /// Why, in words.
+    pub reason: String,
+    /// When it was told first.
+    pub since: Timestamp,
+    /// When it was last promised to a `HEAD`.
+    pub promised: Timestamp,
+}
+
+/// A host held for a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The target.
+    pub host: HostId,
+    /// Who holds it.
+    pub run: RunId,
+    /// The fencing epoch: whoever writes with an older one is refused.
+    pub epoch: u64,
+    /// Until when, unless it is renewed.
+    pub until: Timestamp,
+}
+
+/// What the rules need to know of a stored report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportKey {
+    /// Its identity.
+    pub id: ReportId,
+    /// The run that it belongs to.
+    pub run: RunId,
+    /// SHA-256 of its content, in hexadecimal.
+    pub digest: String,
+}
+
+/// A report as it came in, judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewReport {
+    /// SHA-256 of its content, in hexadecimal: the same content is the same report.
+    pub digest: String,
+    /// Its title.
+    pub title: String,
+    /// Its content as JSON.
+    pub json: String,
+    /// Its verdict, given or judged.
+    pub verdict: Verdict,
+}
+
+/// A report to be stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Its identity.
+    pub id: ReportId,
+    /// The run that it belongs to.
+    pub run: RunId,
+    /// When it came.
+    pub at: Timestamp,
+    /// Whether the run was over by then.
+    pub late: bool,
+    /// What it says.
+    pub content: NewReport,
+}
+
+/// One row to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Insert or update.
+    Host(Host),
+    /// Insert.
+    Workload(Workload),
+    /// Insert or update.
+    Job(Job),
+    /// Insert or update, if the lease still has the run's epoch.
+    Run(Run),
+    /// Take or renew.
+    Lease(Lease),
+    /// Give back.
+    Release(Lease),
+    /// Insert.
+    Report(Report),
+    /// Append.
+    Event(Box<Event>),
+    /// Put into the outbox.
+    Effect(Effect),
+}
+
+/// A decision: what to answer, and what to commit first.
+#[derive(Clone, Debug)]
+pub struct Outcome<T> {
+    /// What to tell whoever asked, once `changes` are committed.
+    pub answer: T,
+    /// What to commit, in this order, in one transaction.
+    pub changes: Vec<Change>,
+}
+
+/// Time and chance, handed in.
+pub struct Context<'a> {
+    /// The time.
+    pub now: Timestamp,
+    /// Ten random bytes at a time.
+    pub random: &'a mut dyn FnMut() -> [u8; 10],
+}
+
+/// How a host asks for work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// `HEAD`.
+    Head,
+    /// `GET` of everything.
+    Get,
+    /// `GET` of a range.
+    GetRange,
+}
+
+/// What a host that asks for work gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Offer {
+    /// An image.
+    Image {
+        /// For this run.
+        run: RunId,
+        /// This workload.
+        workload: WorkloadId,
+    },
+    /// Nothing to run.
+    Idle(Idle),
+}
+
+/// What became of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// Which report it is.
+    pub report: ReportId,
+    /// The run that it was stored with.
+    pub run: RunId,
+    /// It was there already.
+    pub known: bool,
+}
+
+/// A file of a source, as the scan found it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The file name.
+    pub name: String,
+    /// Which boot asset.
+    pub kind: Kind,
+    /// Bytes.
+    pub size: u64,
+    /// When it was last written.
+    pub modified: Timestamp,
+    /// How often it may reboot the host before it reports.
+    pub reboots: u32,
+    /// One line for people.
+    pub description: Option<String>,
+}
+
+/// What the rules know when they decide.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// The settings.
+    pub policy: Policy,
+    /// The hosts concerned: those that may be the one that asks, and those that runs are on.
+    pub hosts: Vec<Host>,
+    /// Jobs that are not over, and those that the runs here belong to.
+    pub jobs: Vec<Job>,
+    /// All runs of the jobs here, and the latest ones of the hosts here.
+    pub runs: Vec<Run>,
+    /// The workloads of the jobs here.
+    pub workloads: Vec<Workload>,
+    /// The reports of the runs here.
+    pub reports: Vec<ReportKey>,
+    changes: Vec<Change>,
+}
+
+impl Snapshot {
+    fn outcome<T>(self, answer: T) -> Outcome<T> {
+        Outcome { answer, changes: self.changes }
+    }
+
+    fn run(&self, id: RunId) -> Option<&Run> {
+        self.runs.iter().find(|run| run.id == id)
+    }
+
+    fn active_run(&self, host: HostId) -> Option<&Run> {
+        self.runs.iter().find(|run| run.host == host && !run.state.is_final())
+    }
+
+    /// The host that a sighting belongs to; it is a new one if need be.
+    fn meet(&mut self, who: Sighting, context: &mut Context<'_>) -> HostId {
+        let now = context.now;
+        if let Some(id) = recognise(&self.hosts, who).map(|host| host.id) {
+            self.change_host(id, |host| {
+                host.address = who.address;
+                host.mac = who.mac.or(host.mac);
+                host.last_seen = now;
+            });
+            return id;
+        }
+        let host = Host {
+            id: HostId::new(now, (context.random)()),
+            mac: who.mac,
+            address: who.address,
+            uuid: None,
+            epoch: 0,
+            idle: None,
+            first_seen: now,
+            last_seen: now,
+        };
+        let id = host.id;
+        self.changes.push(Change::Host(host.clone()));
+        self.hosts.push(host);
+        self.tell(None, Some(id), now, Happening::HostSeen);
+        id
+    }
+
+    fn change_host(&mut self, id: HostId, change: impl FnOnce(&mut Host)) {
+        if let Some(host) = self.hosts.iter_mut().find(|host| host.id == id) {
+            let before = host.clone();
+            change(host);
+            if *host != before {
+                let host = host.clone();
+                self.changes.push(Change::Host(host));
+            }
+        }
+    }
+
+    fn change_job(&mut self, id: JobId, change: impl FnOnce(&mut Job)) {
+        if let Some(job) = self.jobs.iter_mut().find(|job| job.id == id) {
+            change(job);
+            let job = job.clone();
+            self.changes.push(Change::Job(job));
+        }
+    }
+
+    fn tell_of_job(&mut self, job: JobId, now: Timestamp, what: Happening) {
+        let job = self.jobs.iter().find(|known| known.id == job).map(Into::into);
+        self.changes.push(Change::Event(Box::new(Event { at: now, job, run: None, host: None, what })));
+    }
+
+    fn tell(&mut self, run: Option<RunId>, host: Option<HostId>, now: Timestamp, what: Happening) {
+        let run = run.and_then(|id| self.run(id));
+        let host = host.or(run.map(|run| run.host));
+        let event = Event {
+            at: now,
+            job: run.and_then(|run| self.jobs.iter().find(|job| job.id == run.job)).map(Into::into),
+            run: run.map(Into::into),
+            host: host.and_then(|id| self.hosts.iter().find(|host| host.id == id)).map(Into::into),
+            what,
+        };
+        self.changes.push(Change::Event(Box::new(event)));
+    }
+}
+
+/// `1 passed, 2 errored`: how the jobs of a queue came out, and what is left of it.
+#[must_use]
+pub fn tally(jobs: &[Job]) -> String {
+    let count = |label: &str, wanted: &dyn Fn(&Job) -> bool| {
+        let number = jobs.iter().filter(|job| wanted(job)).count();
+        (number > 0).then(|| format!("{number} {label}"))
+    };
+    let verdict = |verdict| move |job: &Job| job.state == JobState::Done && job.verdict == Some(verdict);
+    let parts: Vec<String> = [
+        count("passed", &verdict(Verdict::Passed)),
+        count("failed", &verdict(Verdict::Failed)),
+        count("errored", &verdict(Verdict::Errored)),
+        count("unjudged", &verdict(Verdict::Unjudged)),
+        count("cancelled", &|job| job.state == JobState::Cancelled),
+        count("running", &|job| job.state == JobState::Active),
+        count("queued", &|job| job.state == JobState::Queued),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if parts.is_empty() { text::count(0, "job") } else { parts.join(", ") }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,234 @@
+//! What hosts and their images ask of the queue, and what the passing of time does to it.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::{
+    Accepted, Ask, Change, Context, Job, JobState, NewReport, Offer, Outcome, Report, ReportKey, Snapshot,
+};
+use crate::event::{Effect, Happening};
+use crate::host::{Sighting, recognise};
+use crate::id::{HostId, JobId, ReportId, RunId, WorkloadId};
+use crate::run::{Run, RunEvent, RunState, Transfer};
+
+impl Snapshot {
+    /// A host asks for work. `unreadable` holds the workloads whose image cannot be read at the moment.
+    #[must_use]
+    pub fn ask(
+        mut self,
+        who: Sighting,
+        how: Ask,
+        unreadable: &BTreeMap<WorkloadId, String>,
+        context: &mut Context<'_>,
+    ) -> Outcome<Offer> {
+        let now = context.now;
+        let host = self.meet(who, context);
+        if let Some(run) = self.active_run(host) {
+            let event = match unreadable.get(&run.workload) {
+                Some(why) if matches!(run.state, RunState::Assigned | RunState::Downloading) => {
+                    RunEvent::Unreadable { why: why.clone() }
+                }
+                _ => RunEvent::Asked { from_start: how == Ask::Get },
+            };
+            let id = run.id;
+            // Every non-final state takes these events; one that did not would leave the run as it is.
+            let _ = self.happen(id, &event, now);
+            if let Some(run) = self.active_run(host) {
+                let answer = Offer::Image { run: run.id, workload: run.workload };
+                return self.outcome(answer);
+            }
+        }
+        if let Some(idle) = self.promised_idle(host, how, now) {
+            return self.outcome(Offer::Idle(idle));
+        }
+        self.note_unreadable(unreadable, now);
+        let answer = match self.next_job(host, unreadable) {
+            Some(job) => self.assign(job, host, context),
+            None => Offer::Idle(self.tell_idle(host, how, now)),
+        };
+        self.outcome(answer)
+    }
+
+    /// A transfer's first byte is about to go out. Answers with the transfer's number, or nothing if the run
+    /// is no longer to be served.
+    #[must_use]
+    pub fn begin(mut self, run: RunId, size: u64, start: u64, now: Timestamp) -> Outcome<Option<u32>> {
+        let begun = self.happen(run, &RunEvent::Began { size, start }, now).is_ok();
+        let answer = self.run(run).map(|run| run.transfers).filter(|_| begun);
+        self.outcome(answer)
+    }
+
+    /// Something that needs no answer happened to a run. Answers whether it changed anything.
+    #[must_use]
+    pub fn note(mut self, run: RunId, event: &RunEvent, now: Timestamp) -> Outcome<bool> {
+        let answer = self.happen(run, event, now).is_ok();
+        self.outcome(answer)
+    }
+
+    /// `POST`: a host says that its image is up. Answers with the run, or nothing if none waits for it.
+    #[must_use]
+    pub fn start(
+        mut self,
+        who: Sighting,
+        uuid: Option<&str>,
+        context: &mut Context<'_>,
+    ) -> Outcome<Option<RunId>> {
+        let run = recognise(&self.hosts, who).and_then(|host| self.active_run(host.id)).map(|run| run.id);
+        let answer = run.filter(|run| self.happen(*run, &RunEvent::Started, context.now).is_ok());
+        if answer.is_some() {
+            // Only now: a stranger that posts is nobody we need to remember.
+            let host = self.meet(who, context);
+            if let Some(uuid) = uuid {
+                self.change_host(host, |host| host.uuid = Some(uuid.to_owned()));
+            }
+        }
+        self.outcome(answer)
+    }
+
+    /// `PUT`: a report came, from a host that may have named its run. Answers with nothing if it belongs to
+    /// no run here.
+    #[must_use]
+    pub fn report(
+        mut self,
+        who: Sighting,
+        named: Option<RunId>,
+        report: NewReport,
+        context: &mut Context<'_>,
+    ) -> Outcome<Option<Accepted>> {
+        let Some(run) = self.run_of_report(who, named).cloned() else {
+            return self.outcome(None);
+        };
+        if let Some(known) = self.reports.iter().find(|key| key.run == run.id && key.digest == report.digest)
+        {
+            let answer = Some(Accepted { report: known.id, run: run.id, known: true });
+            return self.outcome(answer);
+        }
+        let now = context.now;
+        let verdict = report.verdict;
+        if self.happen(run.id, &RunEvent::Reported { verdict }, now).is_err() {
+            return self.outcome(None);
+        }
+        let id = ReportId::new(now, (context.random)());
+        let late = run.state.is_final();
+        let title = report.title.clone();
+        self.reports.push(ReportKey { id, run: run.id, digest: report.digest.clone() });
+        self.changes.push(Change::Report(Report { id, run: run.id, at: now, late, content: report }));
+        self.changes.push(Change::Effect(Effect::WriteReport { report: id }));
+        self.tell(Some(run.id), None, now, Happening::Report { id, title, verdict, late });
+        if late {
+            self.revise(&run, now);
+        }
+        self.outcome(Some(Accepted { report: id, run: run.id, known: false }))
+    }
+
+    /// Time has passed. Answers with the next deadline.
+    #[must_use]
+    pub fn tick(mut self, now: Timestamp) -> Outcome<Option<Timestamp>> {
+        let due: Vec<RunId> = self
+            .runs
+            .iter()
+            .filter(|run| run.deadline.is_some_and(|deadline| deadline <= now))
+            .map(|run| run.id)
+            .collect();
+        for run in due {
+            let _ = self.happen(run, &RunEvent::Expired, now);
+        }
+        let answer = self.runs.iter().filter_map(|run| run.deadline).min();
+        self.outcome(answer)
+    }
+
+    /// We were down. Answers with how many runs go on.
+    #[must_use]
+    pub fn recover(mut self, now: Timestamp) -> Outcome<usize> {
+        let active: Vec<RunId> =
+            self.runs.iter().filter(|run| !run.state.is_final()).map(|run| run.id).collect();
+        for run in &active {
+            let _ = self.happen(*run, &RunEvent::Recovered, now);
+        }
+        self.outcome(active.len())
+    }
+
+    /// The order of the queue: what this host has errored comes last; then priority, then position.
+    pub(super) fn next_job(&self, host: HostId, unreadable: &BTreeMap<WorkloadId, String>) -> Option<JobId> {
+        let errored_here = |job: &Job| {
+            self.runs.iter().any(|run| run.job == job.id && run.host == host && run.has_errored())
+        };
+        self.jobs
+            .iter()
+            .filter(|job| job.state == JobState::Queued && !unreadable.contains_key(&job.workload))
+            .min_by_key(|job| (errored_here(job), std::cmp::Reverse(job.priority), job.position))
+            .map(|job| job.id)
+    }
+
+    pub(super) fn assign(&mut self, job: JobId, host: HostId, context: &mut Context<'_>) -> Offer {
+        let now = context.now;
+        let offered = self
+            .jobs
+            .iter()
+            .find(|known| known.id == job)
+            .and_then(|job| self.workloads.iter().find(|workload| workload.id == job.workload).cloned());
+        let Some(offered) = offered else {
+            // The store always loads a job's workload; without it there is nothing to run.
+            return Offer::Idle(self.tell_idle(host, Ask::Get, now));
+        };
+        self.change_job(job, |job| {
+            job.state = JobState::Active;
+            job.since = now;
+            job.waits = None;
+        });
+        let mut epoch = 0;
+        self.change_host(host, |host| {
+            host.epoch += 1;
+            host.idle = None;
+            epoch = host.epoch;
+        });
+        let attempts = self.runs.iter().filter(|run| run.job == job && run.is_counted()).count();
+        let attempt = u32::try_from(attempts).unwrap_or(u32::MAX).saturating_add(1);
+        let run = Run {
+            id: RunId::new(now, (context.random)()),
+            job,
+            host,
+            workload: offered.id,
+            epoch,
+            attempt,
+            state: RunState::Assigned,
+            verdict: None,
+            reason: None,
+            created: now,
+            since: now,
+            deadline: now.checked_add(self.policy.deadlines.assigned).ok(),
+            size: offered.size,
+            transfer: Transfer::None,
+            transfers: 0,
+            sent: 0,
+            most_sent: 0,
+            broken: 0,
+            wholes: 0,
+            reboots: 0,
+            reboots_allowed: offered.reboots,
+            booted_at: None,
+            reports: 0,
+        };
+        let answer = Offer::Image { run: run.id, workload: offered.id };
+        let id = run.id;
+        self.put_run(run);
+        self.tell(Some(id), None, now, Happening::Assigned { attempt });
+        answer
+    }
+
+    /// The run that a report belongs to: the one it names; else the host's present one if its image has
+    /// reached the host; else the host's latest whose image had.
+    pub(super) fn run_of_report(&self, who: Sighting, named: Option<RunId>) -> Option<&Run> {
+        if let Some(named) = named {
+            return self.run(named).filter(|run| run.is_reached());
+        }
+        let host = recognise(&self.hosts, who)?.id;
+        self.active_run(host).filter(|run| run.is_reached()).or_else(|| {
+            self.runs
+                .iter()
+                .filter(|run| run.host == host && run.state.is_final() && run.is_reached())
+                .max_by_key(|run| (run.created, run.id))
+        })
+    }
+}

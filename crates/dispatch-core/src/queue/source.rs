@@ -1,0 +1,132 @@
+//! How the files of a source become jobs.
+
+use jiff::Timestamp;
+
+use super::{Change, Context, Found, Job, JobState, Outcome, Snapshot};
+use crate::event::Happening;
+use crate::id::{JobId, WorkloadId};
+use crate::run::Run;
+use crate::workload::Workload;
+
+impl Snapshot {
+    /// A source was scanned: new files become jobs, changed ones are queued again, and jobs that have not
+    /// begun and are no longer offered leave the queue. `self` must hold all jobs.
+    #[must_use]
+    pub fn sync(mut self, found: &[Found], context: &mut Context<'_>) -> Outcome<()> {
+        for file in found {
+            self.sync_file(file, context);
+        }
+        let gone: Vec<JobId> = self
+            .jobs
+            .iter()
+            .filter(|job| job.state == JobState::Queued && !found.iter().any(|file| file.name == job.name))
+            .map(|job| job.id)
+            .collect();
+        for id in gone {
+            let reason = "no longer offered: the file is gone, or the filters leave it out".to_owned();
+            self.change_job(id, |job| {
+                job.state = JobState::Cancelled;
+                job.since = context.now;
+                job.reason = Some(reason.clone());
+                job.waits = None;
+            });
+            self.tell_of_job(id, context.now, Happening::Cancelled { reason });
+        }
+        self.outcome(())
+    }
+
+    /// The file of a job was found to be another version than the job was made for, and nothing of it has
+    /// gone out yet: the job is for the new version from now on.
+    #[must_use]
+    pub fn replace(mut self, workload: WorkloadId, file: &Found, context: &mut Context<'_>) -> Outcome<()> {
+        let job = self.jobs.iter().find(|job| job.workload == workload && !job.state.is_final()).cloned();
+        if let Some(job) = job {
+            let new = self.add_workload(file, context);
+            self.repoint(&job, new, file.size, context.now);
+        }
+        self.outcome(())
+    }
+
+    pub(super) fn sync_file(&mut self, file: &Found, context: &mut Context<'_>) {
+        let now = context.now;
+        let known =
+            self.jobs.iter().filter(|job| job.name == file.name).max_by_key(|job| job.position).cloned();
+        let same = known.as_ref().and_then(|job| {
+            let workload = self.workloads.iter().find(|workload| workload.id == job.workload)?;
+            Some(
+                workload.size == file.size
+                    && workload.modified == file.modified
+                    && workload.reboots == file.reboots,
+            )
+        });
+        match known {
+            Some(job) if same == Some(true) => {
+                if job.state == JobState::Cancelled {
+                    self.change_job(job.id, |job| {
+                        job.state = JobState::Queued;
+                        job.since = now;
+                        job.reason = None;
+                    });
+                    self.tell_of_job(job.id, now, Happening::Queued { kind: file.kind, size: file.size });
+                }
+            }
+            Some(job) if matches!(job.state, JobState::Queued | JobState::Cancelled) => {
+                let workload = self.add_workload(file, context);
+                self.change_job(job.id, |job| job.state = JobState::Queued);
+                self.repoint(&job, workload, file.size, now);
+            }
+            // The run that is going on keeps what it has; what is asked for after it is looked at then.
+            Some(job) if job.state == JobState::Active => {}
+            _ => {
+                let workload = self.add_workload(file, context);
+                self.add_job(file, workload, context);
+            }
+        }
+    }
+
+    pub(super) fn add_job(&mut self, file: &Found, workload: WorkloadId, context: &mut Context<'_>) {
+        let now = context.now;
+        let position = self.jobs.iter().map(|job| job.position).max().unwrap_or(0) + 1;
+        let job = Job {
+            id: JobId::new(now, (context.random)()),
+            name: file.name.clone(),
+            workload,
+            priority: 0,
+            position,
+            state: JobState::Queued,
+            verdict: None,
+            reason: None,
+            waits: None,
+            since: now,
+        };
+        let id = job.id;
+        self.changes.push(Change::Job(job.clone()));
+        self.jobs.push(job);
+        self.tell_of_job(id, now, Happening::Queued { kind: file.kind, size: file.size });
+    }
+
+    pub(super) fn add_workload(&mut self, file: &Found, context: &mut Context<'_>) -> WorkloadId {
+        let workload = Workload {
+            id: WorkloadId::new(context.now, (context.random)()),
+            name: file.name.clone(),
+            kind: file.kind,
+            size: file.size,
+            modified: file.modified,
+            reboots: file.reboots,
+            description: file.description.clone(),
+        };
+        let id = workload.id;
+        self.changes.push(Change::Workload(workload.clone()));
+        self.workloads.push(workload);
+        id
+    }
+
+    pub(super) fn repoint(&mut self, job: &Job, workload: WorkloadId, size: u64, now: Timestamp) {
+        self.change_job(job.id, |job| job.workload = workload);
+        let run = self.runs.iter().find(|run| run.job == job.id && !run.state.is_final()).cloned();
+        if let Some(run) = run {
+            self.put_run(Run { workload, size, ..run });
+        }
+        self.tell_of_job(job.id, now, Happening::Replaced { size });
+    }
+}

@@ -1,0 +1,207 @@
+//! What must hold after every sequence of events, however odd.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[derive(Clone, Debug)]
+enum Act {
+    Head(u8),
+    Get(u8),
+    GetRange(u8),
+    Begin(u8, u64),
+    Progress(u8, u64),
+    End(u8, u64, u8),
+    StaleEnd(u8, u32, u64),
+    Post(u8),
+    Put(u8, u8, u8),
+    PutNamed(u8, u8, u8, u8),
+    Pass(u64),
+    Tick,
+    Restart,
+    Unreadable(u8, bool),
+    Sync(u8),
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let host = 1..4_u8;
+    prop_oneof![
+        4 => host.clone().prop_map(Act::Head),
+        4 => host.clone().prop_map(Act::Get),
+        1 => host.clone().prop_map(Act::GetRange),
+        4 => (host.clone(), prop_oneof![4 => Just(0_u64), 1 => 0..1000_u64]).prop_map(|(h, s)| Act::Begin(h, s)),
+        1 => (host.clone(), 0..1000_u64).prop_map(|(h, s)| Act::Progress(h, s)),
+        5 => (host.clone(), 0..1000_u64, 0..4_u8).prop_map(|(h, s, e)| Act::End(h, s, e)),
+        1 => (host.clone(), 0..5_u32, 0..1000_u64).prop_map(|(h, t, s)| Act::StaleEnd(h, t, s)),
+        4 => host.clone().prop_map(Act::Post),
+        4 => (host.clone(), 0..3_u8, 0..3_u8).prop_map(|(h, c, v)| Act::Put(h, c, v)),
+        2 => (host, any::<u8>(), 0..3_u8, 0..3_u8).prop_map(|(h, r, c, v)| Act::PutNamed(h, r, c, v)),
+        3 => prop_oneof![0..10_u64, 60..1000_u64, 80_000..100_000_u64].prop_map(Act::Pass),
+        3 => Just(Act::Tick),
+        1 => Just(Act::Restart),
+        1 => (0..4_u8, any::<bool>()).prop_map(|(j, on)| Act::Unreadable(j, on)),
+        1 => (0..4_u8).prop_map(Act::Sync),
+    ]
+}
+
+fn verdict(number: u8) -> Verdict {
+    [Verdict::Passed, Verdict::Unjudged, Verdict::Failed][usize::from(number % 3)]
+}
+
+fn play(queue: &mut Model, act: &Act) {
+    match *act {
+        Act::Head(host) => drop(queue.ask(host, Ask::Head)),
+        Act::Get(host) => drop(queue.ask(host, Ask::Get)),
+        Act::GetRange(host) => drop(queue.ask(host, Ask::GetRange)),
+        Act::Begin(host, start) => {
+            if let Some(run) = queue.active(host).map(|run| run.id) {
+                queue.decide(|snapshot, context| snapshot.begin(run, 1000, start, context.now));
+            }
+        }
+        Act::Progress(host, sent) => {
+            if let Some((run, transfer)) = queue.active(host).map(|run| (run.id, run.transfers)) {
+                let event = RunEvent::Progress { transfer, sent };
+                queue.decide(|snapshot, context| snapshot.note(run, &event, context.now));
+            }
+        }
+        Act::End(host, sent, end) => match end {
+            0 | 3 => queue.end(host, 1000, End::Whole),
+            1 => queue.end(host, sent, End::Broken),
+            _ => queue.end(host, sent, End::Partial),
+        },
+        Act::StaleEnd(host, transfer, sent) => {
+            if let Some(run) = queue.active(host).map(|run| run.id) {
+                let event = RunEvent::Ended { transfer, sent, count: sent, end: End::Broken };
+                queue.decide(|snapshot, context| snapshot.note(run, &event, context.now));
+            }
+        }
+        Act::Post(host) => drop(queue.post(host)),
+        Act::Put(host, content, said) => drop(queue.put(host, None, &content.to_string(), verdict(said))),
+        Act::PutNamed(host, run, content, said) => {
+            let runs = &queue.snapshot.runs;
+            let named = runs.get(usize::from(run) % runs.len().max(1)).map(|run| run.id);
+            queue.put(host, named, &content.to_string(), verdict(said));
+        }
+        Act::Pass(seconds) => queue.pass(seconds),
+        Act::Tick => drop(queue.tick()),
+        Act::Restart => drop(queue.decide(|snapshot, context| snapshot.recover(context.now))),
+        Act::Unreadable(job, on) => {
+            let jobs = &queue.snapshot.jobs;
+            let workload = jobs[usize::from(job) % jobs.len()].workload;
+            if on {
+                queue.unreadable.insert(workload, "gone".into());
+            } else {
+                queue.unreadable.remove(&workload);
+            }
+        }
+        Act::Sync(left_out) => {
+            let files: Vec<Found> = ["a", "b", "c"]
+                .iter()
+                .enumerate()
+                .filter(|(index, _)| *index != usize::from(left_out))
+                .map(|(_, name)| file(name, 1000))
+                .collect();
+            queue.decide(|snapshot, context| snapshot.sync(&files, context));
+        }
+    }
+}
+
+fn check(before: &Snapshot, queue: &Model) -> Result<(), TestCaseError> {
+    let after = &queue.snapshot;
+    let active: Vec<&Run> = after.runs.iter().filter(|run| !run.state.is_final()).collect();
+    let hosts: BTreeSet<HostId> = active.iter().map(|run| run.host).collect();
+    prop_assert_eq!(hosts.len(), active.len(), "two runs on one host");
+    let jobs: BTreeSet<JobId> = active.iter().map(|run| run.job).collect();
+    prop_assert_eq!(jobs.len(), active.len(), "two active runs of one job");
+    prop_assert_eq!(queue.leases.len(), active.len(), "as many leases as runs");
+    for run in &after.runs {
+        prop_assert_eq!(run.deadline.is_none(), run.state.is_final(), "every non-final state has a deadline");
+        prop_assert_eq!(
+            run.reports as usize,
+            after.reports.iter().filter(|report| report.run == run.id).count(),
+            "no report is lost or counted twice"
+        );
+        if run.verdict == Some(Verdict::Passed) {
+            prop_assert!(run.reports > 0, "passed without a report");
+            let worst = queue
+                .stored
+                .iter()
+                .filter(|report| report.run == run.id)
+                .map(|report| report.content.verdict)
+                .max();
+            prop_assert_eq!(worst, Some(Verdict::Passed));
+        }
+        match run.state {
+            RunState::Finished => prop_assert!(run.reports > 0 && run.verdict.is_some()),
+            RunState::Failed => prop_assert!(run.verdict >= Some(Verdict::Errored) && run.reason.is_some()),
+            RunState::Assigned | RunState::Downloading | RunState::Booting => {
+                prop_assert_eq!(run.verdict, None);
+            }
+            RunState::Reported | RunState::Cancelled => {}
+        }
+    }
+    for old in before.runs.iter().filter(|run| run.state.is_final()) {
+        let new = queue.run(old.id);
+        prop_assert_eq!(new.state, old.state, "a final state is final");
+        prop_assert!(new.verdict >= old.verdict, "a verdict only gets worse");
+        let same = Run { verdict: old.verdict, reports: old.reports, ..new.clone() };
+        prop_assert_eq!(&same, old, "a final run takes nothing but a late report");
+    }
+    for job in &after.jobs {
+        let runs: Vec<&Run> = after.runs.iter().filter(|run| run.job == job.id).collect();
+        let has_active = runs.iter().any(|run| !run.state.is_final());
+        prop_assert_eq!(job.state == JobState::Active, has_active);
+        prop_assert_eq!(job.state == JobState::Done, job.verdict.is_some());
+        if job.verdict == Some(Verdict::Passed) {
+            prop_assert!(
+                runs.iter()
+                    .any(|run| run.state == RunState::Finished && run.verdict == Some(Verdict::Passed))
+            );
+            prop_assert!(runs.iter().all(|run| run.verdict != Some(Verdict::Failed)));
+        }
+        let errored = runs.iter().filter(|run| run.state == RunState::Failed).count();
+        prop_assert!(errored <= 1 + after.policy.retries as usize, "more attempts than allowed");
+        if let Some(old) = before.jobs.iter().find(|old| old.id == job.id && old.state == JobState::Done) {
+            prop_assert_eq!(job.state, old.state);
+            prop_assert!(job.verdict >= old.verdict, "a job's verdict only gets worse");
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_sequence_of_events_breaks_the_rules(acts in proptest::collection::vec(act(), 1..80)) {
+        let mut queue = Model::new(&["a", "b", "c"]);
+        for act in &acts {
+            let before = queue.snapshot.clone();
+            play(&mut queue, act);
+            check(&before, &queue)?;
+        }
+    }
+
+    /// Whatever happened, a queue whose hosts go on asking empties, and every job gets a verdict.
+    #[test]
+    fn every_queue_comes_to_an_end(acts in proptest::collection::vec(act(), 0..40)) {
+        let mut queue = Model::new(&["a", "b", "c"]);
+        for act in &acts {
+            play(&mut queue, act);
+        }
+        queue.unreadable.clear();
+        for _ in 0..100 {
+            queue.pass(100_000);
+            queue.tick();
+            queue.get(1, 1000);
+            queue.post(1);
+        }
+        queue.pass(100_000);
+        queue.tick();
+        for job in &queue.snapshot.jobs {
+            prop_assert!(job.state.is_final(), "{job:?}");
+        }
+    }
+}

@@ -1,0 +1,661 @@
+//! The rules for metal, one test each.
+
+use super::*;
+
+const MINUTE: u64 = 60;
+
+#[test]
+fn head_assigns_the_first_job_by_priority_then_position() {
+    let mut queue = Model::new(&["a.efi", "b.efi", "c.efi"]);
+    queue.snapshot.jobs[2].priority = 5;
+    assert_eq!(queue.head(1).as_deref(), Some("c.efi"));
+    assert_eq!(queue.head(2).as_deref(), Some("a.efi"));
+    assert_eq!(queue.head(3).as_deref(), Some("b.efi"));
+    assert_eq!(queue.head(4), None);
+}
+
+#[test]
+fn a_get_without_a_head_assigns_as_well() {
+    let mut queue = Model::new(&["a.efi"]);
+    assert!(matches!(queue.ask(1, Ask::Get), Offer::Image { .. }));
+    assert_eq!(queue.state(1), Some(RunState::Assigned));
+}
+
+/// Hurt 5: a firmware that asks again was given the next workload.
+#[test]
+fn asking_again_gets_the_same_run_until_it_has_booted() {
+    let mut queue = Model::new(&["a.efi", "b.efi"]);
+    assert_eq!(queue.head(1).as_deref(), Some("a.efi"));
+    let run = queue.active(1).expect("a run").id;
+    for _ in 0..4 {
+        assert_eq!(queue.head(1).as_deref(), Some("a.efi"));
+        queue.get(1, 1000);
+        assert_eq!(queue.active(1).expect("a run").id, run);
+    }
+    assert_eq!(queue.head(1).as_deref(), Some("a.efi"));
+}
+
+#[test]
+fn asking_again_extends_no_deadline() {
+    let mut queue = Model::new(&["a.efi"]);
+    queue.head(1);
+    let deadline = queue.active(1).expect("a run").deadline;
+    queue.pass(MINUTE);
+    queue.head(1);
+    queue.ask(1, Ask::Get);
+    assert_eq!(queue.active(1).expect("a run").deadline, deadline);
+
+    queue.get(1, 1000);
+    let deadline = queue.active(1).expect("a run").deadline;
+    queue.pass(MINUTE);
+    queue.head(1);
+    assert_eq!(queue.active(1).expect("a run").deadline, deadline);
+}
+
+#[test]
+fn a_download_of_nothing_extends_no_deadline_either() {
+    let mut queue = Model::new(&["a.efi"]);
+    queue.head(1);
+    let deadline = queue.active(1).expect("a run").deadline;
+    queue.pass(MINUTE);
+    queue.get(1, 0);
+    let run = queue.active(1).expect("a run");
+    assert_eq!((run.state, run.deadline, run.broken), (RunState::Assigned, deadline, 0));
+}
+
+#[test]
+fn an_assignment_that_is_never_fetched_goes_back_after_five_minutes_and_is_no_attempt() {
+    let mut queue = Model::new(&["a.efi"]);
+    for _ in 0..5 {
+        queue.head(1);
+        assert_eq!(queue.active(1).expect("a run").attempt, 1);
+        queue.pass(5 * MINUTE - 1);
+        queue.tick();
+        assert_eq!(queue.state(1), Some(RunState::Assigned));
+        queue.pass(1);
+        queue.tick();
+        assert_eq!(queue.state(1), None);
+        assert_eq!(queue.job("a.efi").state, JobState::Queued);
+    }
+}
+
+#[test]
+fn get_moves_to_downloading_when_the_first_byte_goes_out() {
+    let mut queue = Model::new(&["a.efi"]);
+    queue.ask(1, Ask::Get);
+    assert_eq!(queue.state(1), Some(RunState::Assigned));
+    queue.begin(1);
+    assert_eq!(queue.state(1), Some(RunState::Downloading));
+}
+
+#[test]
+fn a_broken_download_returns_to_assigned_and_the_third_ends_the_run_errored() {
+    let mut queue = Model::new(&["a.efi"]);
+    queue.head(1);
+    for nth in 1..=2 {
+        queue.get(1, 500);
+        let run = queue.active(1).expect("the run goes on");
+        assert_eq!((run.state, run.broken), (RunState::Assigned, nth));
+    }
+    queue.get(1, 500);
+    let run = queue.latest("a.efi");
+    assert_eq!((run.state, run.verdict), (RunState::Failed, Some(Verdict::Errored)));
+    assert!(run.reason.as_deref().is_some_and(|reason| reason.contains("broke off 3 times")), "{run:?}");
+}
+
+#[test]
+fn a_new_get_gives_up_the_transfer_that_still_hangs() {
+    let mut queue = Model::new(&["a.efi"]);
+    queue.ask(1, Ask::Get);
+    queue.begin(1);
+    let old = queue.active(1).expect("a run").clone();
+    queue.ask(1, Ask::Get);
+    assert_eq!(queue.active(1).expect("a run").broken, 1);
+    queue.begin(1);
+    let stale = RunEvent::Ended { transfer: old.transfers, sent: 700, count: 700, end: End::Broken };
+    assert!(!queue.decide(|snapshot, context| snapshot.note(old.id, &stale, context.now)));
+    assert_eq!(queue.state(1), Some(RunState::Downloading));
+}
+
+#[test]
+fn a_broken_download_that_is_not_taken_up_again_is_errored_not_returned() {
+    let mut queue = Model::new(&["a.efi"]);
+    queue.head(1);
+    queue.get(1, 500);
+    queue.pass(5 * MINUTE);
+    queue.tick();
+    assert_eq!(queue.latest("a.efi").verdict, Some(Verdict::Errored));
+}
+
+#[test]
+fn the_sixth_request_after_five_whole_downloads_ends_the_run_errored() {
+    let mut queue = Model::new(&["a.efi"]);
+    for _ in 0..5 {
+        assert_eq!(queue.head(1).as_deref(), Some("a.efi"));
+        queue.get(1, 1000);
+    }
+    assert_eq!(queue.state(1), Some(RunState::Downloading));
+    queue.head(1);
+    let first = &queue.snapshot.runs[0];
+    assert_eq!((first.state, first.verdict), (RunState::Failed, Some(Verdict::Errored)));
+    assert!(first.reason.as_deref().is_some_and(|reason| reason.contains("crashes")), "{first:?}");
+}
+
+#[test]
+fn post_moves_to_booting_and_is_idempotent() {
+    let mut queue = Model::new(&["a.efi"]);
+    let run = queue.boot(1);
+    assert_eq!(queue.state(1), Some(RunState::Booting));
+    assert_eq!(queue.post(1), Some(run));
+    assert_eq!(queue.told(|what| matches!(what, Happening::Booting { .. })), 1);
+}
+
+#[test]
+fn post_before_any_body_byte_is_refused_and_changes_nothing() {
+    let mut queue = Model::new(&["a.efi"]);
+    assert_eq!(queue.post(1), None);
+    queue.head(1);
+    let before = queue.active(1).cloned();
+    assert_eq!(queue.post(1), None);
+    assert_eq!(queue.active(1).cloned(), before);
+    queue.get(1, 500);
+    assert_eq!(queue.post(1), None, "a broken download is no image");
+}
+
+#[test]
+fn post_while_downloading_is_taken() {
+    let mut queue = Model::new(&["a.efi"]);
+    queue.ask(1, Ask::Get);
+    queue.begin(1);
+    assert!(queue.post(1).is_some());
+    assert_eq!(queue.state(1), Some(RunState::Booting));
+    queue.end(1, 1000, End::Whole);
+    assert_eq!(queue.state(1), Some(RunState::Booting));
+}
+
+/// Hurt 2: a second report of the same boot got 417 and was lost.
+#[test]
+fn a_second_different_report_is_stored_and_the_same_one_is_not_stored_twice() {
+    let mut queue = Model::new(&["a.efi"]);
+    let run = queue.boot(1);
+    let first = queue.put(1, None, "one", Verdict::Passed).expect("taken");
+    let again = queue.put(1, None, "one", Verdict::Passed).expect("taken");
+    let second = queue.put(1, Some(run), "two", Verdict::Passed).expect("taken");
+    assert!(!first.known && again.known && !second.known);
+    assert_eq!((first.report, first.run), (again.report, second.run));
+    assert_eq!(queue.stored.len(), 2);
+    assert_eq!(queue.active(1).expect("a run").reports, 2);
+}
+
+#[test]
+fn a_report_counts_once_the_image_was_sent_whole_even_without_post() {
+    let mut queue = Model::new(&["a.efi"]);
+    queue.head(1);
+    queue.get(1, 1000);
+    assert!(queue.put(1, None, "r", Verdict::Passed).is_some());
+    assert_eq!(queue.state(1), Some(RunState::Reported));
+}
+
+#[test]
+fn a_report_before_the_image_arrived_belongs_to_the_previous_run_and_is_late() {
+    let mut queue = Model::new(&["a.efi", "b.efi"]);
+    let first = queue.boot(1);
+    queue.put(1, None, "one", Verdict::Passed);
+    queue.head(1);
+    assert_eq!(queue.latest("b.efi").state, RunState::Assigned);
+    let late = queue.put(1, None, "two", Verdict::Failed).expect("taken");
+    assert_eq!(late.run, first);
+    assert!(queue.stored[1].late);
+    assert_eq!(queue.latest("b.efi").state, RunState::Assigned);
+}
+
+#[test]
+fn a_report_of_a_host_without_any_run_is_refused() {
+    let mut queue = Model::new(&["a.efi"]);
+    assert_eq!(queue.put(1, None, "r", Verdict::Passed), None);
+    queue.head(1);
+    assert_eq!(queue.put(1, None, "r", Verdict::Passed), None);
+    assert!(queue.stored.is_empty());
+}
+
+#[test]
+fn the_named_run_outranks_the_address() {
+    let mut queue = Model::new(&["a.efi", "b.efi"]);
+    let a = queue.boot(1);
+    queue.boot(2);
+    let accepted = queue.put(2, Some(a), "of a", Verdict::Passed).expect("taken");
+    assert_eq!(accepted.run, a);
+    assert_eq!(queue.state(2), Some(RunState::Booting));
+    let unknown = RunId::new(queue.now, [255; 10]);
+    assert_eq!(queue.put(2, Some(unknown), "of nobody", Verdict::Passed), None);
+}
+
+#[test]
+fn a_run_is_finished_when_its_host_asks_again() {
+    let mut queue = Model::new(&["a.efi", "b.efi"]);
+    queue.boot(1);
+    queue.put(1, None, "r", Verdict::Passed);
+    assert_eq!(queue.head(1).as_deref(), Some("b.efi"));
+    assert_eq!(queue.latest("a.efi").state, RunState::Finished);
+    assert_eq!(queue.job("a.efi").verdict, Some(Verdict::Passed));
+}
+
+#[test]
+fn a_run_is_finished_two_minutes_after_its_last_report() {
+    let mut queue = Model::new(&["a.efi"]);
+    queue.boot(1);
+    queue.put(1, None, "one", Verdict::Passed);
+    queue.pass(119);
+    queue.put(1, None, "two", Verdict::Passed);
+    queue.pass(119);
+    queue.tick();
+    assert_eq!(queue.state(1), Some(RunState::Reported));
+    queue.pass(1);
+    queue.tick();
+    assert_eq!(queue.latest("a.efi").state, RunState::Finished);
+}
+
+#[test]
+fn a_late_report_makes_a_verdict_worse_never_better() {
+    for (first, late, then) in [
+        (Verdict::Passed, Verdict::Failed, Verdict::Failed),
+        (Verdict::Passed, Verdict::Unjudged, Verdict::Unjudged),
+        (Verdict::Failed, Verdict::Passed, Verdict::Failed),
+        (Verdict::Unjudged, Verdict::Passed, Verdict::Unjudged),
+    ] {
+        let mut queue = Model::new(&["a.efi"]);
+        let run = queue.boot(1);
+        queue.put(1, None, "first", first);
+        queue.head(1);
+        assert!(queue.put(1, Some(run), "late", late).is_some());
+        assert_eq!(queue.run(run).verdict, Some(then));
+        assert_eq!(queue.job("a.efi").verdict, Some(then));
+        assert_eq!(queue.run(run).state, RunState::Finished);
+    }
+}
+
+#[test]
+fn a_late_report_ends_a_retry_that_has_not_booted() {
+    let mut queue = Model::new(&["a.efi"]);
+    let run = queue.boot(1);
+    queue.pass(24 * 60 * MINUTE);
+    queue.tick();
+    assert_eq!(queue.job("a.efi").state, JobState::Queued);
+    queue.head(2);
+    queue.get(2, 1000);
+    assert_eq!(queue.state(2), Some(RunState::Downloading));
+
+    let late = queue.put(1, Some(run), "after all", Verdict::Passed).expect("taken");
+    assert_eq!(late.run, run);
+    assert_eq!(queue.state(2), None);
+    let job = queue.job("a.efi");
+    assert_eq!((job.state, job.verdict), (JobState::Done, Some(Verdict::Errored)));
+}
+
+#[test]
+fn a_late_report_ends_a_job_that_waits_for_its_retry() {
+    let mut queue = Model::new(&["a.efi"]);
+    let run = queue.boot(1);
+    queue.pass(24 * 60 * MINUTE);
+    queue.tick();
+    queue.put(1, Some(run), "after all", Verdict::Failed).expect("taken");
+    let job = queue.job("a.efi");
+    assert_eq!((job.state, job.verdict), (JobState::Done, Some(Verdict::Failed)));
+}
+
+#[test]
+fn a_late_report_leaves_a_retry_that_has_booted_but_its_failure_counts() {
+    let mut queue = Model::new(&["a.efi"]);
+    let run = queue.boot(1);
+    queue.pass(24 * 60 * MINUTE);
+    queue.tick();
+    queue.boot(2);
+    queue.put(1, Some(run), "after all", Verdict::Failed).expect("taken");
+    assert_eq!(queue.state(2), Some(RunState::Booting));
+    queue.put(2, None, "fine", Verdict::Passed);
+    queue.head(2);
+    assert_eq!(queue.latest("a.efi").verdict, Some(Verdict::Passed));
+    assert_eq!(queue.job("a.efi").verdict, Some(Verdict::Failed));
+}
+
+#[test]
+fn the_verdict_of_several_reports_is_the_worst() {
+    let mut queue = Model::new(&["a.efi"]);
+    queue.boot(1);
+    for (text, verdict, then) in [
+        ("one", Verdict::Passed, Verdict::Passed),
+        ("two", Verdict::Unjudged, Verdict::Unjudged),
+        ("three", Verdict::Passed, Verdict::Unjudged),
+        ("four", Verdict::Failed, Verdict::Failed),
+        ("five", Verdict::Unjudged, Verdict::Failed),
+    ] {
+        queue.put(1, None, text, verdict);
+        assert_eq!(queue.active(1).expect("a run").verdict, Some(then));
+    }
+}
+
+#[test]
+fn a_host_that_asks_again_without_having_reported_ends_its_run_errored() {
+    let mut queue = Model::new(&["a.efi", "b.efi"]);
+    let run = queue.boot(1);
+    assert_eq!(queue.head(1).as_deref(), Some("b.efi"));
+    assert_eq!(queue.run(run).verdict, Some(Verdict::Errored));
+    assert_eq!(queue.run(run).reason.as_deref(), Some("rebooted without a report"));
+}
+
+#[test]
+fn a_workload_that_may_reboot_is_given_again_that_often() {
+    let mut queue = Model::new(&[]);
+    let found = Found { reboots: 2, ..file("kernel.efi", 1000) };
+    queue.decide(|snapshot, context| snapshot.sync(&[found], context));
+    let run = queue.boot(1);
+    for nth in 1..=2 {
+        assert_eq!(queue.head(1).as_deref(), Some("kernel.efi"));
+        assert_eq!(queue.active(1).map(|run| (run.id, run.reboots)), Some((run, nth)));
+        assert_eq!(queue.post(1), None, "its image has not been fetched again");
+        queue.get(1, 1000);
+        assert_eq!(queue.post(1), Some(run));
+    }
+    queue.head(1);
+    assert_eq!(queue.run(run).verdict, Some(Verdict::Errored));
+}
+
+/// Hurt 4: a workload that hung stayed `booting` for ever.
+#[test]
+fn every_deadline_ends_its_run_errored_with_a_reason_in_words() {
+    let mut queue = Model::new(&["a.efi"]);
+    queue.ask(1, Ask::Get);
+    queue.begin(1);
+    queue.pass(2 * MINUTE);
+    queue.tick();
+    assert!(queue.latest("a.efi").reason.as_deref().is_some_and(|reason| reason.contains("stood still")));
+
+    let mut queue = Model::new(&["a.efi"]);
+    queue.head(1);
+    queue.get(1, 1000);
+    queue.pass(15 * MINUTE);
+    queue.tick();
+    assert!(queue.latest("a.efi").reason.as_deref().is_some_and(|reason| reason.contains("no call")));
+
+    let mut queue = Model::new(&["a.efi"]);
+    queue.boot(1);
+    queue.pass(24 * 60 * MINUTE);
+    queue.tick();
+    let run = queue.latest("a.efi");
+    assert!(run.reason.as_deref().is_some_and(|reason| reason.contains("no report within 1 d")), "{run:?}");
+    assert_eq!((run.state, run.verdict), (RunState::Failed, Some(Verdict::Errored)));
+}
+
+#[test]
+fn progress_renews_the_download_and_signs_of_life_the_run() {
+    let mut queue = Model::new(&["a.efi"]);
+    queue.ask(1, Ask::Get);
+    queue.begin(1);
+    queue.pass(119);
+    let run = queue.active(1).expect("a run").id;
+    let progress = RunEvent::Progress { transfer: 1, sent: 10 };
+    assert!(queue.decide(|snapshot, context| snapshot.note(run, &progress, context.now)));
+    queue.pass(119);
+    queue.tick();
+    assert_eq!(queue.state(1), Some(RunState::Downloading));
+    queue.end(1, 1000, End::Whole);
+    queue.post(1);
+    queue.pass(23 * 60 * MINUTE);
+    queue.post(1);
+    queue.pass(23 * 60 * MINUTE);
+    queue.tick();
+    assert_eq!(queue.state(1), Some(RunState::Booting));
+}
+
+#[test]
+fn deadlines_that_passed_while_we_were_down_restart_in_full() {
+    let mut queue = Model::new(&["a.efi", "b.efi"]);
+    queue.boot(1);
+    queue.head(2);
+    queue.pass(25 * 60 * MINUTE);
+    queue.decide(|snapshot, context| snapshot.recover(context.now));
+    queue.tick();
+    assert_eq!(queue.state(1), Some(RunState::Booting));
+    assert_eq!(queue.state(2), Some(RunState::Assigned));
+    queue.pass(5 * MINUTE);
+    queue.tick();
+    assert_eq!((queue.state(1), queue.state(2)), (Some(RunState::Booting), None));
+}
+
+#[test]
+fn deadlines_that_have_not_passed_are_not_touched_by_a_restart() {
+    let mut queue = Model::new(&["a.efi"]);
+    queue.boot(1);
+    let before = queue.active(1).cloned();
+    queue.pass(MINUTE);
+    queue.decide(|snapshot, context| snapshot.recover(context.now));
+    assert_eq!(queue.active(1).cloned(), before);
+}
+
+/// The image may have arrived whole while we died: its call and its report must not be lost.
+#[test]
+fn after_a_restart_inside_a_download_the_call_and_the_report_are_taken() {
+    let mut queue = Model::new(&["a.efi"]);
+    queue.ask(1, Ask::Get);
+    queue.begin(1);
+    queue.decide(|snapshot, context| snapshot.recover(context.now));
+    assert!(queue.post(1).is_some());
+
+    let mut queue = Model::new(&["a.efi"]);
+    queue.ask(1, Ask::Get);
+    queue.begin(1);
+    queue.decide(|snapshot, context| snapshot.recover(context.now));
+    assert!(queue.put(1, None, "r", Verdict::Passed).is_some());
+}
+
+#[test]
+fn after_a_restart_inside_a_download_a_host_that_asks_has_not_got_its_image() {
+    let mut queue = Model::new(&["a.efi"]);
+    queue.ask(1, Ask::Get);
+    queue.begin(1);
+    queue.decide(|snapshot, context| snapshot.recover(context.now));
+    queue.head(1);
+    assert!(queue.put(1, None, "of an old system", Verdict::Passed).is_none());
+    queue.get(1, 1000);
+    assert!(queue.post(1).is_some());
+    assert_eq!(queue.active(1).expect("a run").broken, 0, "our restart is not the host's fault");
+}
+
+#[test]
+fn an_errored_run_is_retried_twice_and_then_the_job_is_errored_and_says_why() {
+    let mut queue = Model::new(&["a.efi"]);
+    for attempt in 1..=3 {
+        queue.boot(1);
+        assert_eq!(queue.active(1).expect("a run").attempt, attempt);
+        queue.pass(24 * 60 * MINUTE);
+        queue.tick();
+    }
+    let job = queue.job("a.efi");
+    assert_eq!((job.state, job.verdict), (JobState::Done, Some(Verdict::Errored)));
+    let reason = job.reason.as_deref().expect("a reason");
+    for attempt in 1..=3 {
+        assert!(reason.contains(&format!("attempt {attempt} on 192.0.2.1: no report within")), "{reason}");
+    }
+    assert_eq!(queue.head(1), None);
+}
+
+#[test]
+fn a_failed_run_is_not_retried() {
+    let mut queue = Model::new(&["a.efi"]);
+    queue.boot(1);
+    queue.put(1, None, "bad", Verdict::Failed);
+    assert_eq!(queue.head(1), None);
+    let job = queue.job("a.efi");
+    assert_eq!((job.state, job.verdict), (JobState::Done, Some(Verdict::Failed)));
+}
+
+#[test]
+fn a_host_gets_what_it_errored_only_after_every_other_job_and_then_at_once() {
+    let mut queue = Model::new(&["a.efi", "b.efi"]);
+    queue.boot(1);
+    assert_eq!(queue.head(1).as_deref(), Some("b.efi"), "a.efi has errored here");
+    assert_eq!(queue.head(2).as_deref(), Some("a.efi"), "but not there");
+    queue.pass(5 * MINUTE);
+    queue.tick();
+    queue.boot(1);
+    queue.put(1, None, "b", Verdict::Passed);
+    queue.head(1);
+    assert_eq!(queue.latest("a.efi").attempt, 2);
+    assert_eq!(queue.state(1), Some(RunState::Assigned));
+}
+
+/// Hurt 13: powering off is right for a host that worked here, and dangerous for a stranger.
+#[test]
+fn an_idle_host_is_powered_off_only_if_it_worked_here_and_nothing_can_come() {
+    let mut queue = Model::new(&["a.efi"]);
+    let stub = |queue: &mut Model, host| match queue.ask(host, Ask::Head) {
+        Offer::Idle(idle) => idle.stub,
+        Offer::Image { .. } => panic!("there is no work"),
+    };
+    queue.boot(1);
+    assert_eq!(stub(&mut queue, 2), Some(Stub::Next), "a stranger");
+    queue.put(1, None, "r", Verdict::Passed);
+    assert_eq!(stub(&mut queue, 1), Some(Stub::PowerOff));
+    assert_eq!(stub(&mut queue, 2), Some(Stub::Next), "still a stranger");
+}
+
+#[test]
+fn an_idle_host_that_only_asked_but_never_fetched_is_still_a_stranger() {
+    let mut queue = Model::new(&["a.efi"]);
+    queue.head(2);
+    queue.pass(5 * MINUTE);
+    queue.tick();
+    queue.boot(1);
+    queue.put(1, None, "r", Verdict::Passed);
+    queue.head(1);
+    assert!(matches!(queue.ask(2, Ask::Head), Offer::Idle(Idle { stub: Some(Stub::Next), .. })));
+}
+
+#[test]
+fn a_host_to_which_a_retry_can_still_come_asks_again() {
+    let mut queue = Model::new(&["a.efi", "b.efi"]);
+    queue.boot(1);
+    queue.put(1, None, "r", Verdict::Passed);
+    queue.boot(2);
+    let Offer::Idle(idle) = queue.ask(1, Ask::Head) else { panic!("there is no work") };
+    assert_eq!(idle.stub, Some(Stub::Reboot));
+    assert!(idle.reason.contains("b.efi is still with 192.0.2.2"), "{}", idle.reason);
+    queue.put(2, None, "r", Verdict::Passed);
+    queue.head(2);
+    queue.pass(60);
+    assert!(matches!(queue.ask(1, Ask::Head), Offer::Idle(Idle { stub: Some(Stub::PowerOff), .. })));
+}
+
+#[test]
+fn what_a_head_promised_the_get_keeps() {
+    let mut queue = Model::new(&["a.efi"]);
+    queue.head(1);
+    let Offer::Idle(promised) = queue.ask(2, Ask::Head) else { panic!("there is no work") };
+    queue.pass(1);
+    let run = queue.active(1).expect("a run").id;
+    queue.unreadable.clear();
+    queue.decide(|snapshot, context| {
+        snapshot.note(run, &RunEvent::Unreadable { why: "gone".into() }, context.now)
+    });
+    assert_eq!(queue.job("a.efi").state, JobState::Queued);
+    assert_eq!(queue.ask(2, Ask::Get), Offer::Idle(promised));
+    queue.pass(60);
+    assert!(matches!(queue.ask(2, Ask::Get), Offer::Image { .. }));
+}
+
+#[test]
+fn the_setting_for_idle_hosts_is_obeyed() {
+    for setting in ["poweroff", "reboot", "next", "none"] {
+        let mut queue = Model::new(&[]);
+        queue.snapshot.policy.when_idle = setting.parse().expect("a setting");
+        let Offer::Idle(idle) = queue.ask(1, Ask::Head) else { panic!("there is no work") };
+        assert_eq!(idle.stub.map_or("none", Stub::as_str), setting);
+    }
+}
+
+#[test]
+fn an_idle_host_that_asks_again_and_again_is_told_of_once() {
+    let mut queue = Model::new(&[]);
+    for _ in 0..5 {
+        queue.head(1);
+        queue.pass(40);
+    }
+    assert_eq!(queue.told(|what| matches!(what, Happening::Idle { .. })), 1);
+}
+
+#[test]
+fn an_image_that_cannot_be_read_waits_with_its_reason_and_others_go_first() {
+    let mut queue = Model::new(&["a.efi", "b.efi"]);
+    let gone = queue.job("a.efi").workload;
+    queue.unreadable.insert(gone, "No such file".into());
+    assert_eq!(queue.head(1).as_deref(), Some("b.efi"));
+    let job = queue.job("a.efi");
+    assert_eq!(job.state, JobState::Queued);
+    assert_eq!(job.waits.as_deref(), Some("its image cannot be read: No such file"));
+    queue.unreadable.clear();
+    assert_eq!(queue.head(2).as_deref(), Some("a.efi"));
+    assert_eq!(queue.job("a.efi").waits, None);
+}
+
+#[test]
+fn a_vanished_directory_uses_up_no_attempts() {
+    let mut queue = Model::new(&["a.efi"]);
+    queue.head(1);
+    let gone = queue.job("a.efi").workload;
+    queue.unreadable.insert(gone, "No such file".into());
+    for _ in 0..10 {
+        assert_eq!(queue.head(1), None);
+    }
+    queue.unreadable.clear();
+    assert_eq!(queue.head(1).as_deref(), Some("a.efi"));
+    assert_eq!(queue.active(1).expect("a run").attempt, 1);
+}
+
+#[test]
+fn starting_again_changes_nothing_for_files_that_are_the_same() {
+    let mut queue = Model::new(&["a.efi", "b.efi"]);
+    queue.boot(1);
+    queue.put(1, None, "r", Verdict::Passed);
+    queue.head(1);
+    let (jobs, runs) = (queue.snapshot.jobs.clone(), queue.snapshot.runs.clone());
+    queue.decide(|snapshot, context| snapshot.sync(&[file("a.efi", 1000), file("b.efi", 1000)], context));
+    assert_eq!((queue.snapshot.jobs, queue.snapshot.runs), (jobs, runs));
+}
+
+#[test]
+fn a_changed_file_is_queued_again_and_a_vanished_one_leaves_until_it_returns() {
+    let mut queue = Model::new(&["a.efi", "b.efi"]);
+    queue.boot(1);
+    queue.put(1, None, "r", Verdict::Passed);
+    queue.pass(180);
+    queue.tick();
+    queue.decide(|snapshot, context| snapshot.sync(&[file("a.efi", 2000)], context));
+    assert_eq!(queue.job("a.efi").state, JobState::Queued);
+    assert_eq!(queue.job("b.efi").state, JobState::Cancelled);
+    queue.decide(|snapshot, context| snapshot.sync(&[file("a.efi", 2000), file("b.efi", 1000)], context));
+    assert_eq!(queue.job("b.efi").state, JobState::Queued);
+    assert_eq!(queue.snapshot.jobs.len(), 3, "one for each version that was to run");
+}
+
+#[test]
+fn a_file_that_changed_before_its_download_is_served_as_it_is_now() {
+    let mut queue = Model::new(&["a.efi"]);
+    queue.head(1);
+    let old = queue.job("a.efi").workload;
+    queue.decide(|snapshot, context| snapshot.replace(old, &file("a.efi", 4000), context));
+    let run = queue.active(1).expect("a run");
+    assert_eq!(run.size, 4000);
+    assert_eq!(run.workload, queue.job("a.efi").workload);
+    assert_ne!(run.workload, old);
+}
+
+#[test]
+fn the_tally_reads_well() {
+    let mut queue = Model::new(&["a.efi", "b.efi"]);
+    assert_eq!(tally(&queue.snapshot.jobs), "2 queued");
+    queue.boot(1);
+    queue.put(1, None, "r", Verdict::Passed);
+    queue.head(1);
+    assert_eq!(tally(&queue.snapshot.jobs), "1 passed, 1 running");
+    assert_eq!(tally(&[]), "0 jobs");
+}

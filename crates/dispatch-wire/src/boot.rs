@@ -1,0 +1,147 @@
+//! The boot protocol: what `beacon` and the boot server say to each other over plain HTTP.
+//!
+//! `POST` on the boot path says that a workload has started, `PUT` carries a [`Report`]. Both are
+//! compatible with beacon 1.1.0 and with the images that carry it, in both directions: everything that
+//! this version adds is a header or a JSON field that an older peer ignores.
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// Header of the answer to `POST`, and of `PUT`: the run that is meant. It outranks the address of whoever
+/// asks.
+pub const RUN_HEADER: &str = "Dispatch-Run";
+
+/// Header of `POST` and `PUT`: the SMBIOS UUID of the host, in its usual hyphenated form
+/// (SMBIOS 3.7 §7.2.1).
+pub const HOST_UUID_HEADER: &str = "Dispatch-Host-Uuid";
+
+/// Header of `POST` and `PUT`: all MAC addresses of the host, separated by commas.
+pub const HOST_MAC_HEADER: &str = "Dispatch-Host-Mac";
+
+/// The largest report that a server takes, in bytes of JSON.
+pub const MAX_REPORT_BYTES: u64 = 8 * 1024 * 1024;
+
+/// What the workload itself says of how it went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReportVerdict {
+    /// The thing under test is good.
+    Passed,
+    /// The thing under test is bad.
+    Failed,
+}
+
+impl From<ReportVerdict> for dispatch_core::Verdict {
+    fn from(verdict: ReportVerdict) -> Self {
+        match verdict {
+            ReportVerdict::Passed => Self::Passed,
+            ReportVerdict::Failed => Self::Failed,
+        }
+    }
+}
+
+/// What a workload says of itself. A run may send several.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// One line; becomes the title of the issue.
+    pub title: String,
+    /// Markdown; empty where the image had nothing to say.
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "String::is_empty")]
+    pub body: String,
+    /// Names of labels.
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
+    /// GitHub login names.
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
+    pub assignees: Vec<String>,
+    /// The title of a milestone.
+    #[serde(default, deserialize_with = "empty_as_none", skip_serializing_if = "Option::is_none")]
+    pub milestone: Option<String>,
+    /// The image's own judgement; images made for beacon 1.1.0 give none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<ReportVerdict>,
+}
+
+/// Why bytes are not a report.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// Not JSON, or not of the right shape; the text names line, column and field.
+    #[error("the report is not the JSON object that is expected: {0}")]
+    Malformed(#[from] serde_json::Error),
+    /// A title is what people see first, so a report without one is refused.
+    #[error("the report has an empty `title`")]
+    EmptyTitle,
+}
+
+impl Report {
+    /// Reads a report from the body of a `PUT`.
+    pub fn from_json(body: &[u8]) -> Result<Self, ReportError> {
+        let report: Self = serde_json::from_slice(body)?;
+        if report.title.trim().is_empty() {
+            return Err(ReportError::EmptyTitle);
+        }
+        Ok(report)
+    }
+}
+
+fn null_as_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
+}
+
+fn empty_as_none<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    Ok(Option::<String>::deserialize(from)?.filter(|milestone| !milestone.is_empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_report_of_beacon_1_1_0_is_read_as_it_was_meant() {
+        let report = Report::from_json(
+            br##"{"title":"cert","body":"# ok","labels":["os:ubuntu"],"assignees":["me"],"milestone":"c3"}"##,
+        )
+        .expect("a well-formed report");
+        assert_eq!(report.labels, ["os:ubuntu"]);
+        assert_eq!(report.milestone.as_deref(), Some("c3"));
+        assert_eq!(report.verdict, None);
+    }
+
+    #[test]
+    fn what_is_empty_is_left_out_as_beacon_1_1_0_does() {
+        let json = serde_json::to_string(&Report { title: "t".into(), ..Report::default() }).expect("json");
+        assert_eq!(json, r#"{"title":"t"}"#);
+    }
+
+    #[test]
+    fn nulls_count_as_left_out() {
+        let json = br#"{"title":"t","body":null,"labels":null,"assignees":null,"milestone":null,"verdict":null}"#;
+        assert_eq!(Report::from_json(json).expect("a report"), Report { title: "t".into(), ..Report::default() });
+    }
+
+    #[test]
+    fn an_unknown_verdict_is_malformed() {
+        let error = Report::from_json(br#"{"title":"t","verdict":"great"}"#).expect_err("refused");
+        assert!(error.to_string().contains("great"), "{error}");
+    }
+
+    #[test]
+    fn a_report_without_a_title_is_refused() {
+        assert!(matches!(Report::from_json(br#"{"title":"  "}"#), Err(ReportError::EmptyTitle)));
+        assert!(matches!(Report::from_json(br#"{"body":"b"}"#), Err(ReportError::Malformed(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
+            let _ = Report::from_json(&bytes);
+        }
+
+        #[test]
+        fn every_report_survives_the_wire(title in "[a-z]{1,20}", body in ".*", labels in proptest::collection::vec(".*", 0..4)) {
+            let report = Report { title, body, labels, verdict: Some(ReportVerdict::Failed), ..Report::default() };
+            let json = serde_json::to_vec(&report).expect("json");
+            prop_assert_eq!(Report::from_json(&json).expect("a report"), report);
+        }
+    }
+}
