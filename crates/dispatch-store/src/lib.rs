@@ -1,1 +1,303 @@
+//! The only SQL of the project: jobs, runs, hosts, leases, events, reports and the outbox.
+//!
+//! [`Store::decide`] is how anything changes: it loads a [`Snapshot`], lets `dispatch-core` decide, and commits
+//! the new state, the events and the effects in one transaction. Nothing else happens inside a transaction.
 
+mod error;
+mod load;
+mod rows;
+mod save;
+
+use std::path::Path;
+use std::time::Duration;
+
+use dispatch_core::queue::Snapshot;
+use dispatch_core::run::Policy;
+use dispatch_core::{Effect, Event, Host, Job, Outcome, ReportId, Run, RunId, Sighting};
+use jiff::Timestamp;
+use sqlx::any::AnyPoolOptions;
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::{AnyConnection, AnyPool, Connection as _, Executor as _};
+use tokio::sync::watch;
+
+pub use error::StoreError;
+
+static MIGRATIONS: Migrator = sqlx::migrate!();
+
+/// How long a statement waits for another process that writes.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// What a decision is about, so that no more is loaded than it needs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Focus {
+    /// The host that asks.
+    pub who: Option<Sighting>,
+    /// A run that is named.
+    pub run: Option<RunId>,
+    /// Jobs that are over as well.
+    pub all_jobs: bool,
+}
+
+impl Focus {
+    /// About the host that asks.
+    #[must_use]
+    pub fn host(who: Sighting) -> Self {
+        Self { who: Some(who), ..Self::default() }
+    }
+
+    /// About one run.
+    #[must_use]
+    pub fn run(run: RunId) -> Self {
+        Self { run: Some(run), ..Self::default() }
+    }
+}
+
+/// An event and its place in the one global sequence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredEvent {
+    /// Its place; later events have larger ones, in the order in which they were committed.
+    pub seq: i64,
+    /// The fact.
+    pub event: Event,
+}
+
+/// An effect that is due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DueEffect {
+    /// Its idempotency key.
+    pub key: String,
+    /// What is to be done.
+    pub effect: Effect,
+    /// How often it has been tried.
+    pub attempts: u32,
+}
+
+/// A stored report with what belongs to it.
+#[derive(Clone, Debug)]
+pub struct StoredReport {
+    /// The report.
+    pub report: dispatch_core::queue::Report,
+    /// Its run.
+    pub run: Run,
+    /// The run's job.
+    pub job: Job,
+    /// The run's host.
+    pub host: Host,
+}
+
+/// The database. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    /// One connection: SQLite has one writer, and waiting in our own queue is fairer than its busy handler.
+    writer: AnyPool,
+    readers: AnyPool,
+    last_event: watch::Sender<i64>,
+}
+
+impl Store {
+    /// Opens the SQLite database at `path`, makes it if it is not there, and brings it up to date. A database
+    /// that a newer program has written is refused.
+    pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        let store = Self::connect(path, "rwc").await?;
+        match MIGRATIONS.run(&store.writer).await {
+            Ok(()) => {}
+            Err(MigrateError::VersionMissing(version) | MigrateError::VersionTooNew(version, _)) => {
+                return Err(StoreError::Newer { path: path.to_owned(), version });
+            }
+            Err(MigrateError::Execute(error)) => return Err(error.into()),
+            Err(error) => return Err(StoreError::Migrate { path: path.to_owned(), error: Box::new(error) }),
+        }
+        let last = store.last_seq().await?;
+        store.last_event.send_replace(last);
+        Ok(store)
+    }
+
+    /// Opens a database that is there already, to look at it while another process works with it.
+    pub async fn open_to_read(path: &Path) -> Result<Self, StoreError> {
+        if !path.is_file() {
+            return Err(StoreError::Missing { path: path.to_owned() });
+        }
+        let store = Self::connect(path, "rw").await?;
+        let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
+        let row = sqlx::query("SELECT MAX(version) AS version FROM _sqlx_migrations")
+            .fetch_one(&store.readers)
+            .await?;
+        let version: i64 = sqlx::Row::try_get(&row, "version")?;
+        if version > known {
+            return Err(StoreError::Newer { path: path.to_owned(), version });
+        }
+        Ok(store)
+    }
+
+    async fn connect(path: &Path, mode: &str) -> Result<Self, StoreError> {
+        sqlx::any::install_default_drivers();
+        let Some(name) = path.to_str() else {
+            return Err(StoreError::Path { path: path.to_owned() });
+        };
+        // The name is part of a URL: these characters would end it.
+        let name = name.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+        let url = format!("sqlite://{name}?mode={mode}");
+        let pool = |connections: u32| {
+            AnyPoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(BUSY * 6)
+                .after_connect(|connection: &mut AnyConnection, _| Box::pin(set_up(connection)))
+        };
+        let open = |error| StoreError::Open { path: path.to_owned(), error };
+        // One connection by itself first: a pool would go on trying until its time is up, whatever is wrong.
+        let mut first = AnyConnection::connect(&url).await.map_err(open)?;
+        set_up(&mut first).await.map_err(open)?;
+        first.close().await.map_err(open)?;
+        let writer = pool(1).connect(&url).await.map_err(open)?;
+        let readers = pool(4).connect(&url).await.map_err(open)?;
+        Ok(Self { writer, readers, last_event: watch::Sender::new(0) })
+    }
+
+    /// Loads a snapshot, lets `decision` decide, and commits what it decided in one transaction. `decision` must
+    /// not wait for anything.
+    pub async fn decide<T>(
+        &self,
+        focus: Focus,
+        policy: &Policy,
+        decision: impl FnOnce(Snapshot) -> Outcome<T>,
+    ) -> Result<T, StoreError> {
+        let mut connection = self.writer.acquire().await?;
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        let snapshot = load::snapshot(&mut transaction, focus, policy).await?;
+        let Outcome { answer, changes } = decision(snapshot);
+        if changes.is_empty() {
+            transaction.rollback().await?;
+            return Ok(answer);
+        }
+        let last = save::changes(&mut transaction, &changes).await?;
+        transaction.commit().await?;
+        if let Some(last) = last {
+            self.last_event.send_replace(last);
+        }
+        Ok(answer)
+    }
+
+    /// Loads a snapshot only to look at it.
+    pub async fn look<T>(
+        &self,
+        focus: Focus,
+        policy: &Policy,
+        look: impl FnOnce(Snapshot) -> T,
+    ) -> Result<T, StoreError> {
+        let mut transaction = self.readers.begin().await?;
+        let snapshot = load::snapshot(&mut transaction, focus, policy).await?;
+        transaction.rollback().await?;
+        Ok(look(snapshot))
+    }
+
+    /// Tells the sequence number of the newest event, now and whenever it changes.
+    #[must_use]
+    pub fn watch_events(&self) -> watch::Receiver<i64> {
+        self.last_event.subscribe()
+    }
+
+    async fn last_seq(&self) -> Result<i64, StoreError> {
+        let row =
+            sqlx::query("SELECT value FROM counters WHERE name = 'event'").fetch_one(&self.readers).await?;
+        Ok(sqlx::Row::try_get(&row, "value")?)
+    }
+
+    /// The events after `seq`, in order, at most `limit`.
+    pub async fn events_after(&self, seq: i64, limit: u32) -> Result<Vec<StoredEvent>, StoreError> {
+        let rows = sqlx::query("SELECT seq, data FROM events WHERE seq > $1 ORDER BY seq LIMIT $2")
+            .bind(seq)
+            .bind(i64::from(limit))
+            .fetch_all(&self.readers)
+            .await?;
+        rows.iter().map(rows::event).collect()
+    }
+
+    /// The effects that are due, oldest first, at most `limit`.
+    pub async fn due_effects(&self, now: Timestamp, limit: u32) -> Result<Vec<DueEffect>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT idempotency_key, effect, attempts FROM outbox WHERE done_at IS NULL AND due <= $1 \
+             ORDER BY due, idempotency_key LIMIT $2",
+        )
+        .bind(now.as_microsecond())
+        .bind(i64::from(limit))
+        .fetch_all(&self.readers)
+        .await?;
+        rows.iter().map(rows::due_effect).collect()
+    }
+
+    /// When the next effect is due.
+    pub async fn next_effect(&self) -> Result<Option<Timestamp>, StoreError> {
+        let row = sqlx::query("SELECT MIN(due) AS due FROM outbox WHERE done_at IS NULL")
+            .fetch_one(&self.readers)
+            .await?;
+        rows::optional_time(&row, "due")
+    }
+
+    /// An effect is done.
+    pub async fn effect_done(&self, key: &str, now: Timestamp) -> Result<(), StoreError> {
+        sqlx::query("UPDATE outbox SET done_at = $1, error = NULL, attempts = attempts + 1 WHERE idempotency_key = $2")
+            .bind(now.as_microsecond())
+            .bind(key)
+            .execute(&self.writer)
+            .await?;
+        Ok(())
+    }
+
+    /// An effect could not be done; it is due again at `due`.
+    pub async fn effect_failed(&self, key: &str, error: &str, due: Timestamp) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE outbox SET due = $1, error = $2, attempts = attempts + 1 WHERE idempotency_key = $3",
+        )
+        .bind(due.as_microsecond())
+        .bind(error)
+        .bind(key)
+        .execute(&self.writer)
+        .await?;
+        Ok(())
+    }
+
+    /// One report with its run, job and host.
+    pub async fn report(&self, id: ReportId) -> Result<Option<StoredReport>, StoreError> {
+        let mut transaction = self.readers.begin().await?;
+        load::report(&mut transaction, id).await
+    }
+
+    /// All jobs in queue order, each with its runs in the order of their making.
+    pub async fn overview(&self) -> Result<Overview, StoreError> {
+        let mut transaction = self.readers.begin().await?;
+        load::overview(&mut transaction).await
+    }
+
+    /// Closes all connections.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+/// Makes a fresh connection ready.
+async fn set_up(connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
+    for pragma in [
+        "PRAGMA busy_timeout = 5000",
+        "PRAGMA journal_mode = WAL",
+        // A report that was answered with 200 survives a power cut.
+        "PRAGMA synchronous = FULL",
+        "PRAGMA foreign_keys = ON",
+    ] {
+        connection.execute(pragma).await?;
+    }
+    Ok(())
+}
+
+/// Everything there is to see of a queue.
+#[derive(Clone, Debug, Default)]
+pub struct Overview {
+    /// In queue order.
+    pub jobs: Vec<Job>,
+    /// In the order in which they were made.
+    pub runs: Vec<Run>,
+    /// In the order in which they were first seen.
+    pub hosts: Vec<Host>,
+    /// Effects that are still to be done.
+    pub effects_due: u64,
+}

@@ -115,8 +115,12 @@ mod tests {
 
     #[test]
     fn nulls_count_as_left_out() {
-        let json = br#"{"title":"t","body":null,"labels":null,"assignees":null,"milestone":null,"verdict":null}"#;
-        assert_eq!(Report::from_json(json).expect("a report"), Report { title: "t".into(), ..Report::default() });
+        let json =
+            br#"{"title":"t","body":null,"labels":null,"assignees":null,"milestone":null,"verdict":null}"#;
+        assert_eq!(
+            Report::from_json(json).expect("a report"),
+            Report { title: "t".into(), ..Report::default() }
+        );
     }
 
     #[test]

@@ -1,0 +1,151 @@
+//! What a decision needs to know.
+
+use std::collections::BTreeSet;
+
+use dispatch_core::queue::Snapshot;
+use dispatch_core::run::Policy;
+use dispatch_core::{Host, HostId, JobId, ReportId, Run, RunId};
+use sqlx::any::{AnyArguments, AnyRow};
+use sqlx::query::Query;
+use sqlx::{Any, AnyConnection};
+
+use crate::{Focus, Overview, StoreError, StoredReport, rows};
+
+/// How many of a host's latest runs are loaded with it: enough to find the one that a late report is from.
+const LATEST_RUNS: i64 = 4;
+
+async fn all<T>(
+    connection: &mut AnyConnection,
+    query: Query<'_, Any, AnyArguments>,
+    read: impl Fn(&AnyRow) -> Result<T, StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    query.fetch_all(connection).await?.iter().map(read).collect()
+}
+
+async fn maybe<T>(
+    connection: &mut AnyConnection,
+    query: Query<'_, Any, AnyArguments>,
+    read: impl Fn(&AnyRow) -> Result<T, StoreError>,
+) -> Result<Option<T>, StoreError> {
+    query.fetch_optional(connection).await?.as_ref().map(read).transpose()
+}
+
+pub(crate) async fn snapshot(
+    connection: &mut AnyConnection,
+    focus: Focus,
+    policy: &Policy,
+) -> Result<Snapshot, StoreError> {
+    let mut snapshot = Snapshot::default();
+    snapshot.policy.clone_from(policy);
+    let mut more_jobs: BTreeSet<JobId> = BTreeSet::new();
+    if let Some(who) = focus.who {
+        let mac = who.mac.map(|mac| mac.to_string());
+        let query = sqlx::query("SELECT * FROM hosts WHERE address = $1 OR mac = $2 ORDER BY first_seen, id")
+            .bind(who.address.to_string())
+            .bind(mac);
+        snapshot.hosts = all(connection, query, rows::host).await?;
+        for host in &snapshot.hosts {
+            more_jobs.extend(jobs_of_latest_runs(connection, host.id).await?);
+        }
+    }
+    if let Some(run) = focus.run {
+        let query = sqlx::query("SELECT job FROM runs WHERE id = $1").bind(run.to_string());
+        more_jobs.extend(maybe(connection, query, |row| rows::parsed::<JobId>(row, "job")).await?);
+    }
+    let (jobs, runs, workloads) = if focus.all_jobs {
+        (
+            "SELECT * FROM jobs ORDER BY position, id",
+            "SELECT * FROM runs ORDER BY created, id",
+            "SELECT * FROM workloads",
+        )
+    } else {
+        (
+            "SELECT * FROM jobs WHERE state IN ('queued', 'active') ORDER BY position, id",
+            "SELECT * FROM runs WHERE job IN (SELECT id FROM jobs WHERE state IN ('queued', 'active')) \
+             ORDER BY created, id",
+            "SELECT * FROM workloads WHERE id IN (SELECT workload FROM jobs WHERE state IN ('queued', 'active'))",
+        )
+    };
+    snapshot.jobs = all(connection, sqlx::query(jobs), rows::job).await?;
+    snapshot.runs = all(connection, sqlx::query(runs), rows::run).await?;
+    snapshot.workloads = all(connection, sqlx::query(workloads), rows::workload).await?;
+    for id in more_jobs {
+        if !snapshot.jobs.iter().any(|job| job.id == id) {
+            add_job(connection, &mut snapshot, id).await?;
+        }
+    }
+    add_hosts(connection, &mut snapshot).await?;
+    let with_reports: Vec<RunId> =
+        snapshot.runs.iter().filter(|run| run.reports > 0).map(|run| run.id).collect();
+    for run in with_reports {
+        let query = sqlx::query("SELECT id, run, digest FROM reports WHERE run = $1 ORDER BY at, id")
+            .bind(run.to_string());
+        snapshot.reports.extend(all(connection, query, rows::report_key).await?);
+    }
+    Ok(snapshot)
+}
+
+async fn jobs_of_latest_runs(connection: &mut AnyConnection, host: HostId) -> Result<Vec<JobId>, StoreError> {
+    let query = sqlx::query(
+        "SELECT job FROM runs WHERE host = $1 AND most_sent > 0 ORDER BY created DESC, id DESC LIMIT $2",
+    )
+    .bind(host.to_string())
+    .bind(LATEST_RUNS);
+    all(connection, query, |row| rows::parsed(row, "job")).await
+}
+
+async fn add_job(
+    connection: &mut AnyConnection,
+    snapshot: &mut Snapshot,
+    id: JobId,
+) -> Result<(), StoreError> {
+    let id = id.to_string();
+    let query = sqlx::query("SELECT * FROM jobs WHERE id = $1").bind(&id);
+    snapshot.jobs.extend(maybe(connection, query, rows::job).await?);
+    let query = sqlx::query("SELECT * FROM runs WHERE job = $1 ORDER BY created, id").bind(&id);
+    snapshot.runs.extend(all(connection, query, rows::run).await?);
+    let query = sqlx::query("SELECT * FROM workloads WHERE id IN (SELECT workload FROM jobs WHERE id = $1)")
+        .bind(&id);
+    snapshot.workloads.extend(maybe(connection, query, rows::workload).await?);
+    Ok(())
+}
+
+/// The hosts that runs are on, where they are not there yet.
+async fn add_hosts(connection: &mut AnyConnection, snapshot: &mut Snapshot) -> Result<(), StoreError> {
+    let known: BTreeSet<HostId> = snapshot.hosts.iter().map(|host| host.id).collect();
+    let wanted: BTreeSet<HostId> = snapshot.runs.iter().map(|run| run.host).collect();
+    for id in wanted.difference(&known) {
+        snapshot.hosts.extend(one_host(connection, *id).await?);
+    }
+    Ok(())
+}
+
+async fn one_host(connection: &mut AnyConnection, id: HostId) -> Result<Option<Host>, StoreError> {
+    let query = sqlx::query("SELECT * FROM hosts WHERE id = $1").bind(id.to_string());
+    maybe(connection, query, rows::host).await
+}
+
+pub(crate) async fn report(
+    connection: &mut AnyConnection,
+    id: ReportId,
+) -> Result<Option<StoredReport>, StoreError> {
+    let query = sqlx::query("SELECT * FROM reports WHERE id = $1").bind(id.to_string());
+    let Some(report) = maybe(connection, query, rows::report).await? else { return Ok(None) };
+    let query = sqlx::query("SELECT * FROM runs WHERE id = $1").bind(report.run.to_string());
+    let Some(run): Option<Run> = maybe(connection, query, rows::run).await? else { return Ok(None) };
+    let query = sqlx::query("SELECT * FROM jobs WHERE id = $1").bind(run.job.to_string());
+    let Some(job) = maybe(connection, query, rows::job).await? else { return Ok(None) };
+    let Some(host) = one_host(connection, run.host).await? else { return Ok(None) };
+    Ok(Some(StoredReport { report, run, job, host }))
+}
+
+pub(crate) async fn overview(connection: &mut AnyConnection) -> Result<Overview, StoreError> {
+    let jobs = sqlx::query("SELECT * FROM jobs ORDER BY priority DESC, position, id");
+    let jobs = all(connection, jobs, rows::job).await?;
+    let runs = all(connection, sqlx::query("SELECT * FROM runs ORDER BY created, id"), rows::run).await?;
+    let hosts =
+        all(connection, sqlx::query("SELECT * FROM hosts ORDER BY first_seen, id"), rows::host).await?;
+    let due = sqlx::query("SELECT COUNT(*) AS due FROM outbox WHERE done_at IS NULL");
+    let due: i64 = sqlx::Row::try_get(&due.fetch_one(connection).await?, "due")?;
+    Ok(Overview { jobs, runs, hosts, effects_due: u64::try_from(due).unwrap_or(0) })
+}

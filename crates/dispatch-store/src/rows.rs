@@ -1,0 +1,150 @@
+//! From rows to types.
+
+use std::str::FromStr;
+
+use dispatch_core::queue::{NewReport, Report, ReportKey};
+use dispatch_core::{Host, Job, Run, Workload};
+use jiff::Timestamp;
+use sqlx::Row as _;
+use sqlx::any::AnyRow;
+
+use crate::{DueEffect, StoreError, StoredEvent};
+
+fn damaged(column: &'static str, value: &dyn ToString) -> StoreError {
+    StoreError::Damaged { column, value: value.to_string() }
+}
+
+fn text(row: &AnyRow, column: &'static str) -> Result<String, StoreError> {
+    Ok(row.try_get(column)?)
+}
+
+fn optional_text(row: &AnyRow, column: &'static str) -> Result<Option<String>, StoreError> {
+    Ok(row.try_get(column)?)
+}
+
+pub(crate) fn parsed<T: FromStr>(row: &AnyRow, column: &'static str) -> Result<T, StoreError> {
+    let text = text(row, column)?;
+    text.parse().map_err(|_| damaged(column, &text))
+}
+
+fn optional_parsed<T: FromStr>(row: &AnyRow, column: &'static str) -> Result<Option<T>, StoreError> {
+    optional_text(row, column)?.map(|text| text.parse().map_err(|_| damaged(column, &text))).transpose()
+}
+
+fn number<T: TryFrom<i64>>(row: &AnyRow, column: &'static str) -> Result<T, StoreError> {
+    let number: i64 = row.try_get(column)?;
+    T::try_from(number).map_err(|_| damaged(column, &number))
+}
+
+fn time(row: &AnyRow, column: &'static str) -> Result<Timestamp, StoreError> {
+    let micros: i64 = row.try_get(column)?;
+    Timestamp::from_microsecond(micros).map_err(|_| damaged(column, &micros))
+}
+
+pub(crate) fn optional_time(row: &AnyRow, column: &'static str) -> Result<Option<Timestamp>, StoreError> {
+    let micros: Option<i64> = row.try_get(column)?;
+    micros.map(|micros| Timestamp::from_microsecond(micros).map_err(|_| damaged(column, &micros))).transpose()
+}
+
+fn json<T: serde::de::DeserializeOwned>(column: &'static str, text: &str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|_| damaged(column, &text))
+}
+
+pub(crate) fn host(row: &AnyRow) -> Result<Host, StoreError> {
+    Ok(Host {
+        id: parsed(row, "id")?,
+        mac: optional_parsed(row, "mac")?,
+        address: parsed(row, "address")?,
+        uuid: optional_text(row, "uuid")?,
+        epoch: number(row, "epoch")?,
+        idle: optional_text(row, "idle")?.map(|text| json("idle", &text)).transpose()?,
+        first_seen: time(row, "first_seen")?,
+        last_seen: time(row, "last_seen")?,
+    })
+}
+
+pub(crate) fn workload(row: &AnyRow) -> Result<Workload, StoreError> {
+    Ok(Workload {
+        id: parsed(row, "id")?,
+        name: text(row, "name")?,
+        kind: parsed(row, "kind")?,
+        size: number(row, "size")?,
+        modified: time(row, "modified")?,
+        reboots: number(row, "reboots")?,
+        description: optional_text(row, "description")?,
+    })
+}
+
+pub(crate) fn job(row: &AnyRow) -> Result<Job, StoreError> {
+    Ok(Job {
+        id: parsed(row, "id")?,
+        name: text(row, "name")?,
+        workload: parsed(row, "workload")?,
+        priority: number(row, "priority")?,
+        position: number(row, "position")?,
+        state: parsed(row, "state")?,
+        verdict: optional_parsed(row, "verdict")?,
+        reason: optional_text(row, "reason")?,
+        waits: optional_text(row, "waits")?,
+        since: time(row, "since")?,
+    })
+}
+
+pub(crate) fn run(row: &AnyRow) -> Result<Run, StoreError> {
+    Ok(Run {
+        id: parsed(row, "id")?,
+        job: parsed(row, "job")?,
+        host: parsed(row, "host")?,
+        workload: parsed(row, "workload")?,
+        epoch: number(row, "epoch")?,
+        attempt: number(row, "attempt")?,
+        state: parsed(row, "state")?,
+        verdict: optional_parsed(row, "verdict")?,
+        reason: optional_text(row, "reason")?,
+        created: time(row, "created")?,
+        since: time(row, "since")?,
+        deadline: optional_time(row, "deadline")?,
+        size: number(row, "size")?,
+        transfer: parsed(row, "transfer")?,
+        transfers: number(row, "transfers")?,
+        sent: number(row, "sent")?,
+        most_sent: number(row, "most_sent")?,
+        broken: number(row, "broken")?,
+        wholes: number(row, "wholes")?,
+        reboots: number(row, "reboots")?,
+        reboots_allowed: number(row, "reboots_allowed")?,
+        booted_at: optional_time(row, "booted_at")?,
+        reports: number(row, "reports")?,
+    })
+}
+
+pub(crate) fn report_key(row: &AnyRow) -> Result<ReportKey, StoreError> {
+    Ok(ReportKey { id: parsed(row, "id")?, run: parsed(row, "run")?, digest: text(row, "digest")? })
+}
+
+pub(crate) fn report(row: &AnyRow) -> Result<Report, StoreError> {
+    Ok(Report {
+        id: parsed(row, "id")?,
+        run: parsed(row, "run")?,
+        at: time(row, "at")?,
+        late: number::<u8>(row, "late")? != 0,
+        content: NewReport {
+            digest: text(row, "digest")?,
+            title: text(row, "title")?,
+            json: text(row, "content")?,
+            verdict: parsed(row, "verdict")?,
+        },
+    })
+}
+
+pub(crate) fn event(row: &AnyRow) -> Result<StoredEvent, StoreError> {
+    Ok(StoredEvent { seq: number(row, "seq")?, event: json("data", &text(row, "data")?)? })
+}
+
+pub(crate) fn due_effect(row: &AnyRow) -> Result<DueEffect, StoreError> {
+    Ok(DueEffect {
+        key: text(row, "idempotency_key")?,
+        effect: json("effect", &text(row, "effect")?)?,
+        attempts: number(row, "attempts")?,
+    })
+}

@@ -1,0 +1,258 @@
+//! What a decision changes.
+
+use dispatch_core::queue::{Change, Lease, Report};
+use dispatch_core::{Effect, Event, Host, Job, Run, Verdict, Workload};
+use jiff::Timestamp;
+use sqlx::{AnyConnection, Row as _};
+
+use crate::StoreError;
+
+/// Writes the changes in their order. Returns the sequence number of the last event, if there was one.
+pub(crate) async fn changes(
+    connection: &mut AnyConnection,
+    changes: &[Change],
+) -> Result<Option<i64>, StoreError> {
+    let mut last = None;
+    let mut now = None;
+    for change in changes {
+        match change {
+            Change::Host(host) => save_host(connection, host).await?,
+            Change::Workload(workload) => save_workload(connection, workload).await?,
+            Change::Job(job) => save_job(connection, job).await?,
+            Change::Run(run) => save_run(connection, run).await?,
+            Change::Lease(lease) => take_lease(connection, lease).await?,
+            Change::Release(lease) => release_lease(connection, lease).await?,
+            Change::Report(report) => {
+                now = Some(report.at);
+                save_report(connection, report).await?;
+            }
+            Change::Event(event) => {
+                now = Some(event.at);
+                last = Some(append_event(connection, event).await?);
+            }
+            Change::Effect(effect) => {
+                // Every effect follows from a report or an event of the same decision.
+                save_effect(connection, effect, now.unwrap_or(Timestamp::UNIX_EPOCH)).await?;
+            }
+        }
+    }
+    Ok(last)
+}
+
+fn big(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn word(verdict: Option<Verdict>) -> Option<&'static str> {
+    verdict.map(Verdict::as_str)
+}
+
+fn json<T: serde::Serialize>(column: &'static str, value: &T) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|error| StoreError::Damaged { column, value: error.to_string() })
+}
+
+async fn save_host(connection: &mut AnyConnection, host: &Host) -> Result<(), StoreError> {
+    let idle = host.idle.as_ref().map(|idle| json("idle", idle)).transpose()?;
+    sqlx::query(
+        "INSERT INTO hosts (id, mac, address, uuid, epoch, idle, first_seen, last_seen) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
+         ON CONFLICT (id) DO UPDATE SET mac = excluded.mac, address = excluded.address, uuid = excluded.uuid, \
+         epoch = excluded.epoch, idle = excluded.idle, last_seen = excluded.last_seen",
+    )
+    .bind(host.id.to_string())
+    .bind(host.mac.map(|mac| mac.to_string()))
+    .bind(host.address.to_string())
+    .bind(host.uuid.clone())
+    .bind(big(host.epoch))
+    .bind(idle)
+    .bind(host.first_seen.as_microsecond())
+    .bind(host.last_seen.as_microsecond())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn save_workload(connection: &mut AnyConnection, workload: &Workload) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO workloads (id, name, kind, size, modified, reboots, description) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(workload.id.to_string())
+    .bind(workload.name.clone())
+    .bind(workload.kind.as_str())
+    .bind(big(workload.size))
+    .bind(workload.modified.as_microsecond())
+    .bind(i64::from(workload.reboots))
+    .bind(workload.description.clone())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn save_job(connection: &mut AnyConnection, job: &Job) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO jobs (id, name, workload, priority, position, state, verdict, reason, waits, since) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
+         ON CONFLICT (id) DO UPDATE SET workload = excluded.workload, priority = excluded.priority, \
+         position = excluded.position, state = excluded.state, verdict = excluded.verdict, \
+         reason = excluded.reason, waits = excluded.waits, since = excluded.since",
+    )
+    .bind(job.id.to_string())
+    .bind(job.name.clone())
+    .bind(job.workload.to_string())
+    .bind(job.priority)
+    .bind(job.position)
+    .bind(job.state.as_str())
+    .bind(word(job.verdict))
+    .bind(job.reason.clone())
+    .bind(job.waits.clone())
+    .bind(job.since.as_microsecond())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn save_run(connection: &mut AnyConnection, run: &Run) -> Result<(), StoreError> {
+    fence(connection, run).await?;
+    sqlx::query(
+        "INSERT INTO runs (id, job, host, workload, epoch, attempt, state, active, verdict, reason, created, since, \
+         deadline, size, transfer, transfers, sent, most_sent, broken, wholes, reboots, reboots_allowed, booted_at, \
+         reports) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, \
+         $20, $21, $22, $23, $24) \
+         ON CONFLICT (id) DO UPDATE SET workload = excluded.workload, state = excluded.state, \
+         active = excluded.active, verdict = excluded.verdict, reason = excluded.reason, since = excluded.since, \
+         deadline = excluded.deadline, size = excluded.size, transfer = excluded.transfer, \
+         transfers = excluded.transfers, sent = excluded.sent, most_sent = excluded.most_sent, \
+         broken = excluded.broken, wholes = excluded.wholes, reboots = excluded.reboots, \
+         booted_at = excluded.booted_at, reports = excluded.reports",
+    )
+    .bind(run.id.to_string())
+    .bind(run.job.to_string())
+    .bind(run.host.to_string())
+    .bind(run.workload.to_string())
+    .bind(big(run.epoch))
+    .bind(i64::from(run.attempt))
+    .bind(run.state.as_str())
+    .bind(i64::from(!run.state.is_final()))
+    .bind(word(run.verdict))
+    .bind(run.reason.clone())
+    .bind(run.created.as_microsecond())
+    .bind(run.since.as_microsecond())
+    .bind(run.deadline.map(Timestamp::as_microsecond))
+    .bind(big(run.size))
+    .bind(run.transfer.as_str())
+    .bind(i64::from(run.transfers))
+    .bind(big(run.sent))
+    .bind(big(run.most_sent))
+    .bind(i64::from(run.broken))
+    .bind(i64::from(run.wholes))
+    .bind(i64::from(run.reboots))
+    .bind(i64::from(run.reboots_allowed))
+    .bind(run.booted_at.map(Timestamp::as_microsecond))
+    .bind(i64::from(run.reports))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// A run that is going on is written only by whoever holds its lease; one that is over by anybody, because
+/// the rules let nothing change there but its reports.
+async fn fence(connection: &mut AnyConnection, run: &Run) -> Result<(), StoreError> {
+    let active = sqlx::query("SELECT active FROM runs WHERE id = $1")
+        .bind(run.id.to_string())
+        .fetch_optional(&mut *connection)
+        .await?
+        .map_or(Ok(1_i64), |row| row.try_get("active"))?;
+    let held = sqlx::query("SELECT 1 AS held FROM leases WHERE host = $1 AND run = $2 AND epoch = $3")
+        .bind(run.host.to_string())
+        .bind(run.id.to_string())
+        .bind(big(run.epoch))
+        .fetch_optional(connection)
+        .await?;
+    if active == 1 && held.is_none() {
+        return Err(StoreError::Fenced { run: run.id, host: run.host });
+    }
+    Ok(())
+}
+
+/// Takes a lease that nobody holds, or renews the run's own.
+async fn take_lease(connection: &mut AnyConnection, lease: &Lease) -> Result<(), StoreError> {
+    let done = sqlx::query(
+        "INSERT INTO leases (host, run, epoch, held_until) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (host) DO UPDATE SET held_until = excluded.held_until \
+         WHERE leases.run = excluded.run AND leases.epoch = excluded.epoch",
+    )
+    .bind(lease.host.to_string())
+    .bind(lease.run.to_string())
+    .bind(big(lease.epoch))
+    .bind(lease.until.as_microsecond())
+    .execute(connection)
+    .await?;
+    if done.rows_affected() == 0 {
+        return Err(StoreError::Fenced { run: lease.run, host: lease.host });
+    }
+    Ok(())
+}
+
+async fn release_lease(connection: &mut AnyConnection, lease: &Lease) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM leases WHERE host = $1 AND run = $2 AND epoch = $3")
+        .bind(lease.host.to_string())
+        .bind(lease.run.to_string())
+        .bind(big(lease.epoch))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn save_report(connection: &mut AnyConnection, report: &Report) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO reports (id, run, at, late, digest, title, verdict, content) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+    )
+    .bind(report.id.to_string())
+    .bind(report.run.to_string())
+    .bind(report.at.as_microsecond())
+    .bind(i64::from(report.late))
+    .bind(report.content.digest.clone())
+    .bind(report.content.title.clone())
+    .bind(report.content.verdict.as_str())
+    .bind(report.content.json.clone())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn append_event(connection: &mut AnyConnection, event: &Event) -> Result<i64, StoreError> {
+    let row = sqlx::query("UPDATE counters SET value = value + 1 WHERE name = 'event' RETURNING value")
+        .fetch_one(&mut *connection)
+        .await?;
+    let seq: i64 = row.try_get("value")?;
+    sqlx::query("INSERT INTO events (seq, at, job, run, host, data) VALUES ($1, $2, $3, $4, $5, $6)")
+        .bind(seq)
+        .bind(event.at.as_microsecond())
+        .bind(event.job.as_ref().map(|job| job.id.to_string()))
+        .bind(event.run.as_ref().map(|run| run.id.to_string()))
+        .bind(event.host.as_ref().map(|host| host.id.to_string()))
+        .bind(json("data", event)?)
+        .execute(connection)
+        .await?;
+    Ok(seq)
+}
+
+async fn save_effect(
+    connection: &mut AnyConnection,
+    effect: &Effect,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO outbox (idempotency_key, effect, at, due, attempts) VALUES ($1, $2, $3, $4, 0) \
+         ON CONFLICT (idempotency_key) DO NOTHING",
+    )
+    .bind(effect.idempotency_key())
+    .bind(json("effect", effect)?)
+    .bind(now.as_microsecond())
+    .bind(now.as_microsecond())
+    .execute(connection)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,303 @@
+//! What the rules decide is what the database holds, also after it was closed, and the database refuses what
+//! the rules would never decide.
+
+#![expect(clippy::expect_used, reason = "a test may panic, also in its helpers")]
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use dispatch_core::queue::{Ask, Context, Found, JobState, NewReport, Offer};
+use dispatch_core::run::{End, Policy, RunEvent};
+use dispatch_core::{Kind, Outcome, RunId, RunState, Sighting, Snapshot, Verdict};
+use dispatch_store::{Focus, Store, StoreError};
+use jiff::Timestamp;
+use tempfile::TempDir;
+
+struct Lab {
+    dir: TempDir,
+    store: Store,
+    now: Timestamp,
+    seed: u64,
+}
+
+impl Lab {
+    async fn new(images: &[&str]) -> Self {
+        let dir = TempDir::new().expect("a folder");
+        let store = Store::open(&dir.path().join("dispatch.db")).await.expect("a store");
+        let mut lab =
+            Self { dir, store, now: Timestamp::from_second(1_700_000_000).expect("a time"), seed: 0 };
+        let found: Vec<Found> = images
+            .iter()
+            .map(|name| Found {
+                name: (*name).into(),
+                kind: Kind::Efi,
+                size: 1000,
+                modified: lab.now,
+                reboots: 0,
+                description: None,
+            })
+            .collect();
+        let focus = Focus { all_jobs: true, ..Focus::default() };
+        lab.decide(focus, |snapshot, context| snapshot.sync(&found, context)).await.expect("a sync");
+        lab
+    }
+
+    async fn decide<T>(
+        &mut self,
+        focus: Focus,
+        decision: impl FnOnce(Snapshot, &mut Context<'_>) -> Outcome<T>,
+    ) -> Result<T, StoreError> {
+        let (seed, now) = (&mut self.seed, self.now);
+        let mut random = || {
+            *seed += 1;
+            let mut bytes = [7; 10];
+            bytes[2..].copy_from_slice(&seed.to_be_bytes());
+            bytes
+        };
+        self.store
+            .decide(focus, &Policy::default(), |snapshot| {
+                decision(snapshot, &mut Context { now, random: &mut random })
+            })
+            .await
+    }
+
+    async fn ask(&mut self, host: u8) -> Offer {
+        let who = at(host);
+        self.decide(Focus::host(who), |snapshot, context| {
+            snapshot.ask(who, Ask::Get, &BTreeMap::new(), context)
+        })
+        .await
+        .expect("an answer")
+    }
+
+    async fn boot(&mut self, host: u8) -> RunId {
+        let Offer::Image { run, .. } = self.ask(host).await else { panic!("no work") };
+        let now = self.now;
+        let focus = Focus::run(run);
+        let transfer =
+            self.decide(focus, |snapshot, _| snapshot.begin(run, 1000, 0, now)).await.expect("begun");
+        let transfer = transfer.expect("a transfer");
+        let event = RunEvent::Ended { transfer, sent: 1000, count: 1000, end: End::Whole };
+        self.decide(focus, |snapshot, _| snapshot.note(run, &event, now)).await.expect("ended");
+        let who = at(host);
+        self.decide(Focus::host(who), |snapshot, context| snapshot.start(who, Some("uuid"), context))
+            .await
+            .expect("started")
+            .expect("a run")
+    }
+
+    async fn report(&mut self, host: u8, text: &str, verdict: Verdict) -> bool {
+        let who = at(host);
+        let report = NewReport { digest: text.into(), title: text.into(), json: "{}".into(), verdict };
+        self.decide(Focus::host(who), |snapshot, context| snapshot.report(who, None, report, context))
+            .await
+            .expect("an answer")
+            .is_some()
+    }
+
+    async fn restart(self) -> Self {
+        self.store.close().await;
+        let store = Store::open(&self.dir.path().join("dispatch.db")).await.expect("a store");
+        Self { store, ..self }
+    }
+
+    fn url(&self) -> String {
+        format!("sqlite://{}?mode=rw", self.dir.path().join("dispatch.db").display())
+    }
+}
+
+fn at(host: u8) -> Sighting {
+    let mac = dispatch_core::Mac([0x52, 0x54, 0, 0, 0, host]);
+    Sighting { address: IpAddr::from([192, 0, 2, host]), mac: Some(mac) }
+}
+
+#[tokio::test]
+async fn everything_survives_closing_and_opening() {
+    let mut lab = Lab::new(&["a.efi", "b.efi"]).await;
+    lab.boot(1).await;
+    assert!(lab.report(1, "one", Verdict::Passed).await);
+    lab.ask(2).await;
+    let before = lab.store.overview().await.expect("an overview");
+    let lab = lab.restart().await;
+    let after = lab.store.overview().await.expect("an overview");
+    assert_eq!((before.jobs, before.runs, before.hosts), (after.jobs, after.runs, after.hosts));
+    assert_eq!(after.effects_due, 1);
+}
+
+/// What core's rules see after a restart is what they saw before, row for row.
+#[tokio::test]
+async fn a_snapshot_is_the_same_before_and_after() {
+    let mut lab = Lab::new(&["a.efi", "b.efi"]).await;
+    lab.boot(1).await;
+    lab.report(1, "one", Verdict::Failed).await;
+    let look = |snapshot: Snapshot| format!("{snapshot:?}");
+    let focus = Focus::host(at(1));
+    let before = lab.store.look(focus, &Policy::default(), look).await.expect("a look");
+    let lab = lab.restart().await;
+    assert_eq!(lab.store.look(focus, &Policy::default(), look).await.expect("a look"), before);
+}
+
+#[tokio::test]
+async fn events_are_numbered_without_gaps_and_tell_the_whole_story() {
+    let mut lab = Lab::new(&["a.efi"]).await;
+    lab.boot(1).await;
+    lab.report(1, "one", Verdict::Passed).await;
+    lab.ask(1).await;
+    let events = lab.store.events_after(0, 100).await.expect("events");
+    let numbers: Vec<i64> = events.iter().map(|event| event.seq).collect();
+    assert_eq!(numbers, (1..=i64::try_from(events.len()).expect("few")).collect::<Vec<_>>());
+    let words: Vec<String> = events
+        .iter()
+        .map(|event| {
+            serde_json::to_value(&event.event).expect("json")["event"].as_str().expect("a word").to_owned()
+        })
+        .collect();
+    assert_eq!(
+        words,
+        [
+            "queued",
+            "host-seen",
+            "assigned",
+            "downloading",
+            "downloaded",
+            "booting",
+            "report",
+            "finished",
+            "done",
+            "idle"
+        ]
+    );
+    assert_eq!(*lab.store.watch_events().borrow(), numbers[numbers.len() - 1]);
+    assert_eq!(lab.store.events_after(numbers[2], 2).await.expect("events")[0].seq, numbers[3]);
+}
+
+#[tokio::test]
+async fn an_effect_stays_until_it_is_done() {
+    let mut lab = Lab::new(&["a.efi"]).await;
+    lab.boot(1).await;
+    lab.report(1, "one", Verdict::Passed).await;
+    let lab = lab.restart().await;
+    let due = lab.store.due_effects(lab.now, 10).await.expect("effects");
+    assert_eq!((due.len(), due[0].attempts), (1, 0));
+
+    let later = lab.now + Duration::from_secs(60);
+    lab.store.effect_failed(&due[0].key, "disk full", later).await.expect("noted");
+    assert!(lab.store.due_effects(lab.now, 10).await.expect("effects").is_empty());
+    assert_eq!(lab.store.next_effect().await.expect("a time"), Some(later));
+    let due = lab.store.due_effects(later, 10).await.expect("effects");
+    assert_eq!(due[0].attempts, 1);
+
+    lab.store.effect_done(&due[0].key, later).await.expect("noted");
+    assert!(lab.store.due_effects(later, 10).await.expect("effects").is_empty());
+    assert_eq!(lab.store.next_effect().await.expect("a time"), None);
+}
+
+#[tokio::test]
+async fn a_report_is_found_with_its_run_job_and_host() {
+    let mut lab = Lab::new(&["a.efi"]).await;
+    let run = lab.boot(1).await;
+    lab.report(1, "one", Verdict::Failed).await;
+    let dispatch_core::Effect::WriteReport { report } =
+        lab.store.due_effects(lab.now, 1).await.expect("effects")[0].effect;
+    let stored = lab.store.report(report).await.expect("an answer").expect("a report");
+    assert_eq!((stored.run.id, stored.job.name.as_str()), (run, "a.efi"));
+    assert_eq!(stored.host.uuid.as_deref(), Some("uuid"));
+    assert_eq!(stored.report.content.verdict, Verdict::Failed);
+}
+
+#[tokio::test]
+async fn a_decision_that_fails_commits_nothing() {
+    let mut lab = Lab::new(&["a.efi"]).await;
+    let run = lab.boot(1).await;
+    let before = lab.store.overview().await.expect("an overview");
+    // Somebody else has taken the host: the lease has another epoch.
+    let other = sqlx_execute(&lab, "UPDATE leases SET epoch = epoch + 1").await;
+    assert_eq!(other, 1);
+    let event = RunEvent::Expired;
+    lab.now += Duration::from_secs(200_000);
+    let now = lab.now;
+    let fenced = lab.decide(Focus::run(run), |snapshot, _| snapshot.note(run, &event, now)).await;
+    assert!(matches!(fenced, Err(StoreError::Fenced { .. })), "{fenced:?}");
+    let after = lab.store.overview().await.expect("an overview");
+    assert_eq!((before.jobs, before.runs), (after.jobs, after.runs));
+}
+
+#[tokio::test]
+async fn the_database_itself_refuses_two_active_runs_of_a_job_or_on_a_host() {
+    let mut lab = Lab::new(&["a.efi", "b.efi"]).await;
+    lab.boot(1).await;
+    lab.boot(2).await;
+    for column in ["job", "host"] {
+        let statement = format!("UPDATE runs SET {column} = (SELECT MIN({column}) FROM runs)");
+        assert!(sqlx_try(&lab, &statement).await.is_err(), "{column}");
+    }
+}
+
+#[tokio::test]
+async fn a_state_of_a_newer_version_is_refused_and_says_what_to_do() {
+    let lab = Lab::new(&["a.efi"]).await;
+    sqlx_execute(
+        &lab,
+        "INSERT INTO _sqlx_migrations (version, description, installed_on, success, checksum, execution_time) \
+         VALUES (9999, 'from the future', '2030-01-01', 1, X'00', 0)",
+    )
+    .await;
+    let path = lab.dir.path().join("dispatch.db");
+    lab.store.close().await;
+    for error in [Store::open(&path).await.err(), Store::open_to_read(&path).await.err()] {
+        let error = error.expect("refused");
+        assert!(matches!(error, StoreError::Newer { version: 9999, .. }), "{error}");
+        assert!(error.to_string().contains("--fresh"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_refused_with_its_name() {
+    let dir = TempDir::new().expect("a folder");
+    let path = dir.path().join("dispatch.db");
+    std::fs::write(&path, "this is no database, though it is longer than a header would be").expect("a file");
+    let error = Store::open(&path).await.expect_err("refused").to_string();
+    assert!(error.contains("dispatch.db"), "{error}");
+    let missing = Store::open_to_read(&dir.path().join("none.db")).await.expect_err("refused");
+    assert!(missing.to_string().contains("no state at"), "{missing}");
+}
+
+#[tokio::test]
+async fn odd_characters_in_the_path_are_part_of_the_path() {
+    let dir = TempDir::new().expect("a folder");
+    let folder = dir.path().join("50% off? #1");
+    std::fs::create_dir(&folder).expect("a folder");
+    Store::open(&folder.join("dispatch.db")).await.expect("a store").close().await;
+    assert!(folder.join("dispatch.db").is_file());
+}
+
+/// Every migration is tried over a filled database: the first one has nothing before it, later ones start from
+/// what the ones before it have left. Opening twice must change nothing.
+#[tokio::test]
+async fn migrations_leave_a_filled_database_as_it_was() {
+    let mut lab = Lab::new(&["a.efi", "b.efi", "c.efi"]).await;
+    lab.boot(1).await;
+    lab.report(1, "one", Verdict::Passed).await;
+    lab.boot(1).await;
+    let mut lab = lab.restart().await;
+    for _ in 0..2 {
+        lab = lab.restart().await;
+    }
+    let overview = lab.store.overview().await.expect("an overview");
+    assert_eq!(overview.jobs.len(), 3);
+    assert_eq!(overview.jobs[0].state, JobState::Done);
+    assert_eq!(overview.runs[1].state, RunState::Booting);
+}
+
+async fn sqlx_try(lab: &Lab, statement: &str) -> Result<u64, sqlx::Error> {
+    sqlx::any::install_default_drivers();
+    let mut connection = <sqlx::AnyConnection as sqlx::Connection>::connect(&lab.url()).await?;
+    let done = sqlx::query(sqlx::AssertSqlSafe(statement.to_owned())).execute(&mut connection).await?;
+    sqlx::Connection::close(connection).await?;
+    Ok(done.rows_affected())
+}
+
+async fn sqlx_execute(lab: &Lab, statement: &str) -> u64 {
+    sqlx_try(lab, statement).await.expect("a statement that works")
+}
