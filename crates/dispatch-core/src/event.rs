@@ -131,6 +131,8 @@ pub enum Happening {
         /// What happened in its attempts, where that needs saying.
         reason: Option<String>,
     },
+    /// No job is left that is not over.
+    Drained,
     /// A run goes on after we were down.
     Resumed {
         /// Where it stands.

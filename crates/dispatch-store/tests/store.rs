@@ -165,6 +165,7 @@ async fn events_are_numbered_without_gaps_and_tell_the_whole_story() {
             "report",
             "finished",
             "done",
+            "drained",
             "idle"
         ]
     );
@@ -181,7 +182,7 @@ async fn an_effect_stays_until_it_is_done() {
     let due = lab.store.due_effects(lab.now, 10).await.expect("effects");
     assert_eq!((due.len(), due[0].attempts), (1, 0));
 
-    let later = lab.now + Duration::from_secs(60);
+    let later = lab.now + Duration::from_mins(1);
     lab.store.effect_failed(&due[0].key, "disk full", later).await.expect("noted");
     assert!(lab.store.due_effects(lab.now, 10).await.expect("effects").is_empty());
     assert_eq!(lab.store.next_effect().await.expect("a time"), Some(later));

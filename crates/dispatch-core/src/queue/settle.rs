@@ -100,6 +100,9 @@ impl Snapshot {
             job.waits = None;
         });
         self.tell_of_job(id, now, Happening::Done { verdict, reason });
+        if self.jobs.iter().all(|job| job.state.is_final()) {
+            self.tell(None, None, now, Happening::Drained);
+        }
     }
 
     /// What happened in a job's attempts, if any of them ended with a reason.

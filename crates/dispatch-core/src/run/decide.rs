@@ -156,7 +156,7 @@ impl At<'_> {
             return Err(Refused::Stale);
         }
         self.run.sent = sent;
-        self.run.most_sent = self.run.most_sent.max(sent);
+        self.run.most_sent = self.run.most_sent.max(1);
         self.renew();
         Ok(self.step(None))
     }
@@ -165,11 +165,13 @@ impl At<'_> {
         if transfer != self.run.transfers || self.run.transfer == Transfer::Whole {
             return Err(Refused::Stale);
         }
+        // A range that leaves a gap behind it makes nothing whole.
+        let follows = sent.saturating_sub(count) <= self.run.most_sent;
         if count > 0 {
-            self.run.most_sent = self.run.most_sent.max(sent);
+            self.run.most_sent = self.run.most_sent.max(if follows { sent } else { 1 });
         }
         match end {
-            End::Whole => {
+            End::Whole if follows => {
                 let took = since(self.run.since, self.now);
                 self.run.sent = sent;
                 self.run.transfer = Transfer::Whole;
@@ -183,8 +185,8 @@ impl At<'_> {
                 Ok(self.step(Happening::Downloaded { size, took }))
             }
             // The image is up already: what our bookkeeping still says of its download is of no interest.
-            End::Partial | End::Broken if self.run.state != RunState::Downloading => Err(Refused::TooLate),
-            End::Partial => {
+            _ if self.run.state != RunState::Downloading => Err(Refused::TooLate),
+            End::Whole | End::Partial => {
                 self.run.sent = sent;
                 self.run.transfer = Transfer::Partial;
                 self.renew();
@@ -328,7 +330,7 @@ impl At<'_> {
     fn recover(mut self) -> Step {
         if self.run.state == RunState::Downloading && self.run.transfer == Transfer::Sending {
             self.run.transfer = Transfer::Lost;
-            self.run.most_sent = self.run.most_sent.max(1);
+            self.run.most_sent = self.run.size.max(1);
             self.renew();
         } else if self.run.deadline.is_some_and(|deadline| deadline <= self.now) {
             self.renew();

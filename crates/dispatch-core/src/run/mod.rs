@@ -235,7 +235,8 @@ pub struct Run {
     pub transfers: u32,
     /// Bytes of the image that the latest transfer brought to the host, from its start.
     pub sent: u64,
-    /// The most that any transfer sent: nothing means that the image was never fetched.
+    /// How much of the image, from its start and without a gap, the transfers have brought to the host, as far
+    /// as they have ended. Nothing means that the image was never fetched.
     pub most_sent: u64,
     /// Downloads that broke off in this boot cycle.
     pub broken: u32,

@@ -130,3 +130,13 @@ fn a_resumed_download_goes_on_where_the_range_says() {
     run = step(&run, &RunEvent::Ended { transfer: 2, sent: 1000, count: 600, end: End::Whole });
     assert_eq!((run.wholes, run.is_reached()), (1, true));
 }
+
+#[test]
+fn a_range_that_leaves_a_gap_makes_nothing_whole() {
+    let deadlines = Deadlines::default();
+    let now = Timestamp::UNIX_EPOCH;
+    let step = |run: &Run, event: &RunEvent| decide(run, event, &deadlines, now).expect("taken").run;
+    let run = step(&run(RunState::Assigned, Transfer::None), &RunEvent::Began { size: 1000, start: 400 });
+    let run = step(&run, &RunEvent::Ended { transfer: 1, sent: 1000, count: 600, end: End::Whole });
+    assert_eq!((run.wholes, run.is_reached(), run.transfer), (0, false, Transfer::Partial));
+}

@@ -1,0 +1,139 @@
+//! Who we are, as the server can know it: the SMBIOS UUID and the MAC addresses of this host. An address
+//! on the network may change between boots; these do not.
+
+use std::fs;
+
+use crate::root::Root;
+
+const MAX_BYTES: u64 = 4096;
+/// A header of a server's patience: no host under test has more network ports.
+const MAX_MACS: usize = 64;
+
+/// What identifies this host; either may be missing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostIdentity {
+    /// The SMBIOS UUID in lower case, with hyphens (SMBIOS 3.7 §7.2.1).
+    pub uuid: Option<String>,
+    /// The MAC addresses in lower case with colons, sorted.
+    pub macs: Vec<String>,
+}
+
+impl HostIdentity {
+    /// Reads it from `/sys`. What cannot be read is left out.
+    #[must_use]
+    pub fn read(root: &Root) -> Self {
+        let uuid = line(root, "sys/class/dmi/id/product_uuid").and_then(|text| parse_uuid(&text));
+        Self { uuid, macs: macs(root) }
+    }
+}
+
+/// A UUID that identifies: hyphenated, and not one of the two that mean "not set".
+fn parse_uuid(text: &str) -> Option<String> {
+    let text = text.to_ascii_lowercase();
+    let well_formed = text.len() == 36
+        && text.bytes().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        });
+    let digits = || text.bytes().filter(|&byte| byte != b'-');
+    let unset = digits().all(|byte| byte == b'0') || digits().all(|byte| byte == b'f');
+    (well_formed && !unset).then_some(text)
+}
+
+fn macs(root: &Root) -> Vec<String> {
+    let Ok(interfaces) = fs::read_dir(root.at("sys/class/net")) else { return Vec::new() };
+    let mut macs: Vec<_> =
+        interfaces.filter_map(|interface| mac(root, interface.ok()?.file_name().to_str()?)).collect();
+    macs.sort();
+    macs.dedup();
+    macs.truncate(MAX_MACS);
+    macs
+}
+
+/// The address of an interface, if that is a real Ethernet card. Bridges, tunnels and containers' interfaces
+/// have no device behind them, and virtual functions of a card come and go with what is configured.
+fn mac(root: &Root, interface: &str) -> Option<String> {
+    let directory = format!("sys/class/net/{interface}");
+    let arphrd_ether = line(root, &format!("{directory}/type"))? == "1";
+    let real = root.at(&format!("{directory}/device")).exists();
+    let virtual_function = root.at(&format!("{directory}/device/physfn")).exists();
+    if !arphrd_ether || !real || virtual_function {
+        return None;
+    }
+    parse_mac(&line(root, &format!("{directory}/address"))?)
+}
+
+/// A unicast address that is not all zeros, in lower case.
+fn parse_mac(text: &str) -> Option<String> {
+    let text = text.to_ascii_lowercase();
+    let octets: Vec<u8> = text
+        .split(':')
+        .map(|octet| {
+            u8::from_str_radix(octet, 16).ok().filter(|_| octet.len() == 2 && !octet.starts_with('+'))
+        })
+        .collect::<Option<_>>()?;
+    let multicast = octets.first()? & 1 == 1;
+    (octets.len() == 6 && !multicast && octets.iter().any(|&octet| octet != 0)).then_some(text)
+}
+
+fn line(root: &Root, path: &str) -> Option<String> {
+    let bytes = root.read(path, MAX_BYTES).ok()?;
+    Some(str::from_utf8(&bytes).ok()?.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uuid_is_lowered_and_placeholders_are_none() {
+        let uuid = "4C4C4544-0051-3610-8052-B4C04F4E3332";
+        assert_eq!(parse_uuid(uuid).as_deref(), Some("4c4c4544-0051-3610-8052-b4c04f4e3332"));
+        for none in [
+            "00000000-0000-0000-0000-000000000000",
+            "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF",
+            "Not Settable",
+            "",
+            "4C4C4544x0051-3610-8052-B4C04F4E3332",
+            "4C4C4544-0051-3610-8052-B4C04F4E3332-",
+        ] {
+            assert_eq!(parse_uuid(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn only_unicast_ethernet_addresses_count() {
+        assert_eq!(parse_mac("52:54:00:AB:00:01").as_deref(), Some("52:54:00:ab:00:01"));
+        for none in [
+            "",
+            "00:00:00:00:00:00",
+            "01:00:5e:00:00:01",
+            "52:54:00:ab:00",
+            "52:54:00:ab:00:01:02",
+            "+2:54:00:ab:00:01",
+        ] {
+            assert_eq!(parse_mac(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn only_real_cards_of_the_machine_count() {
+        let tree = tempfile::tempdir().expect("a directory");
+        let add = |name: &str, kind: &str, address: &str, extra: Option<&str>| {
+            let directory = tree.path().join("sys/class/net").join(name);
+            fs::create_dir_all(directory.join(extra.unwrap_or(""))).expect("a directory");
+            fs::write(directory.join("type"), kind).expect("written");
+            fs::write(directory.join("address"), address).expect("written");
+        };
+        add("eth1", "1\n", "52:54:00:00:00:02\n", Some("device"));
+        add("eth0", "1\n", "52:54:00:00:00:01\n", Some("device"));
+        add("slave", "1\n", "52:54:00:00:00:01\n", Some("device"));
+        add("lo", "772\n", "00:00:00:00:00:00\n", None);
+        add("docker0", "1\n", "02:42:00:00:00:01\n", None);
+        add("vf0", "1\n", "52:54:00:00:00:03\n", Some("device/physfn"));
+        add("ib0", "32\n", "52:54:00:00:00:04\n", Some("device"));
+        let identity = HostIdentity::read(&Root::from(tree.path().to_owned()));
+        assert_eq!(identity.macs, ["52:54:00:00:00:01", "52:54:00:00:00:02"]);
+        assert_eq!(identity.uuid, None);
+    }
+}

@@ -1,0 +1,283 @@
+//! One client: reads requests, has them answered, sends the answers. Every wait has a deadline.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dispatch_core::Sighting;
+use dispatch_core::run::End;
+use dispatch_wire::boot::MAX_REPORT_BYTES;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::http::chunked::{Chunked, Decoder};
+use crate::http::request::{BadRequest, BodyLength, Head, MAX_HEAD};
+use crate::http::response::Response;
+use crate::listener::Shared;
+use crate::protocol::{self, Answer, FileAnswer, sentence};
+use crate::queue::Queue;
+use crate::transfer::{self, Sent};
+
+/// How long a connection may stand idle between requests.
+const IDLE: Duration = Duration::from_secs(75);
+/// How long the head of a request may take, from its first byte.
+const HEAD: Duration = Duration::from_secs(10);
+/// How long a client may send nothing inside a body.
+const SILENCE: Duration = Duration::from_secs(30);
+/// How long a whole body may take.
+const BODY: Duration = Duration::from_mins(10);
+/// How long a client may take none of a small answer.
+const WRITE: Duration = Duration::from_secs(30);
+/// How long to listen to a client that is being refused, so that it gets to read why.
+const LINGER: Duration = Duration::from_secs(5);
+/// The longest body that is read only to be thrown away.
+const MAX_IGNORED_BODY: u64 = 64 * 1024;
+
+pub(crate) struct Connection<Q> {
+    shared: Arc<Shared<Q>>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    buffer: Vec<u8>,
+}
+
+/// Why a connection ends.
+enum Stop {
+    /// In good order, or because the other side is gone.
+    Close,
+    /// With a last word.
+    Refuse(Answer),
+}
+
+impl From<io::Error> for Stop {
+    fn from(_: io::Error) -> Self {
+        Self::Close
+    }
+}
+
+impl From<BadRequest> for Stop {
+    fn from(bad: BadRequest) -> Self {
+        Self::Refuse(sentence(bad.status(), &bad.to_string()))
+    }
+}
+
+impl<Q: Queue> Connection<Q> {
+    pub(crate) fn new(shared: Arc<Shared<Q>>, stream: TcpStream, peer: SocketAddr) -> Self {
+        Self { shared, stream, peer, buffer: Vec::with_capacity(1024) }
+    }
+
+    /// Serves the client until one side has had enough.
+    pub(crate) async fn run(mut self) {
+        loop {
+            match self.exchange().await {
+                Ok(true) => {}
+                Ok(false) | Err(Stop::Close) => break,
+                Err(Stop::Refuse(answer)) => {
+                    tracing::debug!("{}: refused", self.peer);
+                    if let Answer::Small(response, body) = answer {
+                        let _ = self.send_small(&response, &body, false, false).await;
+                    }
+                    break;
+                }
+            }
+        }
+        self.linger().await;
+    }
+
+    /// One request and its answer. Returns whether the connection stays open.
+    async fn exchange(&mut self) -> Result<bool, Stop> {
+        let Some(head) = self.read_head().await? else { return Ok(false) };
+        let route = self.shared.path.route(&head.target);
+        let takes_report = protocol::takes_report(route, &head);
+        let limit = if takes_report { MAX_REPORT_BYTES } else { MAX_IGNORED_BODY };
+        let body = self.read_body(&head, limit).await?;
+        let who = self.who().await;
+        let answer = protocol::answer(&self.shared.queue, who, route, &head, &body).await;
+        let is_head = head.method == "HEAD";
+        match answer {
+            Answer::Small(response, body) => {
+                self.send_small(&response, &body, is_head, head.keep_alive).await?;
+                Ok(head.keep_alive)
+            }
+            Answer::File(file) => {
+                let is_whole = self.send_file(*file, head.keep_alive).await;
+                Ok(is_whole && head.keep_alive)
+            }
+        }
+    }
+
+    async fn who(&self) -> Sighting {
+        let address = self.peer.ip().to_canonical();
+        Sighting { address, mac: self.shared.neighbours.mac_of(address).await }
+    }
+
+    async fn read_head(&mut self) -> Result<Option<Head>, Stop> {
+        if self.buffer.is_empty() {
+            match timeout(IDLE, self.stream.read_buf(&mut self.buffer)).await {
+                Ok(Ok(0)) | Err(_) => return Ok(None),
+                Ok(result) => result?,
+            };
+        }
+        let read = async {
+            loop {
+                // Some clients put an empty line before a request (RFC 9112 §2.2).
+                let blank = self.buffer.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+                self.buffer.drain(..blank);
+                if let Some((head, length)) = Head::parse(&self.buffer)? {
+                    self.buffer.drain(..length);
+                    return Ok(Some(head));
+                }
+                self.buffer.reserve(MAX_HEAD / 4);
+                if self.stream.read_buf(&mut self.buffer).await? == 0 {
+                    return Ok(None);
+                }
+            }
+        };
+        match timeout(HEAD, read).await {
+            Ok(result) => result,
+            Err(_) => Err(Stop::Refuse(sentence(408, "the request took too long to arrive"))),
+        }
+    }
+
+    async fn read_body(&mut self, head: &Head, limit: u64) -> Result<Vec<u8>, Stop> {
+        if let BodyLength::Exact(length) = head.body
+            && length > limit
+        {
+            return Err(too_large(limit));
+        }
+        if head.expects_continue && head.body != BodyLength::Exact(0) && !head.is_http_1_0 {
+            timeout(WRITE, self.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n"))
+                .await
+                .map_err(|_| Stop::Close)??;
+        }
+        let read = async {
+            match head.body {
+                BodyLength::Exact(0) => Ok(Vec::new()),
+                BodyLength::Exact(length) => self.read_exact(length).await,
+                BodyLength::Chunked => self.read_chunked(limit).await,
+            }
+        };
+        match timeout(BODY, read).await {
+            Ok(result) => result,
+            Err(_) => Err(Stop::Refuse(sentence(408, "the body took too long to arrive"))),
+        }
+    }
+
+    async fn read_exact(&mut self, length: u64) -> Result<Vec<u8>, Stop> {
+        let length = usize::try_from(length).map_err(|_| Stop::Close)?;
+        let mut body = std::mem::take(&mut self.buffer);
+        while body.len() < length {
+            self.read_more(&mut body).await?;
+        }
+        self.buffer = body.split_off(length);
+        Ok(body)
+    }
+
+    async fn read_chunked(&mut self, limit: u64) -> Result<Vec<u8>, Stop> {
+        let mut decoder = Decoder::new(limit);
+        let mut bytes = std::mem::take(&mut self.buffer);
+        loop {
+            match decoder.feed(&bytes) {
+                (Chunked::More, _) => {
+                    bytes.clear();
+                    self.read_more(&mut bytes).await?;
+                }
+                (Chunked::Done, used) => {
+                    self.buffer = bytes.split_off(used);
+                    return Ok(decoder.into_body());
+                }
+                (Chunked::TooLong, _) => return Err(too_large(limit)),
+                (Chunked::Bad, _) => return Err(BadRequest::Length.into()),
+            }
+        }
+    }
+
+    async fn read_more(&mut self, into: &mut Vec<u8>) -> Result<(), Stop> {
+        into.reserve(64 * 1024);
+        match timeout(SILENCE, self.stream.read_buf(into)).await {
+            Ok(Ok(0)) => Err(Stop::Close),
+            Ok(result) => Ok(result.map(drop)?),
+            Err(_) => Err(Stop::Refuse(sentence(408, "the body stopped arriving"))),
+        }
+    }
+
+    async fn send_small(
+        &mut self,
+        response: &Response,
+        body: &[u8],
+        is_head: bool,
+        keep_alive: bool,
+    ) -> Result<(), Stop> {
+        let mut bytes = response.head(keep_alive, (self.shared.now)()).into_bytes();
+        if !is_head {
+            bytes.extend_from_slice(body);
+        }
+        for piece in bytes.chunks(64 * 1024) {
+            timeout(WRITE, self.stream.write_all(piece)).await.map_err(|_| Stop::Close)??;
+        }
+        Ok(())
+    }
+
+    /// Sends a part of an image and tells the queue how it ended. Returns whether it was sent as promised.
+    async fn send_file(&mut self, answer: FileAnswer, keep_alive: bool) -> bool {
+        let FileAnswer { response, image, progress, start, length } = answer;
+        let head = response.head(keep_alive, (self.shared.now)()).into_bytes();
+        let sent = match timeout(WRITE, self.stream.write_all(&head)).await {
+            Ok(Ok(())) => self.send_body(image.file, start, length, &progress).await,
+            _ => None,
+        };
+        let Sent { count, broke } = sent.unwrap_or(Sent { count: 0, broke: Some(transfer::Broke::Stopped) });
+        if let Some(broke) = &broke {
+            let (sent, size) =
+                (dispatch_core::text::bytes(start + count), dispatch_core::text::bytes(image.size));
+            tracing::warn!("{} to {} broke off after {sent} of {size}: {broke}", image.name, self.peer.ip());
+        }
+        let end = match &broke {
+            Some(_) => End::Broken,
+            None if start + length == image.size => End::Whole,
+            None => End::Partial,
+        };
+        if let Err(error) = self.shared.queue.end(image.run, &progress, count, end).await {
+            // The run stays as it is; its deadline, or a restart, brings it on.
+            tracing::error!("the end of a transfer could not be noted: {error}");
+        }
+        broke.is_none()
+    }
+
+    /// The thread that sends has a descriptor of its own, so that this future can be dropped at any time.
+    async fn send_body(
+        &self,
+        file: std::fs::File,
+        start: u64,
+        length: u64,
+        progress: &Arc<crate::queue::Progress>,
+    ) -> Option<Sent> {
+        let socket = self.stream.as_fd().try_clone_to_owned().ok()?;
+        let (progress, stall) = (Arc::clone(progress), self.shared.stall);
+        tokio::task::spawn_blocking(move || {
+            transfer::send_file(socket.as_fd(), &file, start, length, &progress, stall)
+        })
+        .await
+        .ok()
+    }
+
+    /// Closes so that the last answer is read: a socket closed over unread bytes is reset, and takes the answer
+    /// with it (RFC 9112 §9.6).
+    async fn linger(mut self) {
+        if self.stream.shutdown().await.is_err() {
+            return;
+        }
+        let drain = async {
+            let mut scratch = vec![0; 64 * 1024];
+            while matches!(self.stream.read(&mut scratch).await, Ok(count) if count > 0) {}
+        };
+        let _ = timeout(LINGER, drain).await;
+    }
+}
+
+fn too_large(limit: u64) -> Stop {
+    let limit = dispatch_core::text::bytes(limit);
+    Stop::Refuse(sentence(413, &format!("the body is larger than the {limit} that are taken")))
+}

@@ -1,0 +1,254 @@
+//! Accepts connections.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::connection::Connection;
+use crate::neighbour::Neighbours;
+use crate::queue::Queue;
+use crate::route::BootPath;
+
+/// How many clients are served at once. Each download takes a thread.
+const MAX_CLIENTS: usize = 480;
+
+/// How long a client's machine may be silent before its connection is taken for dead.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// The port where none is given.
+const DEFAULT_PORT: u16 = 8080;
+
+/// How long clients that are being answered have when the listener is closed.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Where to listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bind {
+    /// The address; none is every address, IPv4 and IPv6.
+    pub address: Option<IpAddr>,
+    /// The port; 0 lets the system choose.
+    pub port: u16,
+}
+
+impl Default for Bind {
+    fn default() -> Self {
+        Self { address: None, port: DEFAULT_PORT }
+    }
+}
+
+/// A text that is no place to listen.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "`{0}` is no address: write ADDRESS:PORT, ADDRESS, :PORT or PORT, such as 192.0.2.1:8080 or [::1]:8080"
+)]
+pub struct NotAnAddress(String);
+
+impl FromStr for Bind {
+    type Err = NotAnAddress;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_port = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        if let Ok(whole) = text.parse::<SocketAddr>() {
+            return Ok(Self { address: Some(whole.ip()), port: whole.port() });
+        }
+        let port = text.strip_prefix(':').or_else(|| text.strip_prefix("*:")).unwrap_or(text);
+        if is_port(port) {
+            let port = port.parse().map_err(|_| NotAnAddress(text.to_owned()))?;
+            return Ok(Self { address: None, port });
+        }
+        let address = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+        let address = address.parse().map_err(|_| NotAnAddress(text.to_owned()))?;
+        Ok(Self { address: Some(address), port: DEFAULT_PORT })
+    }
+}
+
+/// The port cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Somebody else has it.
+    #[error("{0} is taken: another program listens there; end it, or choose another port with --bind")]
+    Taken(String),
+    /// It is not ours to have.
+    #[error("{0} may not be listened on: ports below 1024 need privileges; choose another with --bind")]
+    Denied(String),
+    /// There is no such address here.
+    #[error("{0} is not an address of this machine: choose one of its own with --bind")]
+    NotHere(String),
+    /// Anything else.
+    #[error("cannot listen on {0}: {1}")]
+    Other(String, #[source] io::Error),
+}
+
+/// What all connections share.
+pub(crate) struct Shared<Q> {
+    pub(crate) queue: Q,
+    pub(crate) path: BootPath,
+    pub(crate) neighbours: Neighbours,
+    pub(crate) now: fn() -> SystemTime,
+    pub(crate) stall: Duration,
+}
+
+/// The boot listener: open from the moment it is made, so that no host is turned away while its server starts.
+pub struct Listener {
+    listener: TcpListener,
+    bound: Bind,
+}
+
+impl Listener {
+    /// Opens the port.
+    pub fn bind(bind: Bind) -> Result<Self, BindError> {
+        let told = |error: io::Error, at: SocketAddr| match error.kind() {
+            io::ErrorKind::AddrInUse => BindError::Taken(at.to_string()),
+            io::ErrorKind::PermissionDenied => BindError::Denied(at.to_string()),
+            io::ErrorKind::AddrNotAvailable => BindError::NotHere(at.to_string()),
+            _ => BindError::Other(at.to_string(), error),
+        };
+        let at = |address: IpAddr| SocketAddr::new(address, bind.port);
+        let result = match bind.address {
+            Some(address) => listen(at(address)).map_err(|error| told(error, at(address))),
+            None => match listen(at(Ipv6Addr::UNSPECIFIED.into())) {
+                Ok(listener) => Ok(listener),
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                    Err(told(error, at(Ipv6Addr::UNSPECIFIED.into())))
+                }
+                // A machine without IPv6.
+                Err(_) => {
+                    let all = at(Ipv4Addr::UNSPECIFIED.into());
+                    listen(all).map_err(|error| told(error, all))
+                }
+            },
+        };
+        let listener = result?;
+        let port = listener.local_addr().map_or(bind.port, |address| address.port());
+        Ok(Self { listener, bound: Bind { port, ..bind } })
+    }
+
+    /// Where it listens, with the port that the system chose.
+    #[must_use]
+    pub fn bound(&self) -> Bind {
+        self.bound
+    }
+
+    /// Serves until `stop`; then clients that are just being answered have a moment left. `stall` is how long a
+    /// download may stand still before its connection is closed; the run's own deadline should come first.
+    pub async fn serve<Q: Queue>(
+        self,
+        queue: Q,
+        path: BootPath,
+        now: fn() -> SystemTime,
+        stall: Duration,
+        stop: CancellationToken,
+    ) {
+        let tasks = TaskTracker::new();
+        let neighbours = match Neighbours::open() {
+            Ok((neighbours, connection)) => {
+                let stop = stop.clone();
+                tasks.spawn(async move { stop.run_until_cancelled(connection).await });
+                neighbours
+            }
+            Err(error) => {
+                tracing::warn!(
+                    "the neighbour table cannot be read, hosts are told apart by address: {error}"
+                );
+                Neighbours::none()
+            }
+        };
+        let shared = Arc::new(Shared { queue, path, neighbours, now, stall });
+        let room = Arc::new(Semaphore::new(MAX_CLIENTS));
+        let patience = CancellationToken::new();
+        loop {
+            let accepted = tokio::select! {
+                () = stop.cancelled() => break,
+                accepted = accept(&self.listener, &room) => accepted,
+            };
+            let Some((stream, peer, place)) = accepted else { continue };
+            let connection = Connection::new(Arc::clone(&shared), stream, peer);
+            let patience = patience.clone();
+            tasks.spawn(async move {
+                patience.run_until_cancelled(connection.run()).await;
+                drop(place);
+            });
+        }
+        drop(self.listener);
+        tasks.close();
+        if tokio::time::timeout(LAST_WORDS, tasks.wait()).await.is_err() {
+            patience.cancel();
+            tasks.wait().await;
+        }
+    }
+}
+
+type Accepted = (tokio::net::TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit);
+
+async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> Option<Accepted> {
+    let place = Arc::clone(room).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, peer)) => {
+            set_up(&stream);
+            Some((stream, peer, place))
+        }
+        Err(error) => {
+            // Out of descriptors, or a client that was gone at once. Neither is cured by asking again at once.
+            tracing::warn!("a connection could not be accepted: {error}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            None
+        }
+    }
+}
+
+fn set_up(stream: &tokio::net::TcpStream) {
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3).with_retries(3);
+    let socket = socket2::SockRef::from(stream);
+    // A client without these is served as well.
+    let _ = socket.set_tcp_keepalive(&keepalive);
+    let _ = stream.set_nodelay(true);
+}
+
+fn listen(at: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(at), Type::STREAM, Some(Protocol::TCP))?;
+    if at.is_ipv6() {
+        socket.set_only_v6(!at.ip().is_unspecified())?;
+    }
+    // Else a restart would have to wait for the connections of the program before it to time out.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&at.into())?;
+    socket.listen(1024)?;
+    TcpListener::from_std(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_in_every_usual_form() {
+        let bind = |address: Option<&str>, port| Bind {
+            address: address.map(|address| address.parse().expect("an address")),
+            port,
+        };
+        for (text, expected) in [
+            ("192.0.2.1:80", bind(Some("192.0.2.1"), 80)),
+            ("192.0.2.1", bind(Some("192.0.2.1"), 8080)),
+            ("[::1]:90", bind(Some("::1"), 90)),
+            ("::1", bind(Some("::1"), 8080)),
+            ("[::1]", bind(Some("::1"), 8080)),
+            (":8081", bind(None, 8081)),
+            ("*:8081", bind(None, 8081)),
+            ("8081", bind(None, 8081)),
+        ] {
+            assert_eq!(text.parse::<Bind>().expect(text), expected);
+        }
+        for text in ["", ":", "localhost", "1.2.3", "70000", "192.0.2.1:70000"] {
+            assert!(text.parse::<Bind>().is_err(), "{text}");
+        }
+    }
+}

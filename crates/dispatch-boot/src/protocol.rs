@@ -1,0 +1,178 @@
+//! The boot protocol: what each request is answered with (design §5).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dispatch_core::queue::{Ask, Idle, Stub as Told};
+use dispatch_core::{RunId, Sighting};
+use dispatch_wire::boot::{RUN_HEADER, Report};
+
+use crate::http::range::Part;
+use crate::http::request::Head;
+use crate::http::response::Response;
+use crate::queue::{Image, Progress, Queue, Unavailable, Work};
+use crate::route::Route;
+use crate::stub::{self, Stub};
+
+/// How long a host that is to ask again waits before it resets.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(30);
+
+const ALLOW: &str = "HEAD, GET, POST, PUT";
+const TEXT: &str = "text/plain; charset=utf-8";
+const HTML: &str = "text/html; charset=utf-8";
+const JSON: &str = "application/json";
+
+/// An answer, ready to be sent.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// A head and its whole body.
+    Small(Response, Vec<u8>),
+    /// A head, and a part of an image.
+    File(Box<FileAnswer>),
+}
+
+/// An answer whose body comes from a file.
+#[derive(Debug)]
+pub(crate) struct FileAnswer {
+    pub(crate) response: Response,
+    pub(crate) image: Image,
+    pub(crate) progress: Arc<Progress>,
+    /// The first byte of the part.
+    pub(crate) start: u64,
+    /// Bytes of the part.
+    pub(crate) length: u64,
+}
+
+fn small(status: u16, media_type: &str, body: impl Into<Vec<u8>>) -> Answer {
+    let body = body.into();
+    Answer::Small(Response::new(status, body.len() as u64).with("Content-Type", media_type), body)
+}
+
+/// One sentence for whoever reads it.
+pub(crate) fn sentence(status: u16, text: &str) -> Answer {
+    small(status, TEXT, format!("{text}\n"))
+}
+
+fn unavailable(error: &Unavailable) -> Answer {
+    tracing::error!("{error}");
+    sentence(503, &error.to_string())
+}
+
+/// Whether a request carries a body that is read before it is answered.
+pub(crate) fn takes_report(route: Route, head: &Head) -> bool {
+    route == Route::Boot && head.method == "PUT"
+}
+
+/// Answers a request whose body, if it takes one, has been read.
+pub(crate) async fn answer<Q: Queue>(
+    queue: &Q,
+    who: Sighting,
+    route: Route,
+    head: &Head,
+    body: &[u8],
+) -> Answer {
+    let answer = match (route, head.method.as_str()) {
+        (Route::Boot, "HEAD" | "GET") if head.is_browser => {
+            queue.page().await.map(|page| small(200, HTML, page))
+        }
+        (Route::Boot, "HEAD") => queue.ask(who, Ask::Head).await.map(|work| promise(&work)),
+        (Route::Boot, "GET") => get(queue, who, head).await,
+        (Route::Boot, "POST") => post(queue, who, head).await,
+        (Route::Boot, "PUT") => put(queue, who, head, body).await,
+        (Route::Health, "HEAD" | "GET") => queue.health().await.map(|health| small(200, JSON, health)),
+        (Route::Boot, _) => Ok(method_not_allowed(ALLOW)),
+        (Route::Health, _) => Ok(method_not_allowed("HEAD, GET")),
+        (Route::Unknown, _) => Ok(sentence(404, "nothing is here; the boot path is another one")),
+    };
+    answer.unwrap_or_else(|error| unavailable(&error))
+}
+
+fn method_not_allowed(allow: &str) -> Answer {
+    match sentence(405, &format!("this path takes {allow}")) {
+        Answer::Small(response, body) => Answer::Small(response.with("Allow", allow), body),
+        file @ Answer::File(_) => file,
+    }
+}
+
+fn image_head(status: u16, image: &Image, length: u64) -> Response {
+    Response::new(status, length)
+        .with("Content-Type", image.kind.media_type())
+        .with("Accept-Ranges", "bytes")
+        .with("ETag", &image.etag)
+        .with_modified(image.modified)
+}
+
+/// The answer to a `HEAD`; the body of a small answer is left out by the connection.
+fn promise(work: &Work) -> Answer {
+    match work {
+        Work::Image(image) => Answer::Small(image_head(200, image, image.size), Vec::new()),
+        Work::Idle(idle) => idle_answer(idle),
+    }
+}
+
+/// The program that tells a host what to do, or a 404 if there is to be none.
+fn idle_answer(idle: &Idle) -> Answer {
+    let (stub, what) = match idle.stub {
+        None => return sentence(404, &format!("nothing to boot: {}", idle.reason)),
+        Some(Told::PowerOff) => (Stub::PowerOff, "powering off".to_owned()),
+        Some(Told::Next) => (Stub::Next, "going on with the next boot device".to_owned()),
+        Some(Told::Reboot) => {
+            let pause = ASK_AGAIN_AFTER.as_secs();
+            (Stub::Reboot { after: ASK_AGAIN_AFTER }, format!("resetting in {pause} s to ask again"))
+        }
+    };
+    let program = stub::build(stub, stub::Arch::X86_64, &format!("dispatch: {what}: {}", idle.reason));
+    small(200, "application/efi", program)
+}
+
+async fn get<Q: Queue>(queue: &Q, who: Sighting, head: &Head) -> Result<Answer, Unavailable> {
+    let how = if head.range.is_some() { Ask::GetRange } else { Ask::Get };
+    let image = match queue.ask(who, how).await? {
+        Work::Image(image) => image,
+        Work::Idle(idle) => return Ok(idle_answer(&idle)),
+    };
+    let size = image.size;
+    let (status, start, length) = match Part::asked(head, size, &image.etag, image.modified) {
+        Part::Everything => (200, 0, size),
+        Part::Range { first, last } => (206, first, last - first + 1),
+        Part::Unsatisfiable => {
+            let response = Response::new(416, 0).with("Content-Range", &format!("bytes */{size}"));
+            return Ok(Answer::Small(response, Vec::new()));
+        }
+    };
+    let Some(progress) = queue.begin(image.run, size, start).await? else {
+        return Ok(sentence(404, "this run was ended a moment ago; ask again"));
+    };
+    let mut response = image_head(status, &image, length);
+    if status == 206 {
+        response = response.with("Content-Range", &format!("bytes {start}-{}/{size}", start + length - 1));
+    }
+    Ok(Answer::File(Box::new(FileAnswer { response, image, progress, start, length })))
+}
+
+fn ok_of_run(run: RunId) -> Answer {
+    Answer::Small(Response::new(200, 0).with(RUN_HEADER, &run.to_string()), Vec::new())
+}
+
+async fn post<Q: Queue>(queue: &Q, who: Sighting, head: &Head) -> Result<Answer, Unavailable> {
+    Ok(match queue.started(who, &head.about).await? {
+        Some(run) => ok_of_run(run),
+        None => sentence(417, "no run waits for this host"),
+    })
+}
+
+async fn put<Q: Queue>(queue: &Q, who: Sighting, head: &Head, body: &[u8]) -> Result<Answer, Unavailable> {
+    let report = match Report::from_json(body) {
+        Ok(report) => report,
+        Err(error) => return Ok(sentence(400, &error.to_string())),
+    };
+    let run = match head.run {
+        None => None,
+        Some(Ok(run)) => Some(run),
+        Some(Err(())) => return Ok(sentence(417, "the Dispatch-Run of this report is no run of ours")),
+    };
+    Ok(match queue.reported(who, run, report).await? {
+        Some(accepted) => ok_of_run(accepted.run),
+        None => sentence(417, "this report belongs to no run here"),
+    })
+}

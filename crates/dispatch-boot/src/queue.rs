@@ -1,0 +1,140 @@
+//! What the boot server asks the queue.
+
+use std::fs::File;
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use dispatch_core::queue::{Accepted, Ask, Idle};
+use dispatch_core::run::End;
+use dispatch_core::{Kind, Mac, RunId, Sighting};
+use dispatch_wire::boot::Report;
+
+/// An image that is open and ready to be sent.
+#[derive(Debug)]
+pub struct Image {
+    /// The run that it is for.
+    pub run: RunId,
+    /// Its file name, for the log.
+    pub name: String,
+    /// Which boot asset.
+    pub kind: Kind,
+    /// The open file.
+    pub file: File,
+    /// Its size in bytes when it was opened; what is promised.
+    pub size: u64,
+    /// When it was last written.
+    pub modified: SystemTime,
+    /// A strong validator (RFC 9110 §8.8.3), with its quotes.
+    pub etag: String,
+}
+
+/// What a host that asks for work gets.
+#[derive(Debug)]
+pub enum Work {
+    /// This image.
+    Image(Image),
+    /// Nothing to run.
+    Idle(Idle),
+}
+
+/// The state cannot be read or written at the moment; the text says why.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unavailable(pub String);
+
+/// A transfer that is going on: how far it has come, and whether it is to stop.
+#[derive(Debug)]
+pub struct Progress {
+    /// Which transfer of its run.
+    pub transfer: u32,
+    start: u64,
+    sent: AtomicU64,
+    stop: AtomicBool,
+}
+
+impl Progress {
+    /// A transfer that starts at `start` in its image.
+    #[must_use]
+    pub fn new(transfer: u32, start: u64) -> Self {
+        Self { transfer, start, sent: AtomicU64::new(start), stop: AtomicBool::new(false) }
+    }
+
+    /// Where in the image the transfer starts, in bytes.
+    #[must_use]
+    pub fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// How far into the image the transfer has come, in bytes.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_sent(&self, sent: u64) {
+        self.sent.store(sent, Ordering::Relaxed);
+    }
+
+    /// Ends the transfer within a second: its run is over.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+/// The queue, as the boot server sees it. Each method returns only once what it says is stored durably.
+pub trait Queue: Send + Sync + 'static {
+    /// A host asks for work.
+    fn ask(&self, who: Sighting, how: Ask) -> impl Future<Output = Result<Work, Unavailable>> + Send;
+
+    /// The first byte of a transfer is about to go out; nothing if the run is no longer to be served.
+    fn begin(
+        &self,
+        run: RunId,
+        size: u64,
+        start: u64,
+    ) -> impl Future<Output = Result<Option<std::sync::Arc<Progress>>, Unavailable>> + Send;
+
+    /// A transfer ended. `count` bytes of it went out.
+    fn end(
+        &self,
+        run: RunId,
+        progress: &Progress,
+        count: u64,
+        end: End,
+    ) -> impl Future<Output = Result<(), Unavailable>> + Send;
+
+    /// `POST`: the image of this host is up. Nothing if no run waits for it.
+    fn started(
+        &self,
+        who: Sighting,
+        about: &About,
+    ) -> impl Future<Output = Result<Option<RunId>, Unavailable>> + Send;
+
+    /// `PUT`: a report. Nothing if it belongs to no run.
+    fn reported(
+        &self,
+        who: Sighting,
+        run: Option<RunId>,
+        report: Report,
+    ) -> impl Future<Output = Result<Option<Accepted>, Unavailable>> + Send;
+
+    /// The status page, as HTML.
+    fn page(&self) -> impl Future<Output = Result<String, Unavailable>> + Send;
+
+    /// Whether all is well, as JSON.
+    fn health(&self) -> impl Future<Output = Result<String, Unavailable>> + Send;
+}
+
+/// What beacon tells of its host beside the request itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    /// The SMBIOS UUID.
+    pub uuid: Option<String>,
+    /// The MAC addresses.
+    pub macs: Vec<Mac>,
+}

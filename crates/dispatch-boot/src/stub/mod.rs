@@ -1,0 +1,122 @@
+//! EFI applications of two kilobytes that tell a machine what to do when the queue has nothing
+//! for it: power off, reboot and ask again, or go on with its next boot device.
+//!
+//! Firmware that asks for a boot image takes nothing but an image for an answer (a 404 or a
+//! redirect fails the boot attempt, and what comes after that is the vendor's choice), so every
+//! other answer has to be a program as well. These are assembled on request, which lets each of
+//! them say on the machine's console why it does what it does, and takes neither a second
+//! toolchain nor binaries in the repository.
+//!
+//! Whoever answers a boot request calls [`build`]. The same arguments give the same bytes, so
+//! HEAD and GET agree. What an architecture adds is a module like `x86_64` and a variant of
+//! [`Arch`].
+
+pub mod inspect;
+pub mod pe;
+
+mod firmware;
+mod x86_64;
+
+use std::time::Duration;
+
+use pe::Machine;
+
+/// What the machine is to do, after it has printed its line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stub {
+    /// Power off, by `ResetSystem(EfiResetShutdown)` (UEFI 2.10 §8.5.1).
+    ///
+    /// Should the firmware be unable to and return, the stub does as [`Stub::Next`]: to ask
+    /// again would change nothing, and a machine halted here would be on, silent, and beyond
+    /// the reach of everything but its power switch.
+    PowerOff,
+
+    /// Wait, then reset, so that the machine boots and asks again.
+    ///
+    /// The reset is a cold one. What boots next may be a workload that somebody measures, so it
+    /// should find the platform and its cards as after power-on; and cold is the one type that
+    /// every platform has, the one it falls back to when it lacks another.
+    ///
+    /// The boot manager's watchdog would reset the machine after five minutes. It is set to a
+    /// minute after the end of the pause instead: it does not cut a long pause short, and it
+    /// still resets a machine whose firmware hangs.
+    Reboot {
+        /// How long to wait before the reset, a day at most: longer is taken as a day.
+        after: Duration,
+    },
+
+    /// Return `EFI_ABORTED`, at which the boot manager goes on with its next boot option. After
+    /// `EFI_SUCCESS` it may show its menu instead (UEFI 2.10 §3.1.1), and there wait for a
+    /// person.
+    Next,
+}
+
+/// The architecture of the machine's firmware.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Arch {
+    /// 64-bit x86.
+    X86_64,
+}
+
+impl Arch {
+    /// What the images for this architecture carry in their header.
+    #[must_use]
+    pub const fn machine(self) -> Machine {
+        match self {
+            Self::X86_64 => Machine::X86_64,
+        }
+    }
+}
+
+/// How much of a text is shown, in characters.
+pub const MAX_TEXT: usize = 200;
+
+/// Makes the EFI application that prints `text` on the console and then does as `stub` says.
+///
+/// The text is one line of at most [`MAX_TEXT`] characters; the rest is cut off. A white-space
+/// control such as a line break becomes a space. What a console cannot show or might obey
+/// becomes a question mark: other control characters, those outside the Basic Multilingual
+/// Plane (consoles take a character for 16 bits), and the specials at that plane's end.
+#[must_use]
+pub fn build(stub: Stub, arch: Arch, text: &str) -> Vec<u8> {
+    let data = console_line(text);
+    let at = Addresses { code: pe::code_rva(data.len()), line: pe::DATA_RVA };
+    let code = match arch {
+        Arch::X86_64 => x86_64::assemble(stub, at),
+    };
+    pe::write(arch.machine(), &data, &code)
+}
+
+/// Where the parts of an image are, in bytes from its base.
+#[derive(Clone, Copy, Debug)]
+struct Addresses {
+    /// The first instruction.
+    code: usize,
+    /// The line to be printed, as `OutputString` takes it.
+    line: usize,
+}
+
+/// `text` as a line for `OutputString` (UEFI 2.10 §12.4.3): UCS-2, little-endian, with CR, LF
+/// and the terminating NUL.
+fn console_line(text: &str) -> Vec<u8> {
+    text.chars()
+        .take(MAX_TEXT)
+        .map(printable)
+        .chain(['\r', '\n', '\0'].map(|c| c as u16))
+        .flat_map(u16::to_le_bytes)
+        .collect()
+}
+
+fn printable(c: char) -> u16 {
+    const REPLACEMENT: u16 = b'?' as u16;
+    match c {
+        '\t'..='\r' | '\u{85}' | '\u{2028}' | '\u{2029}' => b' '.into(),
+        // The first two of these switch EDK II's console between character widths.
+        '\u{fff0}'..='\u{ffff}' => REPLACEMENT,
+        c if c.is_control() => REPLACEMENT,
+        c => u16::try_from(u32::from(c)).unwrap_or(REPLACEMENT),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,218 @@
+//! The log: one line for each event, made for reading, or as JSON.
+
+use std::io::{self, Write};
+
+use dispatch_core::queue::Stub;
+use dispatch_core::{Event, Happening, RunState, text};
+use dispatch_store::StoredEvent;
+use jiff::tz::TimeZone;
+use serde::Serialize;
+use unicode_width::UnicodeWidthStr as _;
+
+/// The form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For programs: one JSON object a line.
+    Json,
+}
+
+/// The longest name that others are aligned to.
+const MAX_NAME: usize = 40;
+
+/// The width of the words for what happened.
+const WORD: usize = 11;
+
+/// Writes events.
+pub struct Log<W> {
+    out: W,
+    format: Format,
+    zone: TimeZone,
+    name_width: usize,
+}
+
+#[derive(Serialize)]
+struct JsonLine<'a> {
+    seq: i64,
+    #[serde(flatten)]
+    event: &'a Event,
+}
+
+impl<W: Write> Log<W> {
+    /// A log to `out`, with times in `zone`.
+    pub fn new(out: W, format: Format, zone: TimeZone) -> Self {
+        Self { out, format, zone, name_width: 0 }
+    }
+
+    /// Writes one event.
+    pub fn write(&mut self, stored: &StoredEvent) -> io::Result<()> {
+        match self.format {
+            Format::Json => {
+                serde_json::to_writer(&mut self.out, &JsonLine { seq: stored.seq, event: &stored.event })?;
+                self.out.write_all(b"\n")?;
+            }
+            Format::Text => {
+                let line = self.line(&stored.event);
+                self.out.write_all(line.as_bytes())?;
+            }
+        }
+        self.out.flush()
+    }
+
+    fn line(&mut self, event: &Event) -> String {
+        let (sign, word, words) = tell(event);
+        let subject = event
+            .job
+            .as_ref()
+            .map(|job| job.name.clone())
+            .or_else(|| event.host.as_ref().map(|host| host.label.clone()))
+            .unwrap_or_default();
+        self.name_width = self.name_width.max(subject.width().min(MAX_NAME));
+        let time = event.at.to_zoned(self.zone.clone()).strftime("%H:%M:%S");
+        let line = format!(
+            "{time}  {}  {}  {word:<WORD$}  {words}",
+            padded(sign, 2),
+            padded(&subject, self.name_width)
+        );
+        let line: String =
+            line.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+        format!("{}\n", line.trim_end())
+    }
+}
+
+/// `text` with spaces behind it, to a width in columns: emoji take two.
+#[must_use]
+pub fn padded(text: &str, width: usize) -> String {
+    format!("{text}{}", " ".repeat(width.saturating_sub(text.width())))
+}
+
+/// Sign, word and the rest of the line.
+fn tell(event: &Event) -> (&'static str, &'static str, String) {
+    use Happening as H;
+    let host = event.host.as_ref().map(|host| host.label.as_str()).unwrap_or_default();
+    let attempt = event.run.as_ref().map_or(1, |run| run.attempt);
+    match &event.what {
+        H::HostSeen => ("", "new host", "asks for the first time".to_owned()),
+        H::Queued { kind, size } => ("⏳", "queued", format!("{kind}, {}", text::bytes(*size))),
+        H::Replaced { size } => {
+            ("", "replaced", format!("the file is another one now, {}", text::bytes(*size)))
+        }
+        H::Waits { reason } => ("⏳", "waits", reason.clone()),
+        H::Assigned { .. } if attempt == 1 => (RunState::Assigned.sign(), "assigned", format!("to {host}")),
+        H::Assigned { .. } => {
+            (RunState::Assigned.sign(), "assigned", format!("to {host}, attempt {attempt}"))
+        }
+        H::Returned { reason } => ("⏳", "queued", format!("again: {reason}")),
+        H::Downloading { size, start: 0 } => {
+            (RunState::Downloading.sign(), "downloading", text::bytes(*size))
+        }
+        H::Downloading { size, start } => {
+            let words = format!("from {} of {}", text::bytes(*start), text::bytes(*size));
+            (RunState::Downloading.sign(), "downloading", words)
+        }
+        H::Broken { sent, size, nth, limit } => {
+            let words =
+                format!("after {} of {}, {nth} of {limit} times", text::bytes(*sent), text::bytes(*size));
+            (RunState::Assigned.sign(), "broke off", words)
+        }
+        H::Downloaded { size, took } => {
+            ("", "downloaded", format!("{} in {}", text::bytes(*size), text::duration(*took)))
+        }
+        H::Booting { took } => {
+            let words = format!("the image is up, {} after its first byte", text::duration(*took));
+            (RunState::Booting.sign(), "booting", words)
+        }
+        H::Rebooting { nth, allowed } => {
+            (RunState::Assigned.sign(), "rebooting", format!("{nth} of {allowed} times that it may"))
+        }
+        H::Report { title, verdict, late, .. } => {
+            let word = if *late { "late report" } else { "reported" };
+            (RunState::Reported.sign(), word, format!("{verdict}: {title}"))
+        }
+        H::Finished { verdict, reports } => {
+            let words = format!("{verdict}, {}", text::count((*reports).into(), "report"));
+            (RunState::Finished.sign(), "finished", words)
+        }
+        H::Failed { reason } => (RunState::Failed.sign(), "failed", reason.clone()),
+        H::Cancelled { reason } => (RunState::Cancelled.sign(), "cancelled", reason.clone()),
+        H::Retry { attempt, of } => ("⏳", "queued", format!("again, for attempt {attempt} of {of}")),
+        H::Revised { verdict } => ("", "revised", format!("{verdict}, by a late report")),
+        H::Done { verdict, reason: None } => ("", "done", verdict.to_string()),
+        H::Done { verdict, reason: Some(reason) } => ("", "done", format!("{verdict}: {reason}")),
+        H::Drained => ("", "all done", "no job is left".to_owned()),
+        H::Resumed { state } => (state.sign(), "goes on", format!("{state} on {host}")),
+        H::Idle { stub, reason } => {
+            let what = match stub {
+                Some(Stub::PowerOff) => "told to power off",
+                Some(Stub::Reboot) => "told to ask again",
+                Some(Stub::Next) => "told to boot its next device",
+                None => "told that there is nothing",
+            };
+            ("", "idle", format!("{what}: {reason}"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dispatch_core::event::{HostRef, JobRef};
+    use dispatch_core::{HostId, JobId, Kind};
+    use jiff::Timestamp;
+
+    fn shown(format: Format, events: &[(&str, Happening)]) -> String {
+        let at = Timestamp::from_second(1_700_000_000).expect("a time");
+        let mut bytes = Vec::new();
+        let mut log = Log::new(&mut bytes, format, TimeZone::UTC);
+        for (seq, (name, what)) in (1..).zip(events) {
+            let job = Some(JobRef { id: JobId::new(at, [0; 10]), name: (*name).to_owned() });
+            let host = Some(HostRef { id: HostId::new(at, [0; 10]), label: "192.0.2.7".to_owned() });
+            let event = Event { at, job, run: None, host, what: what.clone() };
+            log.write(&StoredEvent { seq, event }).expect("written");
+        }
+        String::from_utf8(bytes).expect("text")
+    }
+
+    #[test]
+    fn a_line_tells_time_sign_name_and_what_happened() {
+        let text = shown(
+            Format::Text,
+            &[
+                ("longer-name.efi", Happening::Queued { kind: Kind::Efi, size: 15_000_000 }),
+                ("a.efi", Happening::Assigned { attempt: 1 }),
+                ("a.efi", Happening::Failed { reason: "rebooted without a report".into() }),
+            ],
+        );
+        assert_eq!(
+            text,
+            "22:13:20  ⏳  longer-name.efi  queued       efi, 14.3 MiB\n\
+             22:13:20  📌  a.efi            assigned     to 192.0.2.7\n\
+             22:13:20  ❌  a.efi            failed       rebooted without a report\n"
+        );
+    }
+
+    #[test]
+    fn a_title_cannot_fake_a_line() {
+        let title = "x\n22:13:20  🏁  b.efi  finished  passed\u{1b}[2J".to_owned();
+        let at = Timestamp::UNIX_EPOCH;
+        let id = dispatch_core::ReportId::new(at, [0; 10]);
+        let what = Happening::Report { id, title, verdict: dispatch_core::Verdict::Failed, late: false };
+        let text = shown(Format::Text, &[("a.efi", what)]);
+        assert_eq!(text.lines().count(), 1, "{text:?}");
+        assert!(!text.contains('\u{1b}'));
+    }
+
+    #[test]
+    fn json_lines_are_events_with_their_number_and_can_be_read_back() {
+        let what = Happening::Queued { kind: Kind::Iso, size: 7 };
+        let text = shown(Format::Json, &[("a.iso", what.clone())]);
+        let value: serde_json::Value = serde_json::from_str(&text).expect("json");
+        assert_eq!(
+            (&value["seq"], &value["event"], &value["size"]),
+            (&1.into(), &"queued".into(), &7.into())
+        );
+        let event: Event = serde_json::from_str(&text).expect("an event");
+        assert_eq!(event.what, what);
+    }
+}

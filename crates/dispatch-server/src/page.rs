@@ -1,0 +1,66 @@
+//! The status page: what a browser gets on the boot path, instead of a job.
+
+use std::fmt::Write as _;
+
+use dispatch_core::{Verdict, text};
+
+use crate::view::View;
+
+const STYLE: &str = "\
+:root{color-scheme:light dark;--line:#d8dde3;--soft:#5b6673;--good:#18794e;--bad:#c62a2f;--warn:#ad5700}\
+@media(prefers-color-scheme:dark){:root{--line:#343b44;--soft:#98a2ae;--good:#4cc38a;--bad:#ff6369;--warn:#f1a10d}}\
+body{font:15px/1.5 system-ui,sans-serif;margin:2.5rem auto;max-width:72rem;padding:0 1.5rem}\
+h1{font-size:1.25rem;margin:0}p{margin:.25rem 0 1.5rem;color:var(--soft)}\
+table{border-collapse:collapse;width:100%}th{text-align:left;font-weight:600;color:var(--soft);font-size:.8rem}\
+td,th{padding:.45rem .9rem .45rem 0;border-bottom:1px solid var(--line);vertical-align:top}\
+td:nth-child(2){font-weight:600;word-break:break-all}td.n{color:var(--soft)}td.s,td.t{white-space:nowrap}\
+td.t{font-variant-numeric:tabular-nums}\
+.passed{color:var(--good)}.failed{color:var(--bad)}.errored,.unjudged{color:var(--warn)}";
+
+/// The page as HTML. It needs nothing from elsewhere, and asks again every five seconds.
+#[must_use]
+pub fn render(title: &str, view: &View) -> String {
+    let mut html = format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta http-equiv=\"refresh\" content=\"5\">\
+         <meta name=\"viewport\" content=\"width=device-width\"><title>{tally} · dispatch</title>\
+         <style>{STYLE}</style></head>\n<body><h1>dispatch · {title}</h1><p>{tally}</p>\n\
+         <table><tr><th></th><th>workload</th><th>state</th><th>verdict</th><th>host</th><th>attempt</th>\
+         <th>for</th><th></th></tr>\n",
+        tally = escaped(&view.tally),
+        title = escaped(title),
+    );
+    for row in &view.jobs {
+        let verdict = row.verdict.map(Verdict::as_str).unwrap_or_default();
+        let attempt = if row.attempt == 0 { String::new() } else { row.attempt.to_string() };
+        let _ = writeln!(
+            html,
+            "<tr><td>{}</td><td>{}</td><td class=\"s\">{}</td><td class=\"{verdict}\">{verdict}</td><td>{}</td>\
+             <td>{attempt}</td><td class=\"t\">{}</td><td class=\"n\">{}</td></tr>",
+            row.sign,
+            escaped(&row.name),
+            row.state,
+            escaped(row.host.as_deref().unwrap_or_default()),
+            text::duration(std::time::Duration::from_secs(row.age.as_secs().max(1))),
+            escaped(&row.note),
+        );
+    }
+    html.push_str("</table></body></html>\n");
+    html
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_wrote_is_shown_and_not_obeyed() {
+        let view = View { jobs: Vec::new(), tally: "<script>".into(), effects_due: 0 };
+        let html = render("a & \"b\"", &view);
+        assert!(html.contains("&lt;script&gt;") && html.contains("a &amp; &quot;b&quot;"));
+        assert!(!html.contains("<script>"));
+    }
+}

@@ -1,0 +1,102 @@
+//! Keeps time: notes how far downloads have come, lets deadlines pass, and ends transfers nobody waits for.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use dispatch_core::RunId;
+use dispatch_core::run::RunEvent;
+use dispatch_store::{Focus, StoreError};
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::{Engine, later, stop_orphans};
+
+/// A client that takes fewer bytes than this in a while makes no progress, or a byte a minute would hold a
+/// host for ever.
+const PROGRESS: u64 = 64 * 1024;
+
+/// How often downloads are looked at, at least.
+const GLANCE: Duration = Duration::from_secs(5);
+
+/// How long to wait after the store failed.
+const TROUBLE: Duration = Duration::from_secs(1);
+
+/// See the module.
+pub struct Deadlines {
+    engine: Engine,
+    noted: HashMap<RunId, (u32, u64)>,
+}
+
+impl Deadlines {
+    /// The loop of this engine.
+    #[must_use]
+    pub fn new(engine: Engine) -> Self {
+        Self { engine, noted: HashMap::new() }
+    }
+
+    /// Runs until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut events = self.engine.store.watch_events();
+        loop {
+            events.mark_unchanged();
+            let wake = match self.activate().await {
+                Ok(wake) => wake,
+                Err(error) => {
+                    tracing::error!("deadlines cannot be kept at the moment: {error}");
+                    Some(later(self.engine.clock.now(), TROUBLE))
+                }
+            };
+            let clock = &self.engine.clock;
+            let sleep = async {
+                match wake {
+                    Some(at) => clock.sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = sleep => {}
+                _ = events.changed() => {}
+            }
+        }
+    }
+
+    /// Once around. Returns when to come back at the latest.
+    async fn activate(&mut self) -> Result<Option<Timestamp>, StoreError> {
+        self.note_progress().await?;
+        let next =
+            self.engine.decide(Focus::default(), |snapshot, context| snapshot.tick(context.now)).await?;
+        let live = self.engine.live();
+        if live.all().is_empty() {
+            return Ok(next);
+        }
+        self.engine
+            .store
+            .look(Focus::default(), &self.engine.policy, |snapshot| stop_orphans(live, &snapshot))
+            .await?;
+        let glance = GLANCE.min(self.engine.policy.deadlines.download / 4);
+        let glance = later(self.engine.clock.now(), glance);
+        Ok(Some(next.map_or(glance, |next| next.min(glance))))
+    }
+
+    async fn note_progress(&mut self) -> Result<(), StoreError> {
+        let live = self.engine.live().all();
+        self.noted.retain(|run, _| live.iter().any(|(known, _)| known == run));
+        for (run, progress) in live {
+            let (transfer, sent) = (progress.transfer, progress.sent());
+            let known = self.noted.entry(run).or_insert((transfer, progress.start()));
+            if known.0 != transfer {
+                *known = (transfer, progress.start());
+            }
+            if sent < known.1.saturating_add(PROGRESS) {
+                continue;
+            }
+            *known = (transfer, sent);
+            let event = RunEvent::Progress { transfer, sent };
+            self.engine
+                .decide(Focus::run(run), |snapshot, context| snapshot.note(run, &event, context.now))
+                .await?;
+        }
+        Ok(())
+    }
+}

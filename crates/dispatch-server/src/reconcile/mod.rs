@@ -1,0 +1,10 @@
+//! Loops that compare what is with what should be. None takes input: each looks at the store, does what is to be
+//! done, and waits until there may be more.
+
+mod deadlines;
+mod outbox;
+mod story;
+
+pub use deadlines::Deadlines;
+pub use outbox::Outbox;
+pub use story::Story;

@@ -1,0 +1,104 @@
+//! Reports as files: one Markdown and one JSON file each, named so that they sort by time.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use dispatch_store::StoredReport;
+use dispatch_wire::boot::Report;
+use serde_json::json;
+
+/// The names of a report's files, without their extension: time, job, verdict, and enough of the report's
+/// identifier to tell two of one moment apart. The same report always has the same name.
+#[must_use]
+pub fn file_stem(stored: &StoredReport) -> String {
+    let name: String = stored
+        .job
+        .name
+        .chars()
+        .map(|letter| if letter.is_alphanumeric() || "._-+".contains(letter) { letter } else { '_' })
+        .take(80)
+        .collect();
+    let id = stored.report.id.to_string();
+    let tail = &id[id.len().saturating_sub(6)..];
+    let time = stored.report.at.strftime("%Y-%m-%dT%H-%M-%S%.3fZ");
+    format!("{time}_{name}_{}_{tail}", stored.report.content.verdict)
+}
+
+/// Writes both files of a report. Doing it again gives the same files.
+pub fn write(folder: &Path, stored: &StoredReport) -> io::Result<PathBuf> {
+    std::fs::create_dir_all(folder)?;
+    let content: Report = serde_json::from_str(&stored.report.content.json)?;
+    let stem = file_stem(stored);
+    put(&folder.join(format!("{stem}.json")), machine_readable(stored, &content).as_bytes())?;
+    let path = folder.join(format!("{stem}.md"));
+    put(&path, markdown(stored, &content).as_bytes())?;
+    Ok(path)
+}
+
+/// Puts a whole file in place, or none: whoever looks never sees half of one.
+fn put(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".part");
+    let part = path.with_file_name(name);
+    let mut file = File::create(&part)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    std::fs::rename(&part, path)
+}
+
+fn machine_readable(stored: &StoredReport, content: &Report) -> String {
+    let StoredReport { report, run, job, host } = stored;
+    let value = json!({
+        "report": report.id,
+        "at": report.at,
+        "verdict": report.content.verdict,
+        "late": report.late,
+        "workload": job.name,
+        "job": job.id,
+        "run": run.id,
+        "attempt": run.attempt,
+        "host": { "id": host.id, "mac": host.mac, "address": host.address, "uuid": host.uuid },
+        "assigned_at": run.created,
+        "booted_at": run.booted_at,
+        "content": content,
+    });
+    format!("{value:#}\n")
+}
+
+fn markdown(stored: &StoredReport, content: &Report) -> String {
+    let StoredReport { report, run, job, host } = stored;
+    let title: String =
+        content.title.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+    let mut text = format!("# {title}\n\n|  |  |\n|---|---|\n");
+    let mut row = |what: &str, value: &str| {
+        let value = value.replace(['\n', '\r'], " ").replace('|', "\\|");
+        let _ = writeln!(text, "| {what} | {value} |");
+    };
+    let late = if report.late { ", late: its run was over" } else { "" };
+    row("verdict", &format!("**{}**{late}", report.content.verdict));
+    row("workload", &job.name);
+    row("host", &host.label());
+    if let Some(uuid) = &host.uuid {
+        row("SMBIOS UUID", uuid);
+    }
+    row("attempt", &run.attempt.to_string());
+    row("run", &run.id.to_string());
+    row("reported", &report.at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string());
+    for (what, values) in [("labels", &content.labels), ("assignees", &content.assignees)] {
+        if !values.is_empty() {
+            row(what, &values.join(", "));
+        }
+    }
+    if let Some(milestone) = &content.milestone {
+        row("milestone", milestone);
+    }
+    if !content.body.is_empty() {
+        let _ = write!(text, "\n{}", content.body);
+        if !content.body.ends_with('\n') {
+            text.push('\n');
+        }
+    }
+    text
+}

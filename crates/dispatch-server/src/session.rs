@@ -1,0 +1,185 @@
+//! A session: one directory of images, one state folder, one listener.
+
+use std::io::Write;
+use std::net::{IpAddr, Ipv6Addr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use dispatch_boot::route::BootPath;
+use dispatch_boot::{Bind, BindError, Listener};
+use dispatch_core::run::Policy;
+use dispatch_store::{Focus, Store, StoreError};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::{Clock, Random};
+use crate::engine::Engine;
+use crate::log::Log;
+use crate::reconcile::{Deadlines, Outbox, Story};
+use crate::source::{Directory, SourceError};
+use crate::state::{State, StateError};
+
+/// How much longer than its run's deadline a transfer's own is: the run's comes first and has the better words.
+const STALL_MARGIN: Duration = Duration::from_secs(10);
+
+/// What a session is made of.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The directory of images.
+    pub dir: PathBuf,
+    /// Parts of names; any match keeps an image.
+    pub filters: Vec<String>,
+    /// Where to listen.
+    pub bind: Bind,
+    /// The boot path.
+    pub path: BootPath,
+    /// The state folder.
+    pub state: PathBuf,
+    /// Forget what the state folder holds.
+    pub fresh: bool,
+    /// Where the reports go.
+    pub reports: PathBuf,
+    /// The settings of the queue.
+    pub policy: Policy,
+}
+
+/// Why a session did not start. Each is one sentence that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The source.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The state folder.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The database in it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The listener.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+}
+
+/// A session that has started: its port is open, and its queue is up to date.
+pub struct Session {
+    engine: Engine,
+    listener: Listener,
+    config: Config,
+    /// Held until the session ends.
+    state: State,
+    told: i64,
+    /// What a person should know, a sentence each.
+    pub notices: Vec<String>,
+}
+
+impl Session {
+    /// Starts a session. Nothing is served before [`Session::run`].
+    pub async fn start(config: Config, clock: Arc<dyn Clock>, random: Random) -> Result<Self, StartError> {
+        let directory = Directory::new(config.dir.clone(), config.filters.clone());
+        let scan = directory.scan()?;
+        let state = State::take(&config.state, config.fresh)?;
+        let store = Store::open(&state.database()).await?;
+        let listener = Listener::bind(config.bind)?;
+        let told = *store.watch_events().borrow();
+        let title = config.dir.display().to_string();
+        let policy = Arc::new(config.policy.clone());
+        let engine = Engine::new(store, policy, clock, random, directory, &title);
+        engine.decide(Focus::default(), |snapshot, context| snapshot.recover(context.now)).await?;
+        let everything = Focus { all_jobs: true, ..Focus::default() };
+        engine.decide(everything, |snapshot, context| snapshot.sync(&scan.found, context)).await?;
+        let mut notices = scan.warnings;
+        let overview = engine.store.overview().await?;
+        if overview.jobs.iter().all(|job| job.state.is_final()) {
+            notices.push(format!(
+                "everything in this state is done ({}); --fresh runs it again",
+                dispatch_core::queue::tally(&overview.jobs)
+            ));
+        }
+        Ok(Self { engine, listener, config, state, told, notices })
+    }
+
+    /// What the session works with.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The URLs to type into a boot menu, the likeliest first.
+    #[must_use]
+    pub fn urls(&self) -> Vec<String> {
+        let Bind { address, port } = self.listener.bound();
+        let addresses = match address {
+            Some(address) if !address.is_unspecified() => vec![address],
+            _ => own_addresses(address != Some(IpAddr::from([0, 0, 0, 0]))),
+        };
+        let url = |address: IpAddr| {
+            let host = if address.is_ipv6() { format!("[{address}]") } else { address.to_string() };
+            format!("http://{host}:{port}{}", self.config.path.as_str())
+        };
+        addresses.into_iter().map(url).collect()
+    }
+
+    /// Serves until `stop`. Returns how the queue stands then.
+    pub async fn run<W: Write + Send + 'static>(
+        self,
+        log: Log<W>,
+        now: fn() -> SystemTime,
+        stop: CancellationToken,
+    ) -> Result<crate::view::View, StoreError> {
+        let Self { engine, listener, config, state, told, .. } = self;
+        let tasks = TaskTracker::new();
+        let later = CancellationToken::new();
+        tasks.spawn(Deadlines::new(engine.clone()).run(later.clone()));
+        tasks.spawn(Outbox::new(engine.clone(), config.reports).run(later.clone()));
+        let telling = TaskTracker::new();
+        let last = CancellationToken::new();
+        telling.spawn(Story::new(engine.store.clone(), log, told).run(last.clone()));
+        let stall = config.policy.deadlines.download.saturating_add(STALL_MARGIN);
+        listener.serve(engine.clone(), config.path, now, stall, stop).await;
+        // Downloads that are still going on are cut off here; the next start takes them up again.
+        for (_, progress) in engine.live().all() {
+            progress.stop();
+        }
+        later.cancel();
+        tasks.close();
+        tasks.wait().await;
+        last.cancel();
+        telling.close();
+        telling.wait().await;
+        let view = engine.view().await;
+        engine.store.close().await;
+        drop(state);
+        view
+    }
+}
+
+/// The addresses of this machine that a host could reach: those of real networks first, bridges of containers and
+/// virtual machines last; loopback only if there is nothing else.
+fn own_addresses(with_ipv6: bool) -> Vec<IpAddr> {
+    let Ok(interfaces) = nix::ifaddrs::getifaddrs() else { return vec![IpAddr::from([127, 0, 0, 1])] };
+    let mut addresses: Vec<(bool, bool, IpAddr)> = interfaces
+        .filter_map(|interface| {
+            let address = interface.address?;
+            let ip = match (address.as_sockaddr_in(), address.as_sockaddr_in6()) {
+                (Some(v4), _) => IpAddr::V4(v4.ip()),
+                (_, Some(v6)) => IpAddr::V6(v6.ip()),
+                _ => return None,
+            };
+            let is_link_local = matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
+            let is_wanted = !is_link_local && (with_ipv6 || ip.is_ipv4());
+            let is_bridge = ["docker", "br-", "virbr", "veth", "cni", "podman"]
+                .iter()
+                .any(|prefix| interface.interface_name.starts_with(prefix));
+            is_wanted.then_some((is_bridge, ip.is_ipv6(), ip))
+        })
+        .collect();
+    addresses.sort_unstable();
+    let reachable: Vec<IpAddr> =
+        addresses.iter().map(|(_, _, ip)| *ip).filter(|ip| !ip.is_loopback()).collect();
+    if reachable.is_empty() {
+        let loopback = [IpAddr::from([127, 0, 0, 1]), Ipv6Addr::LOCALHOST.into()];
+        return loopback.into_iter().filter(|ip| with_ipv6 || ip.is_ipv4()).collect();
+    }
+    reachable
+}

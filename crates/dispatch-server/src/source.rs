@@ -1,0 +1,356 @@
+//! The directory that images come from, and its `dispatch.yaml`.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use dispatch_boot::stub::inspect::{HEAD_LEN, efi_arch};
+use dispatch_core::queue::Found;
+use dispatch_core::{Kind, Workload};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+
+/// The file that describes the workloads of a directory.
+pub const DESCRIPTION: &str = "dispatch.yaml";
+
+/// How long a file system may take to open an image. Firmware gives up after four to five seconds.
+const OPEN: Duration = Duration::from_millis(800);
+
+/// Why a directory is no source.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// It cannot be read.
+    #[error("cannot read the directory {}: {error}", path.display())]
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// It offers nothing.
+    #[error("{} offers nothing to boot: no file in it ends in .efi, .iso or .img", .0.display())]
+    Empty(PathBuf),
+    /// Its filters leave nothing.
+    #[error(
+        "none of the {count} in {} has {filters} in its name: there is nothing to boot",
+        path.display()
+    )]
+    FilteredOut {
+        /// Which.
+        path: PathBuf,
+        /// How many there are, in words.
+        count: String,
+        /// The filters, in words.
+        filters: String,
+    },
+    /// Its description has a mistake.
+    #[error("{}: {what}", path.display())]
+    Description {
+        /// The file.
+        path: PathBuf,
+        /// The mistake, with its line.
+        what: String,
+    },
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Description {
+    #[serde(default)]
+    workloads: Vec<Described>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Described {
+    name: Spanned<String>,
+    #[serde(default)]
+    description: Option<String>,
+    #[serde(default)]
+    reboots: u32,
+}
+
+/// A directory of images.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    path: PathBuf,
+    filters: Vec<String>,
+}
+
+/// What a scan found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scan {
+    /// The images, in name order.
+    pub found: Vec<Found>,
+    /// What a person should know, a sentence each.
+    pub warnings: Vec<String>,
+}
+
+impl Directory {
+    /// The directory at `path`; `filters` are parts of names, any match keeps an image.
+    #[must_use]
+    pub fn new(path: PathBuf, filters: Vec<String>) -> Self {
+        Self { path, filters }
+    }
+
+    /// Looks through the directory.
+    pub fn scan(&self) -> Result<Scan, SourceError> {
+        let mut scan = self.all_images()?;
+        self.describe(&mut scan.found)?;
+        if scan.found.is_empty() {
+            return Err(SourceError::Empty(self.path.clone()));
+        }
+        let count = scan.found.len() as u64;
+        scan.found.retain(|file| self.is_wanted(&file.name));
+        if scan.found.is_empty() {
+            let filters: Vec<String> = self.filters.iter().map(|filter| format!("`{filter}`")).collect();
+            return Err(SourceError::FilteredOut {
+                path: self.path.clone(),
+                count: dispatch_core::text::count(count, "image"),
+                filters: filters.join(" or "),
+            });
+        }
+        for file in scan.found.iter().filter(|file| file.kind == Kind::Efi) {
+            if !self.is_pe(&file.name) {
+                let warning = format!("{} is no EFI application (PE): firmware may refuse it", file.name);
+                scan.warnings.push(warning);
+            }
+        }
+        Ok(scan)
+    }
+
+    fn is_wanted(&self, name: &str) -> bool {
+        self.filters.is_empty() || self.filters.iter().any(|filter| name.contains(filter.as_str()))
+    }
+
+    fn all_images(&self) -> Result<Scan, SourceError> {
+        let failed = |error| SourceError::Directory { path: self.path.clone(), error };
+        let mut scan = Scan::default();
+        for entry in std::fs::read_dir(&self.path).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let Ok(name) = entry.file_name().into_string() else {
+                let name = entry.file_name();
+                scan.warnings.push(format!("{} is ignored: its name is not UTF-8", name.display()));
+                continue;
+            };
+            let Some(kind) = Kind::of_file_name(&name) else { continue };
+            // Follows symbolic links.
+            match std::fs::metadata(entry.path()) {
+                Ok(meta) if !meta.is_file() => {
+                    scan.warnings.push(format!("{name} is ignored: it is not a file"));
+                }
+                Ok(meta) if meta.len() == 0 => scan.warnings.push(format!("{name} is ignored: it is empty")),
+                Ok(meta) => scan.found.push(Found {
+                    name,
+                    kind,
+                    size: meta.len(),
+                    modified: whole_micros(meta.modified().map_err(failed)?),
+                    reboots: 0,
+                    description: None,
+                }),
+                Err(error) => scan.warnings.push(format!("{name} is ignored: {error}")),
+            }
+        }
+        scan.found.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(scan)
+    }
+
+    fn describe(&self, found: &mut [Found]) -> Result<(), SourceError> {
+        let path = self.path.join(DESCRIPTION);
+        let mistake = |what: String| SourceError::Description { path: path.clone(), what };
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(mistake(error.to_string())),
+        };
+        if text.lines().all(|line| line.trim_start().starts_with('#') || line.trim().is_empty()) {
+            return Ok(());
+        }
+        let description: Description = serde_saphyr::from_str(&text)
+            .map_err(|error| mistake(error.without_snippet().to_string().replace('\n', " ")))?;
+        let mut seen: Vec<String> = Vec::new();
+        for described in description.workloads {
+            let (name, line) = (described.name.value, described.name.referenced.line());
+            if seen.contains(&name) {
+                return Err(mistake(format!("line {line}: workload `{name}` is described twice")));
+            }
+            let Some(file) = found.iter_mut().find(|file| file.name == name) else {
+                let what = format!("line {line}: field `name`: there is no image `{name}` in this directory");
+                return Err(mistake(what));
+            };
+            file.description = described.description;
+            file.reboots = described.reboots;
+            seen.push(name);
+        }
+        Ok(())
+    }
+
+    fn is_pe(&self, name: &str) -> bool {
+        let mut head = Vec::with_capacity(HEAD_LEN);
+        let read = File::open(self.path.join(name))
+            .and_then(|file| file.take(HEAD_LEN as u64).read_to_end(&mut head));
+        read.is_ok() && efi_arch(&head).is_some()
+    }
+
+    /// Opens the image of a workload, as it is now. The error is for people.
+    pub async fn open(&self, workload: &Workload) -> Result<Opened, String> {
+        let path = self.path.join(&workload.name);
+        let open = tokio::task::spawn_blocking(move || {
+            let file = File::open(path)?;
+            let meta = file.metadata()?;
+            if !meta.is_file() {
+                return Err(io::Error::other("it is not a file any more"));
+            }
+            if meta.len() == 0 {
+                return Err(io::Error::other("it is empty"));
+            }
+            Ok((file, meta.len(), meta.modified()?))
+        });
+        match tokio::time::timeout(OPEN, open).await {
+            Ok(Ok(Ok((file, size, modified)))) => Ok(Opened { file, size, modified }),
+            Ok(Ok(Err(error))) => Err(error.to_string()),
+            Ok(Err(_)) => Err("it could not be opened".to_owned()),
+            Err(_) => Err("its file system does not answer".to_owned()),
+        }
+    }
+}
+
+/// An image as it is on disk now.
+#[derive(Debug)]
+pub struct Opened {
+    /// The open file.
+    pub file: File,
+    /// Bytes.
+    pub size: u64,
+    /// When it was last written.
+    pub modified: SystemTime,
+}
+
+impl Opened {
+    /// Whether it is the version that a workload stands for.
+    #[must_use]
+    pub fn is(&self, workload: &Workload) -> bool {
+        self.size == workload.size && whole_micros(self.modified) == workload.modified
+    }
+
+    /// The file as a scan would find it now.
+    #[must_use]
+    pub fn found(&self, workload: &Workload) -> Found {
+        Found {
+            name: workload.name.clone(),
+            kind: workload.kind,
+            size: self.size,
+            modified: whole_micros(self.modified),
+            reboots: workload.reboots,
+            description: workload.description.clone(),
+        }
+    }
+}
+
+/// The store keeps microseconds.
+fn whole_micros(time: SystemTime) -> Timestamp {
+    Timestamp::try_from(time)
+        .ok()
+        .and_then(|time| Timestamp::from_microsecond(time.as_microsecond()).ok())
+        .unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tempfile::TempDir;
+
+    fn directory(files: &[(&str, &[u8])]) -> TempDir {
+        let dir = TempDir::new().expect("a folder");
+        for (name, content) in files {
+            std::fs::write(dir.path().join(name), content).expect("a file");
+        }
+        dir
+    }
+
+    fn scan(dir: &TempDir, filters: &[&str]) -> Result<Scan, SourceError> {
+        let filters = filters.iter().map(|filter| (*filter).to_owned()).collect();
+        Directory::new(dir.path().to_owned(), filters).scan()
+    }
+
+    fn names(scan: &Scan) -> Vec<&str> {
+        scan.found.iter().map(|file| file.name.as_str()).collect()
+    }
+
+    #[test]
+    fn images_are_found_in_name_order_and_other_files_ignored() {
+        let files: &[(&str, &[u8])] = &[
+            ("b.iso", b"x"),
+            ("a.efi", b"MZ"),
+            ("C.IMG", b"x"),
+            ("notes.txt", b"x"),
+            (".efi", b"x"),
+            ("efi", b"x"),
+        ];
+        let scan = scan(&directory(files), &[]).expect("a source");
+        assert_eq!(names(&scan), ["C.IMG", "a.efi", "b.iso"]);
+        assert_eq!(scan.found[0].kind, Kind::Img);
+    }
+
+    #[test]
+    fn any_filter_that_matches_keeps_an_image() {
+        let dir = directory(&[
+            ("ubuntu-24.efi", b"x"),
+            ("ubuntu-26.efi", b"x"),
+            ("fedora.efi", b"x"),
+            ("x.iso", b"x"),
+        ]);
+        assert_eq!(names(&scan(&dir, &["24", "fedo"]).expect("a source")), ["fedora.efi", "ubuntu-24.efi"]);
+        let error = scan(&dir, &["suse", "arch"]).expect_err("nothing").to_string();
+        assert!(error.contains("none of the 4 images") && error.contains("`suse` or `arch`"), "{error}");
+    }
+
+    #[test]
+    fn an_efi_file_that_is_no_pe_is_queued_with_a_warning_and_an_empty_one_is_not() {
+        let scan = scan(&directory(&[("odd.efi", b"#!/bin/sh"), ("empty.efi", b"")]), &[]).expect("a source");
+        assert_eq!(names(&scan), ["odd.efi"]);
+        assert_eq!(scan.warnings.len(), 2, "{:?}", scan.warnings);
+        assert!(scan.warnings.iter().any(|warning| warning.contains("empty.efi is ignored")));
+        assert!(scan.warnings.iter().any(|warning| warning.contains("odd.efi is no EFI application")));
+    }
+
+    #[test]
+    fn a_directory_without_images_or_none_at_all_is_refused_in_words() {
+        let dir = directory(&[("notes.txt", b"x")]);
+        assert!(matches!(scan(&dir, &[]), Err(SourceError::Empty(_))));
+        let gone =
+            Directory::new(dir.path().join("gone"), Vec::new()).scan().expect_err("refused").to_string();
+        assert!(gone.contains("gone") && gone.contains("No such file"), "{gone}");
+    }
+
+    #[test]
+    fn the_description_says_how_often_an_image_may_reboot() {
+        let yaml = b"workloads:\n  - name: a.efi\n    description: A kernel update\n    reboots: 2\n";
+        let scan = scan(&directory(&[("a.efi", b"x"), ("b.efi", b"x"), (DESCRIPTION, yaml)]), &[])
+            .expect("a source");
+        assert_eq!((scan.found[0].reboots, scan.found[1].reboots), (2, 0));
+        assert_eq!(scan.found[0].description.as_deref(), Some("A kernel update"));
+        assert!(self::scan(&directory(&[("a.efi", b"x"), (DESCRIPTION, b"# nothing\n")]), &[]).is_ok());
+    }
+
+    #[test]
+    fn a_mistake_in_the_description_names_file_line_and_field() {
+        for (yaml, words) in [
+            ("workloads:\n  - name: a.efi\n    rebots: 2\n", ["line 3", "rebots"]),
+            ("workloads:\n  - name: a.efi\n    reboots: many\n", ["line 3", "many"]),
+            ("workloads:\n  - reboots: 1\n", ["line 2", "name"]),
+            ("workloads:\n  - name: z.efi\n", ["line 2", "z.efi"]),
+            ("workloads:\n  - name: a.efi\n  - name: a.efi\n", ["line 3", "twice"]),
+        ] {
+            let dir = directory(&[("a.efi", b"x"), (DESCRIPTION, yaml.as_bytes())]);
+            let error = scan(&dir, &[]).expect_err("refused").to_string();
+            assert!(error.contains(DESCRIPTION), "{error}");
+            for word in words {
+                assert!(error.contains(word), "`{word}` is not in: {error}");
+            }
+            assert!(!error.contains('\n'), "{error}");
+        }
+    }
+}

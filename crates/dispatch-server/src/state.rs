@@ -1,0 +1,117 @@
+//! The state folder: where it is, and that only one process works with it.
+
+use std::fs::{File, TryLockError};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The state folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// Another process has it.
+    #[error(
+        "the state {} is in use by another dispatch: end that one, or choose another folder with --state",
+        .0.display()
+    )]
+    InUse(PathBuf),
+    /// The file system says no.
+    #[error("cannot use the state folder {}: {error}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+/// A state folder that is ours for as long as this lives.
+#[derive(Debug)]
+pub struct State {
+    folder: PathBuf,
+    /// Locked; the system gives it back when the process ends, however it ends.
+    _lock: File,
+}
+
+impl State {
+    /// Takes a folder; it is made if it is not there. `fresh` forgets what it holds.
+    pub fn take(folder: &Path, fresh: bool) -> Result<Self, StateError> {
+        let io = |error| StateError::Io { path: folder.to_owned(), error };
+        std::fs::create_dir_all(folder).map_err(io)?;
+        let lock =
+            File::options().create(true).truncate(false).write(true).open(folder.join("lock")).map_err(io)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(StateError::InUse(folder.to_owned())),
+            Err(TryLockError::Error(error)) => return Err(io(error)),
+        }
+        if fresh {
+            for name in ["dispatch.db", "dispatch.db-wal", "dispatch.db-shm"] {
+                match std::fs::remove_file(folder.join(name)) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
+                    _ => {}
+                }
+            }
+        }
+        Ok(Self { folder: folder.to_owned(), _lock: lock })
+    }
+
+    /// The database in it.
+    #[must_use]
+    pub fn database(&self) -> PathBuf {
+        database(&self.folder)
+    }
+}
+
+/// The database of a state folder.
+#[must_use]
+pub fn database(folder: &Path) -> PathBuf {
+    folder.join("dispatch.db")
+}
+
+/// The folder for a source where none is given: under the XDG state directory, one for each source. `base` is
+/// `$XDG_STATE_HOME` or `~/.local/state`.
+#[must_use]
+pub fn default_folder(base: &Path, source: &Path) -> PathBuf {
+    let mut hasher = DefaultHasher::new();
+    source.hash(&mut hasher);
+    let name =
+        source.file_name().map_or_else(|| "root".to_owned(), |name| name.to_string_lossy().into_owned());
+    let name: String =
+        name.chars().map(|letter| if letter.is_alphanumeric() { letter } else { '-' }).take(40).collect();
+    base.join("dispatch").join(format!("{name}-{:08x}", hasher.finish() & 0xffff_ffff))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_on_one_state_are_told_apart() {
+        let dir = tempfile::TempDir::new().expect("a folder");
+        let first = State::take(dir.path(), false).expect("ours");
+        assert!(matches!(State::take(dir.path(), true), Err(StateError::InUse(_))));
+        drop(first);
+        State::take(dir.path(), false).expect("ours again");
+    }
+
+    #[test]
+    fn fresh_forgets_the_database_and_nothing_else() {
+        let dir = tempfile::TempDir::new().expect("a folder");
+        for name in ["dispatch.db", "dispatch.db-wal", "notes.txt"] {
+            std::fs::write(dir.path().join(name), "x").expect("a file");
+        }
+        State::take(dir.path(), true).expect("ours");
+        assert!(!dir.path().join("dispatch.db").exists());
+        assert!(!dir.path().join("dispatch.db-wal").exists());
+        assert!(dir.path().join("notes.txt").exists());
+    }
+
+    #[test]
+    fn each_source_has_a_folder_of_its_own() {
+        let base = Path::new("/state");
+        let folder = |source| default_folder(base, Path::new(source));
+        assert_eq!(folder("/a/images"), folder("/a/images"));
+        assert_ne!(folder("/a/images"), folder("/b/images"));
+        assert!(folder("/a/my images").display().to_string().starts_with("/state/dispatch/my-images-"));
+    }
+}

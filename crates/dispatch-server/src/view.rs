@@ -1,0 +1,220 @@
+//! What people see of a queue: one row for each job, ready to be laid out.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use dispatch_core::queue::{JobState, tally};
+use dispatch_core::{Host, Job, Run, RunId, RunState, Verdict, text};
+use dispatch_store::Overview;
+use jiff::Timestamp;
+use serde::Serialize;
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
+use crate::log::padded;
+
+/// One job.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// The sign of its state.
+    pub sign: &'static str,
+    /// Its name.
+    pub name: String,
+    /// The word for its state.
+    pub state: String,
+    /// How it came out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+    /// The host that it is or was on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Which attempt; 0 before the first.
+    pub attempt: u32,
+    /// How long it has been in its state, in seconds.
+    #[serde(rename = "seconds", serialize_with = "seconds")]
+    pub age: Duration,
+    /// Reports that it sent.
+    pub reports: u32,
+    /// What is worth knowing of it, a sentence.
+    pub note: String,
+}
+
+/// A queue.
+#[derive(Clone, Debug, Serialize)]
+pub struct View {
+    /// In queue order.
+    pub jobs: Vec<Row>,
+    /// `1 passed, 2 queued`.
+    pub tally: String,
+    /// Effects that are still to be done.
+    pub effects_due: u64,
+}
+
+fn seconds<S: serde::Serializer>(age: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_u64(age.as_secs())
+}
+
+impl View {
+    /// Puts a view together. `live` tells how far the downloads are that are going on.
+    #[must_use]
+    pub fn new(overview: &Overview, live: &HashMap<RunId, u64>, now: Timestamp) -> Self {
+        let jobs = overview
+            .jobs
+            .iter()
+            .map(|job| {
+                let run = overview.runs.iter().rfind(|run| run.job == job.id && run.is_counted());
+                let host = run.and_then(|run| overview.hosts.iter().find(|host| host.id == run.host));
+                row(job, run, host, live, now)
+            })
+            .collect();
+        Self { jobs, tally: tally(&overview.jobs), effects_due: overview.effects_due }
+    }
+}
+
+/// The view as a table for a terminal of `width` columns.
+#[must_use]
+pub fn table(view: &View, width: usize) -> String {
+    const HEADS: [&str; 6] = ["", "workload", "state", "verdict", "host", "for"];
+    let cells: Vec<[String; 6]> = view
+        .jobs
+        .iter()
+        .map(|row| {
+            let host = match (&row.host, row.attempt) {
+                (Some(host), attempt) if attempt > 1 => format!("{host}, attempt {attempt}"),
+                (host, _) => host.clone().unwrap_or_default(),
+            };
+            [
+                row.sign.to_owned(),
+                row.name.clone(),
+                row.state.clone(),
+                row.verdict.map(|verdict| verdict.to_string()).unwrap_or_default(),
+                host,
+                text::duration(Duration::from_secs(row.age.as_secs().max(1))),
+            ]
+        })
+        .collect();
+    let widths: Vec<usize> = (0..HEADS.len())
+        .map(|column| {
+            let widest = cells.iter().map(|row| row[column].width()).max().unwrap_or(0);
+            widest.max(HEADS[column].width()).min(if column == 1 { width / 3 } else { usize::MAX })
+        })
+        .collect();
+    let line = |cells: &[String; 6]| {
+        let cells: Vec<String> =
+            cells.iter().zip(&widths).map(|(cell, width)| padded(&shortened(cell, *width), *width)).collect();
+        cells.join("  ").trim_end().to_owned()
+    };
+    let mut lines = vec![line(&HEADS.map(str::to_owned))];
+    for (row, cells) in view.jobs.iter().zip(&cells) {
+        lines.push(line(cells));
+        lines.extend(wrapped(&row.note, width.saturating_sub(4)).iter().map(|part| format!("    {part}")));
+    }
+    lines.push(String::new());
+    lines.push(view.tally.clone());
+    lines.join("\n") + "\n"
+}
+
+/// `text`, or as much of it as fits into so many columns, with a mark where something is left out.
+fn shortened(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let mut short = String::new();
+    for letter in text.chars() {
+        if short.width() + letter.width().unwrap_or(0) + 1 > width {
+            break;
+        }
+        short.push(letter);
+    }
+    short + "…"
+}
+
+/// `text` in lines of at most `width` columns, broken between words.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.width() + 1 + word.width() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+fn row(job: &Job, run: Option<&Run>, host: Option<&Host>, live: &HashMap<RunId, u64>, now: Timestamp) -> Row {
+    // A job that is back in the queue is not where its last run was.
+    let shown = run.filter(|_| job.state != JobState::Queued);
+    let state = match (job.state, shown) {
+        (JobState::Queued, _) => None,
+        (JobState::Cancelled, _) => Some(RunState::Cancelled),
+        (_, run) => run.map(|run| run.state),
+    };
+    let since = shown.map_or(job.since, |run| run.since);
+    Row {
+        sign: state.map_or("⏳", RunState::sign),
+        name: job.name.clone(),
+        state: state.map_or("queued", RunState::as_str).to_owned(),
+        verdict: job.verdict,
+        host: host.filter(|_| shown.is_some()).map(Host::label),
+        attempt: run.map_or(0, |run| run.attempt),
+        age: Duration::try_from(now.duration_since(since)).unwrap_or_default(),
+        reports: run.map_or(0, |run| run.reports),
+        note: note(job, shown, run, live),
+    }
+}
+
+fn note(job: &Job, shown: Option<&Run>, last: Option<&Run>, live: &HashMap<RunId, u64>) -> String {
+    if let Some(reason) = job.waits.as_ref().or(job.reason.as_ref()) {
+        return reason.clone();
+    }
+    match (shown, last) {
+        (Some(run), _) if run.state == RunState::Downloading => {
+            let sent = live.get(&run.id).copied().unwrap_or(run.sent);
+            let percent = sent.saturating_mul(100).checked_div(run.size).unwrap_or(100);
+            format!("{percent} % of {}", text::bytes(run.size))
+        }
+        (Some(run), _) if run.reports > 0 => text::count(run.reports.into(), "report"),
+        (None, Some(run)) => match &run.reason {
+            Some(reason) => format!("to be tried again; attempt {}: {reason}", run.attempt),
+            None => String::new(),
+        },
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(name: &str, state: &str, note: &str) -> Row {
+        Row {
+            sign: "⏳",
+            name: name.into(),
+            state: state.into(),
+            verdict: None,
+            host: None,
+            attempt: 0,
+            age: Duration::from_secs(70),
+            reports: 0,
+            note: note.into(),
+        }
+    }
+
+    #[test]
+    fn a_table_is_aligned_and_keeps_to_its_width() {
+        let note = "its image cannot be read: No such file or directory (os error 2), and that is all there is to say";
+        let jobs = vec![row("a.efi", "queued", note), row(&"long-".repeat(20), "downloading", "")];
+        let table = table(&View { jobs, tally: "2 queued".into(), effects_due: 0 }, 80);
+        assert_eq!(
+            table,
+            "    workload                    state        verdict  host  for\n\
+             ⏳  a.efi                       queued                      1 min 10 s\n    \
+             its image cannot be read: No such file or directory (os error 2), and that\n    \
+             is all there is to say\n\
+             ⏳  long-long-long-long-long-…  downloading                 1 min 10 s\n\
+             \n2 queued\n"
+        );
+    }
+}

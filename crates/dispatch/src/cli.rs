@@ -1,0 +1,249 @@
+//! The command line.
+//!
+//! A command counts only as the first word; otherwise every word that is no option is a filter, so that an image
+//! may be called `status`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, CommandFactory as _, Parser, ValueEnum};
+use dispatch_boot::Bind;
+use dispatch_boot::route::BootPath;
+use dispatch_core::queue::WhenIdle;
+use dispatch_core::run::Deadlines;
+use dispatch_core::verdict::Rule;
+use dispatch_server::log::Format;
+use jiff::SignedDuration;
+
+/// What is to be done.
+pub(crate) enum Command {
+    /// A session.
+    Session(Box<SessionArgs>),
+    /// How a session stands.
+    Status(StatusArgs),
+}
+
+const AFTER_HELP: &str = "\
+Commands (only as the first word):
+  dispatch status --dir PATH   how the queue of a directory stands, also while its session runs
+  dispatch help                this text
+
+Times are written as 90 (seconds), 90s, 15m, 2h or 1d.
+
+Exit status: 0 ended by a signal, 1 it could not start or go on, 2 the command line is wrong.";
+
+/// Serve boot images to bare-metal servers over UEFI HTTP Boot, one after the other, and collect their reports.
+#[derive(Debug, Parser)]
+#[command(
+    name = "dispatch",
+    version,
+    about,
+    after_help = AFTER_HELP,
+    override_usage = "dispatch --dir PATH [OPTIONS] [FILTER...]"
+)]
+pub(crate) struct SessionArgs {
+    /// Serve the .efi, .iso and .img files of this directory, in name order
+    #[arg(long, value_name = "PATH")]
+    pub(crate) dir: PathBuf,
+
+    /// Only files with any of these in their name
+    #[arg(value_name = "FILTER")]
+    pub(crate) filters: Vec<String>,
+
+    /// Where to listen: ADDRESS:PORT, ADDRESS, :PORT or PORT [default: port 8080 of every address]
+    #[arg(short, long, value_name = "ADDRESS")]
+    pub(crate) bind: Option<Bind>,
+
+    /// The path of the boot URL; .efi, .iso and .img may follow it
+    #[arg(short, long, value_name = "PATH", default_value = "/dispatch", value_parser = BootPath::new)]
+    pub(crate) path: BootPath,
+
+    /// Where the queue is kept [default: a folder for each source in the XDG state directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+
+    /// Forget what the state holds, and run everything again
+    #[arg(long)]
+    pub(crate) fresh: bool,
+
+    /// Where reports go: one Markdown and one JSON file each
+    #[arg(long, value_name = "DIR", default_value = "./reports")]
+    pub(crate) reports: PathBuf,
+
+    /// The form of the log
+    #[arg(long, value_name = "FORM", default_value = "text")]
+    pub(crate) log: LogForm,
+
+    /// Log lines instead of the terminal view
+    #[arg(long)]
+    pub(crate) no_tui: bool,
+
+    #[command(flatten)]
+    pub(crate) rules: RuleArgs,
+}
+
+/// The rules of the queue.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Rules")]
+pub(crate) struct RuleArgs {
+    /// What to tell a host when there is no work for it
+    ///
+    /// auto: power off a host that ran something here and to which no job can come any more, have it ask again if
+    /// one can, and let strangers boot their next device. none: answer 404.
+    #[arg(long, value_name = "WHAT", default_value = "auto", value_parser = when_idle,
+          help = "What to tell a host without work: auto, poweroff, reboot, next or none")]
+    pub(crate) when_idle: WhenIdle,
+
+    /// How many more attempts a job gets after its first one errored
+    #[arg(long, value_name = "COUNT", default_value_t = 2)]
+    pub(crate) retries: u32,
+
+    /// A report without a verdict passes if: milestone, label:X, title:REGEX or body:REGEX
+    #[arg(long, value_name = "RULE")]
+    pub(crate) pass_if: Vec<Rule>,
+
+    /// A report without a verdict fails if (goes before --pass-if)
+    #[arg(long, value_name = "RULE")]
+    pub(crate) fail_if: Vec<Rule>,
+
+    /// From the last report of a run to its end, if its host does not ask before
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = time)]
+    pub(crate) grace: Duration,
+
+    /// From assignment to the first byte; then the job goes to whoever asks next
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = time)]
+    pub(crate) deadline_assigned: Duration,
+
+    /// Without progress inside a download
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = time)]
+    pub(crate) deadline_download: Duration,
+
+    /// From the last byte of an image to its first call
+    #[arg(long, value_name = "TIME", default_value = "15m", value_parser = time)]
+    pub(crate) deadline_boot: Duration,
+
+    /// From an image's call to its report, renewed by every sign of life
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = time)]
+    pub(crate) deadline_run: Duration,
+}
+
+impl RuleArgs {
+    pub(crate) fn deadlines(&self) -> Deadlines {
+        Deadlines {
+            assigned: self.deadline_assigned,
+            download: self.deadline_download,
+            boot: self.deadline_boot,
+            run: self.deadline_run,
+            grace: self.grace,
+        }
+    }
+}
+
+/// Show how the queue of a directory stands
+#[derive(Debug, Parser)]
+#[command(name = "dispatch status", version, about)]
+pub(crate) struct StatusArgs {
+    /// The directory of the session
+    #[arg(long, value_name = "PATH", required_unless_present = "state")]
+    pub(crate) dir: Option<PathBuf>,
+
+    /// The state folder of the session, if it has its own
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The form of the log.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum LogForm {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+impl From<LogForm> for Format {
+    fn from(form: LogForm) -> Self {
+        match form {
+            LogForm::Text => Self::Text,
+            LogForm::Json => Self::Json,
+        }
+    }
+}
+
+fn when_idle(word: &str) -> Result<WhenIdle, String> {
+    word.parse().map_err(|_| "write auto, poweroff, reboot, next or none".to_owned())
+}
+
+/// A time that is longer than nothing.
+fn time(text: &str) -> Result<Duration, String> {
+    let is_seconds = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let parsed = if is_seconds {
+        text.parse().ok().map(Duration::from_secs)
+    } else {
+        text.parse::<SignedDuration>().ok().and_then(|time| Duration::try_from(time).ok())
+    };
+    parsed
+        .filter(|time| !time.is_zero())
+        .ok_or_else(|| "write a time such as 90, 90s, 15m, 2h or 1d".to_owned())
+}
+
+/// Reads the command line; ends the program where it is wrong, or where help is asked for.
+pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Command {
+    let args: Vec<OsString> = args.collect();
+    match args.get(1).and_then(|word| word.to_str()) {
+        Some("status") => Command::Status(StatusArgs::parse_from(&args[1..])),
+        Some("help") => {
+            let _ = SessionArgs::command().print_long_help();
+            std::process::exit(0)
+        }
+        _ => Command::Session(Box::new(SessionArgs::parse_from(args))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        SessionArgs::command().debug_assert();
+        StatusArgs::command().debug_assert();
+    }
+
+    #[test]
+    fn a_command_counts_only_as_the_first_word() {
+        let parse = |words: &[&str]| parse(words.iter().map(OsString::from));
+        assert!(matches!(parse(&["dispatch", "status", "--dir", "x"]), Command::Status(_)));
+        let Command::Session(args) = parse(&["dispatch", "--dir", "x", "status", "help"]) else {
+            panic!("a session")
+        };
+        assert_eq!(args.filters, ["status", "help"]);
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_rules() {
+        let args = SessionArgs::parse_from(["dispatch", "--dir", "x"]);
+        assert_eq!(args.rules.deadlines(), Deadlines::default());
+        assert_eq!(args.rules.retries, dispatch_core::run::Policy::default().retries);
+        assert_eq!(args.path.as_str(), "/dispatch");
+    }
+
+    #[test]
+    fn times_are_read_in_every_usual_form() {
+        for (text, seconds) in
+            [("90", 90), ("90s", 90), ("15m", 900), ("2h", 7200), ("1d", 0), ("1h 30m", 5400)]
+        {
+            let expected = (seconds > 0).then_some(Duration::from_secs(seconds));
+            let read = time(text).ok();
+            assert_eq!(read, expected.or(Some(Duration::from_hours(24))), "{text}");
+        }
+        for text in ["", "0", "-5m", "soon", "5 parsecs"] {
+            assert!(time(text).is_err(), "{text}");
+        }
+    }
+}

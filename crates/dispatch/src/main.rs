@@ -1,0 +1,51 @@
+//! The `dispatch` command: a session in front of one engineer.
+//!
+//! This is where the real clock and the real random source are; everything below takes them as arguments.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to people")]
+
+mod cli;
+mod diagnostics;
+mod real;
+mod session;
+mod status;
+
+use std::process::ExitCode;
+
+use cli::Command;
+
+/// How long the threads that still send images may take to notice that all is over.
+const LAST_THREADS: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Threads for requests: some may be held up by a disk while others must go on.
+const WORKERS: usize = 4;
+
+/// Threads for downloads (one each) and for files.
+const BLOCKING: usize = 600;
+
+fn main() -> ExitCode {
+    let command = cli::parse(std::env::args_os());
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .max_blocking_threads(BLOCKING)
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("dispatch: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = match command {
+        Command::Session(args) => runtime.block_on(session::run(*args)),
+        Command::Status(args) => runtime.block_on(status::run(args)),
+    };
+    runtime.shutdown_timeout(LAST_THREADS);
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("dispatch: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! `dispatch --dir PATH`.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use dispatch_core::run::Policy;
+use dispatch_core::verdict::Judge;
+use dispatch_server::log::{Format, Log};
+use dispatch_server::session::{Config, Session, StartError};
+use dispatch_server::{state, view};
+use dispatch_store::StoreError;
+use jiff::tz::TimeZone;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::cli::SessionArgs;
+use crate::{diagnostics, real};
+
+/// Why the program ends with a failure.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("there is no place for the state: set HOME or XDG_STATE_HOME, or give --state")]
+    NoHome,
+    #[error("signals cannot be received: {0}")]
+    Signals(#[source] io::Error),
+    #[error("cannot write to the terminal: {0}")]
+    Output(#[source] io::Error),
+}
+
+/// Runs a session until a signal ends it.
+pub(crate) async fn run(args: SessionArgs) -> Result<(), Failure> {
+    // First of all: whatever follows, the first signal ends it in good order.
+    let signals = Signals::new().map_err(Failure::Signals)?;
+    let format = Format::from(args.log);
+    let zone = TimeZone::system();
+    diagnostics::install(format, zone.clone());
+    let config = config(args)?;
+    let reports = config.reports.clone();
+    let session = Session::start(config, Arc::new(real::SystemClock), real::random()).await?;
+    announce(&session);
+    let stop = CancellationToken::new();
+    let log = Log::new(io::stdout(), format, zone);
+    let serving = session.run(log, real::now, stop.clone());
+    tokio::pin!(serving);
+    let view = tokio::select! {
+        view = &mut serving => view?,
+        name = signals.first() => {
+            info!("{name}: ending");
+            stop.cancel();
+            serving.await?
+        }
+    };
+    if format == Format::Text {
+        println!("\n{}Reports are in {}", view::table(&view, terminal_width()), reports.display());
+    }
+    Ok(())
+}
+
+fn announce(session: &Session) {
+    for url in session.urls() {
+        info!("boot URL: {url}");
+    }
+    for notice in &session.notices {
+        warn!("{notice}");
+    }
+}
+
+/// The width that `COLUMNS` names, or the usual one.
+pub(crate) fn terminal_width() -> usize {
+    std::env::var("COLUMNS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .filter(|width| *width >= 40)
+        .unwrap_or(100)
+}
+
+fn config(args: SessionArgs) -> Result<Config, Failure> {
+    let policy = Policy {
+        deadlines: args.rules.deadlines(),
+        retries: args.rules.retries,
+        when_idle: args.rules.when_idle,
+        judge: Arc::new(Judge { pass_if: args.rules.pass_if, fail_if: args.rules.fail_if }),
+    };
+    let state = match args.state {
+        Some(state) => state,
+        None => default_state(&args.dir)?,
+    };
+    Ok(Config {
+        dir: args.dir,
+        filters: args.filters,
+        bind: args.bind.unwrap_or_default(),
+        path: args.path,
+        state,
+        fresh: args.fresh,
+        reports: args.reports,
+        policy,
+    })
+}
+
+/// The state folder of a directory where none is given.
+pub(crate) fn default_state(dir: &Path) -> Result<PathBuf, Failure> {
+    let variable = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = variable("XDG_STATE_HOME").or_else(|| variable("HOME").map(|home| home.join(".local/state")));
+    // One folder however the directory is written; one that is not there is somebody else's error to tell.
+    let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+    Ok(state::default_folder(&base.ok_or(Failure::NoHome)?, &dir))
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        Ok(Self { terminate, interrupt })
+    }
+
+    async fn first(mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! `dispatch status`: how the queue of a directory stands, also while its session runs.
+
+use std::collections::HashMap;
+
+use dispatch_server::clock::Clock as _;
+use dispatch_server::state;
+use dispatch_server::view::{View, table};
+use dispatch_store::Store;
+
+use crate::cli::StatusArgs;
+use crate::real::SystemClock;
+use crate::session::{Failure, default_state, terminal_width};
+
+/// Prints the view.
+pub(crate) async fn run(args: StatusArgs) -> Result<(), Failure> {
+    let folder = match (args.state, args.dir) {
+        (Some(state), _) => state,
+        (None, Some(dir)) => default_state(&dir)?,
+        (None, None) => return Err(Failure::NoHome),
+    };
+    let store = Store::open_to_read(&state::database(&folder)).await?;
+    let view = View::new(&store.overview().await?, &HashMap::new(), SystemClock.now());
+    store.close().await;
+    if args.json {
+        let json = serde_json::to_string_pretty(&view).map_err(|error| Failure::Output(error.into()))?;
+        println!("{json}");
+    } else {
+        print!("{}", table(&view, terminal_width()));
+    }
+    Ok(())
+}
