@@ -45,6 +45,14 @@ impl<W: Write> Log<W> {
         Self { out, format, zone, name_width: 0 }
     }
 
+    /// Makes room for names, so that lines are aligned from the first one on.
+    #[must_use]
+    pub fn with_names<'a>(mut self, names: impl Iterator<Item = &'a str>) -> Self {
+        // An IPv4 address is as long as this.
+        self.name_width = names.map(|name| name.width().min(MAX_NAME)).chain([15]).max().unwrap_or(0);
+        self
+    }
+
     /// Writes one event.
     pub fn write(&mut self, stored: &StoredEvent) -> io::Result<()> {
         match self.format {

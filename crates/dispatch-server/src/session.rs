@@ -128,6 +128,8 @@ impl Session {
         stop: CancellationToken,
     ) -> Result<crate::view::View, StoreError> {
         let Self { engine, listener, config, state, told, .. } = self;
+        let overview = engine.store.overview().await?;
+        let log = log.with_names(overview.jobs.iter().map(|job| job.name.as_str()));
         let tasks = TaskTracker::new();
         let later = CancellationToken::new();
         tasks.spawn(Deadlines::new(engine.clone()).run(later.clone()));

@@ -1,1 +1,11 @@
+//! What tests need, and the demo.
+//!
+//! * [`firmware`] is a client that asks as a firmware does, in milliseconds instead of half a minute.
+//! * [`program`] is a `dispatch` process as a test sees it: its arguments, its log, its sudden end.
+//! * [`lab`] is one virtual server with real firmware, and the images for it.
+//! * [`rig`] puts a `dispatch` process and a virtual server together, and plays the person beside them.
 
+pub mod firmware;
+pub mod lab;
+pub mod program;
+pub mod rig;

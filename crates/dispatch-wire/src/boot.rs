@@ -67,6 +67,9 @@ pub enum ReportError {
     /// Not JSON, or not of the right shape; the text names line, column and field.
     #[error("the report is not the JSON object that is expected: {0}")]
     Malformed(#[from] serde_json::Error),
+    /// JSON, but not an object. (serde would take an array's elements for the fields in their order.)
+    #[error("the report is not a JSON object such as {{\"title\": \"…\"}}")]
+    NotAnObject,
     /// A title is what people see first, so a report without one is refused.
     #[error("the report has an empty `title`")]
     EmptyTitle,
@@ -75,6 +78,9 @@ pub enum ReportError {
 impl Report {
     /// Reads a report from the body of a `PUT`.
     pub fn from_json(body: &[u8]) -> Result<Self, ReportError> {
+        if body.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
+            return Err(ReportError::NotAnObject);
+        }
         let report: Self = serde_json::from_slice(body)?;
         if report.title.trim().is_empty() {
             return Err(ReportError::EmptyTitle);

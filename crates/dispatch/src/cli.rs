@@ -14,7 +14,7 @@ use dispatch_core::queue::WhenIdle;
 use dispatch_core::run::Deadlines;
 use dispatch_core::verdict::Rule;
 use dispatch_server::log::Format;
-use jiff::SignedDuration;
+use jiff::{Span, SpanRelativeTo};
 
 /// What is to be done.
 pub(crate) enum Command {
@@ -185,7 +185,10 @@ fn time(text: &str) -> Result<Duration, String> {
     let parsed = if is_seconds {
         text.parse().ok().map(Duration::from_secs)
     } else {
-        text.parse::<SignedDuration>().ok().and_then(|time| Duration::try_from(time).ok())
+        text.parse::<Span>()
+            .and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()))
+            .ok()
+            .and_then(|time| Duration::try_from(time).ok())
     };
     parsed
         .filter(|time| !time.is_zero())

@@ -69,7 +69,7 @@ fn text_line(now: Timestamp, zone: &TimeZone, level: Level, message: &str) -> St
         message.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
     match level {
         Level::ERROR => format!("{time}  ⛔  error: {message}"),
-        Level::WARN => format!("{time}  ⚠️  {message}"),
+        Level::WARN => format!("{time}  ❗  {message}"),
         _ => format!("{time}      {message}"),
     }
 }

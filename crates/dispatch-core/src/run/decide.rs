@@ -232,6 +232,9 @@ impl At<'_> {
             RunState::Reported => return Ok(self.step(None)),
             _ => {}
         }
+        // It could not call if it had not arrived whole, whatever our bookkeeping has come to.
+        self.run.sent = self.run.size;
+        self.run.most_sent = self.run.size;
         self.run.booted_at.get_or_insert(self.now);
         let took = since(self.run.since, self.now);
         self.enter(RunState::Booting);

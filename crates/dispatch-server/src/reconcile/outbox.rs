@@ -1,10 +1,12 @@
 //! Carries the effects out, at least once each, until they are done.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use dispatch_core::Effect;
 use dispatch_store::{DueEffect, StoreError};
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Engine, later};
@@ -32,10 +34,12 @@ impl Outbox {
     /// Runs until `stop`, and then once more: what is due is done before the session ends.
     pub async fn run(self, stop: CancellationToken) {
         let mut events = self.engine.store.watch_events();
+        // A person who starts again has mended what was wrong: nothing waits for its next turn.
+        let mut now = Timestamp::MAX;
         loop {
             events.mark_unchanged();
             let is_last = stop.is_cancelled();
-            if let Err(error) = self.activate().await {
+            if let Err(error) = self.activate(now).await {
                 tracing::error!("the outbox cannot be read at the moment: {error}");
             }
             if is_last {
@@ -54,17 +58,23 @@ impl Outbox {
                 () = sleep => {}
                 _ = events.changed() => {}
             }
+            now = self.engine.clock.now();
         }
     }
 
-    async fn activate(&self) -> Result<(), StoreError> {
+    /// Does what is due by `now`, each effect once.
+    async fn activate(&self, now: Timestamp) -> Result<(), StoreError> {
+        let mut tried = BTreeSet::new();
         loop {
-            let due = self.engine.store.due_effects(self.engine.clock.now(), BATCH).await?;
-            if due.is_empty() {
+            let due =
+                self.engine.store.due_effects(now, BATCH + u32::try_from(tried.len()).unwrap_or(0)).await?;
+            let new: Vec<DueEffect> = due.into_iter().filter(|effect| !tried.contains(&effect.key)).collect();
+            if new.is_empty() {
                 return Ok(());
             }
-            for effect in due {
+            for effect in new {
                 self.carry_out(&effect).await?;
+                tried.insert(effect.key);
             }
         }
     }

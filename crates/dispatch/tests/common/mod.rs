@@ -1,0 +1,103 @@
+//! A `dispatch` process with images of its own, for each test.
+#![allow(dead_code, reason = "each test file uses some of it")]
+
+use std::ops::{Deref, DerefMut};
+
+use dispatch_testkit::firmware::{Booted, Firmware};
+use dispatch_testkit::program::{Program, Setup};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A setup in a folder of its own, which goes with it.
+pub(crate) struct Lab {
+    folder: TempDir,
+    setup: Setup,
+}
+
+impl Deref for Lab {
+    type Target = Setup;
+
+    fn deref(&self) -> &Setup {
+        &self.setup
+    }
+}
+
+impl DerefMut for Lab {
+    fn deref_mut(&mut self) -> &mut Setup {
+        &mut self.setup
+    }
+}
+
+/// A lab that serves these images; each begins with its name and is 100,000 bytes long.
+pub(crate) fn lab(images: &[&str], more: &[&str]) -> Lab {
+    let folder = TempDir::new().expect("a folder");
+    let setup = Setup::new(env!("CARGO_BIN_EXE_dispatch"), folder.path()).with(more);
+    std::fs::create_dir_all(folder.path().join("images")).expect("a folder");
+    for name in images {
+        setup.image(name, &content(name)).expect("an image");
+    }
+    Lab { folder, setup }
+}
+
+pub(crate) const SIZE: usize = 100_000;
+
+pub(crate) fn content(name: &str) -> Vec<u8> {
+    name.bytes().cycle().take(SIZE).collect()
+}
+
+/// Boots, and tells the name of the image that came, whole and right.
+pub(crate) fn image(firmware: &Firmware) -> String {
+    match firmware.boot().expect("a boot") {
+        Booted::Image { bytes, .. } => {
+            let text = String::from_utf8_lossy(&bytes[..64]).into_owned();
+            let end = text.find('.').expect("a name") + 4;
+            let name = text[..end].to_owned();
+            assert!(bytes == content(&name), "the image of {name} came damaged");
+            name
+        }
+        other => panic!("no image came but {other:?}"),
+    }
+}
+
+/// Boots, and tells what our own program says on the console.
+pub(crate) fn stub(firmware: &Firmware) -> String {
+    match firmware.boot().expect("a boot") {
+        Booted::Stub(text) => text,
+        other => panic!("no program of ours came but {other:?}"),
+    }
+}
+
+pub(crate) const PASSED: &str = r#"{"title":"all good","verdict":"passed"}"#;
+
+/// A whole run: boot, call, report.
+pub(crate) fn whole_run(firmware: &Firmware) -> String {
+    let name = image(firmware);
+    let (status, run) = firmware.post().expect("an answer");
+    assert_eq!(status, 200);
+    assert_eq!(firmware.put(PASSED, run.as_deref()).expect("an answer"), 200);
+    name
+}
+
+/// How the queue stands: `dispatch status --json`.
+pub(crate) fn status(lab: &Lab) -> Value {
+    let output = std::process::Command::new(&lab.binary)
+        .args(["status", "--json", "--state"])
+        .arg(lab.setup.folder.join("state"))
+        .output()
+        .expect("a status");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("json")
+}
+
+/// The verdict of a job, or its state while it has none.
+pub(crate) fn verdict(lab: &Lab, name: &str) -> String {
+    let status = status(lab);
+    let job =
+        status["jobs"].as_array().expect("jobs").iter().rfind(|job| job["name"] == name).expect("the job");
+    job["verdict"].as_str().or(job["state"].as_str()).expect("a word").to_owned()
+}
+
+/// Ends a program in good order.
+pub(crate) fn terminate(program: Program) {
+    assert!(program.terminate().expect("an end").success());
+}
