@@ -202,7 +202,8 @@ pub fn watch(
 }
 
 /// Whether a run errored in a way that leaves its server hanging: a deadline, not a reboot of its own.
-fn hangs(line: &Value) -> bool {
+#[must_use]
+pub fn hangs(line: &Value) -> bool {
     line["reason"]
         .as_str()
         .is_some_and(|reason| reason.starts_with("no report within") || reason.starts_with("no call"))

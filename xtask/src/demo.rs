@@ -1,0 +1,142 @@
+//! `cargo xtask demo`: the main job, before your eyes.
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args as ClapArgs;
+use dispatch_core::Event;
+use dispatch_server::log::{Format, Log};
+use dispatch_store::StoredEvent;
+use dispatch_testkit::lab::packages::{Need, ensure_packages};
+use dispatch_testkit::lab::qemu::Server;
+use dispatch_testkit::program::{Program, Setup};
+use dispatch_testkit::rig::{self, DEMO, DEMO_RUN, Then, prepare, server_config, watch};
+use jiff::tz::TimeZone;
+use serde_json::Value;
+
+use crate::Failure;
+use crate::steps::{cargo_with, step, target};
+
+/// How the demo is run.
+#[derive(ClapArgs)]
+pub(crate) struct Args {
+    /// Leave dispatch and the virtual server running until Ctrl-C
+    #[arg(long)]
+    keep: bool,
+    /// Another firmware than Debian's OVMF
+    #[arg(long, value_name = "PATH")]
+    firmware: Option<PathBuf>,
+}
+
+/// How long the whole may take.
+const LIMIT: Duration = Duration::from_mins(15);
+
+/// Runs the demo.
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    if let Some(firmware) = args.firmware.as_ref().filter(|firmware| !firmware.is_file()) {
+        return Err(Failure::Words(format!("there is no firmware at {}", firmware.display())));
+    }
+    println!("── what the virtual lab needs (QEMU, OVMF, a kernel: Debian's packages)");
+    ensure_packages(Need::ALL)?;
+    step("dispatch", &mut cargo_with(&["build", "--locked", "--package", "dispatch"]))?;
+    let folder = target().join("demo");
+    let _ = std::fs::remove_dir_all(&folder);
+    println!("\n── three boot images: a kernel, a small root file system with beacon, and a script");
+    prepare(&rig::cache(), &folder.join("images"), &DEMO)?;
+    for (name, words) in [
+        ("certificates.efi", "boots and sends three reports, as the certification images do"),
+        ("hello.efi", "boots and reports that it passed"),
+        ("stuck.efi", "boots, says so, and hangs: it errs, is tried once more, and is given up"),
+    ] {
+        println!("   {name:<17} {words}");
+    }
+    play(args, &folder)
+}
+
+fn play(args: &Args, folder: &Path) -> Result<(), Failure> {
+    let binary = target().join("debug/dispatch");
+    let run_limit = format!("{}s", DEMO_RUN.as_secs());
+    let mut setup =
+        Setup::new(&binary.to_string_lossy(), folder).with(&["--retries", "1", "--deadline-run", &run_limit]);
+    if args.keep {
+        setup = setup.with(&["--when-idle", "reboot"]);
+    }
+    println!("\n── dispatch --dir {}\n", folder.join("images").display());
+    let program = setup.start()?;
+    let mut narrator = Narrator::new(&program);
+    let mut config = server_config(folder, &program);
+    config.firmware.clone_from(&args.firmware);
+    println!(
+        "          a virtual server with real firmware is switched on; its console: {}",
+        folder.join("server/serial.log").display()
+    );
+    let mut server = Server::start(&config)?;
+    if args.keep {
+        return stay(program, &mut server, narrator);
+    }
+    let (program, summary) = watch(&mut setup, program, &mut server, LIMIT, |line| {
+        narrator.tell(line);
+        Then::GoOn
+    })?;
+    println!(
+        "\n── the virtual server has powered itself off; it was reset by hand {} times\n",
+        summary.resets
+    );
+    program.terminate()?;
+    summarize(&setup)
+}
+
+fn stay(mut program: Program, server: &mut Server, mut narrator: Narrator) -> Result<(), Failure> {
+    println!("          everything stays up until Ctrl-C: http://{}{}", program.address, program.path);
+    loop {
+        if let Some(line) = program.next(Duration::from_mins(1)) {
+            narrator.tell(&line);
+            if rig::hangs(&line) {
+                server.reset()?;
+            }
+        }
+    }
+}
+
+fn summarize(setup: &Setup) -> Result<(), Failure> {
+    let status = std::process::Command::new(&setup.binary)
+        .args(["status", "--state"])
+        .arg(setup.folder.join("state"))
+        .output()
+        .map_err(|error| Failure::File(setup.binary.clone(), error))?;
+    print!("{}", String::from_utf8_lossy(&status.stdout));
+    println!("\nreports in {}:", setup.folder.join("reports").display());
+    for name in
+        setup.reports().iter().filter(|name| Path::new(name).extension().is_some_and(|ending| ending == "md"))
+    {
+        println!("  {name}");
+    }
+    Ok(())
+}
+
+/// Tells a person what the log says.
+struct Narrator {
+    log: Log<io::Stdout>,
+}
+
+impl Narrator {
+    fn new(program: &Program) -> Self {
+        let log = Log::new(io::stdout(), Format::Text, TimeZone::system());
+        let mut narrator = Self { log: log.with_names(["certificates.efi"].into_iter()) };
+        for line in &program.seen {
+            narrator.tell(line);
+        }
+        narrator
+    }
+
+    fn tell(&mut self, line: &Value) {
+        if let Some(message) = line["message"].as_str() {
+            println!("          {message}");
+        } else if let Ok(event) = serde_json::from_value::<Event>(line.clone()) {
+            let seq = line["seq"].as_i64().unwrap_or(0);
+            let _ = self.log.write(&StoredEvent { seq, event });
+        }
+        let _ = io::stdout().flush();
+    }
+}

@@ -1,0 +1,62 @@
+//! Runs the steps of a task, each with a headline.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use dispatch_testkit::lab::process::find_tool;
+use dispatch_testkit::rig::workspace;
+
+/// A step failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StepError {
+    #[error("{0} failed: see above")]
+    Failed(String),
+    #[error("{0} cannot be run: {1}")]
+    Start(String, #[source] std::io::Error),
+}
+
+/// The cargo that runs us.
+pub(crate) fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(workspace());
+    // Set for us by `cargo run`; would confuse the cargos that we start.
+    for name in ["CARGO_MANIFEST_DIR", "CARGO_PKG_NAME", "CARGO_PKG_VERSION", "RUST_RECURSION_COUNT"] {
+        cargo.env_remove(name);
+    }
+    cargo
+}
+
+/// Where cargo puts what it builds.
+pub(crate) fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
+}
+
+/// Runs a command under a headline.
+pub(crate) fn step(headline: &str, command: &mut Command) -> Result<(), StepError> {
+    println!("\n── {headline}");
+    let name = headline.to_owned();
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(_) => Err(StepError::Failed(name)),
+        Err(error) => Err(StepError::Start(name, error)),
+    }
+}
+
+/// A cargo command of so many words.
+pub(crate) fn cargo_with(words: &[&str]) -> Command {
+    let mut command = cargo();
+    command.args(words);
+    command
+}
+
+/// Installs cargo-nextest if it is not there.
+pub(crate) fn ensure_nextest() -> Result<(), StepError> {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")));
+    let is_there = find_tool("cargo-nextest").is_some()
+        || home.is_some_and(|home| home.join("bin/cargo-nextest").is_file());
+    if is_there {
+        return Ok(());
+    }
+    step("installing cargo-nextest", &mut cargo_with(&["install", "--locked", "cargo-nextest"]))
+}

@@ -1,0 +1,37 @@
+//! `cargo xtask test`: everything that CI checks.
+
+use clap::Args as ClapArgs;
+use dispatch_testkit::lab::packages::{Need, ensure_packages};
+
+use crate::steps::{cargo_with, ensure_nextest, step};
+use crate::{Failure, rooms};
+
+/// What to test.
+#[derive(ClapArgs)]
+pub(crate) struct Args {
+    /// Leave out the tests on real firmware, which take minutes
+    #[arg(long)]
+    quick: bool,
+}
+
+/// Runs all checks, the quickest first.
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    step("format", &mut cargo_with(&["fmt", "--all", "--check"]))?;
+    rooms::run()?;
+    ensure_nextest()?;
+    if !args.quick {
+        println!("\n── packages for the virtual lab");
+        ensure_packages(Need::ALL)?;
+    }
+    let clippy = ["clippy", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"];
+    step("clippy", &mut cargo_with(&clippy))?;
+    let mut doc = cargo_with(&["doc", "--workspace", "--no-deps", "--locked", "--quiet"]);
+    step("documents", doc.env("RUSTDOCFLAGS", "--deny warnings"))?;
+    let quick = ["nextest", "run", "--workspace", "--locked"];
+    step("unit and integration tests", &mut cargo_with(&quick))?;
+    if !args.quick {
+        let lab = ["nextest", "run", "--workspace", "--locked", "--profile", "lab"];
+        step("end-to-end tests on real firmware", &mut cargo_with(&lab))?;
+    }
+    Ok(())
+}
