@@ -57,8 +57,12 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
 fn play(args: &Args, folder: &Path) -> Result<(), Failure> {
     let binary = target().join("debug/dispatch");
     let run_limit = format!("{}s", DEMO_RUN.as_secs());
-    let mut setup =
-        Setup::new(&binary.to_string_lossy(), folder).with(&["--retries", "1", "--deadline-run", &run_limit]);
+    let mut setup = Setup::new(&binary.to_string_lossy(), folder).for_qemu().with(&[
+        "--retries",
+        "1",
+        "--deadline-run",
+        &run_limit,
+    ]);
     if args.keep {
         setup = setup.with(&["--when-idle", "reboot"]);
     }

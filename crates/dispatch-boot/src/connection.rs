@@ -4,7 +4,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
-use std::time::Duration;
 
 use dispatch_core::Sighting;
 use dispatch_core::run::End;
@@ -21,18 +20,6 @@ use crate::protocol::{self, Answer, FileAnswer, sentence};
 use crate::queue::Queue;
 use crate::transfer::{self, Sent};
 
-/// How long a connection may stand idle between requests.
-const IDLE: Duration = Duration::from_secs(75);
-/// How long the head of a request may take, from its first byte.
-const HEAD: Duration = Duration::from_secs(10);
-/// How long a client may send nothing inside a body.
-const SILENCE: Duration = Duration::from_secs(30);
-/// How long a whole body may take.
-const BODY: Duration = Duration::from_mins(10);
-/// How long a client may take none of a small answer.
-const WRITE: Duration = Duration::from_secs(30);
-/// How long to listen to a client that is being refused, so that it gets to read why.
-const LINGER: Duration = Duration::from_secs(5);
 /// The longest body that is read only to be thrown away.
 const MAX_IGNORED_BODY: u64 = 64 * 1024;
 
@@ -115,7 +102,7 @@ impl<Q: Queue> Connection<Q> {
 
     async fn read_head(&mut self) -> Result<Option<Head>, Stop> {
         if self.buffer.is_empty() {
-            match timeout(IDLE, self.stream.read_buf(&mut self.buffer)).await {
+            match timeout(self.shared.limits.idle, self.stream.read_buf(&mut self.buffer)).await {
                 Ok(Ok(0)) | Err(_) => return Ok(None),
                 Ok(result) => result?,
             };
@@ -135,7 +122,7 @@ impl<Q: Queue> Connection<Q> {
                 }
             }
         };
-        match timeout(HEAD, read).await {
+        match timeout(self.shared.limits.head, read).await {
             Ok(result) => result,
             Err(_) => Err(Stop::Refuse(sentence(408, "the request took too long to arrive"))),
         }
@@ -148,10 +135,11 @@ impl<Q: Queue> Connection<Q> {
             return Err(too_large(limit));
         }
         if head.expects_continue && head.body != BodyLength::Exact(0) && !head.is_http_1_0 {
-            timeout(WRITE, self.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n"))
+            timeout(self.shared.limits.write, self.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n"))
                 .await
                 .map_err(|_| Stop::Close)??;
         }
+        let limit_of_time = self.shared.limits.body;
         let read = async {
             match head.body {
                 BodyLength::Exact(0) => Ok(Vec::new()),
@@ -159,7 +147,7 @@ impl<Q: Queue> Connection<Q> {
                 BodyLength::Chunked => self.read_chunked(limit).await,
             }
         };
-        match timeout(BODY, read).await {
+        match timeout(limit_of_time, read).await {
             Ok(result) => result,
             Err(_) => Err(Stop::Refuse(sentence(408, "the body took too long to arrive"))),
         }
@@ -196,7 +184,7 @@ impl<Q: Queue> Connection<Q> {
 
     async fn read_more(&mut self, into: &mut Vec<u8>) -> Result<(), Stop> {
         into.reserve(64 * 1024);
-        match timeout(SILENCE, self.stream.read_buf(into)).await {
+        match timeout(self.shared.limits.silence, self.stream.read_buf(into)).await {
             Ok(Ok(0)) => Err(Stop::Close),
             Ok(result) => Ok(result.map(drop)?),
             Err(_) => Err(Stop::Refuse(sentence(408, "the body stopped arriving"))),
@@ -215,7 +203,9 @@ impl<Q: Queue> Connection<Q> {
             bytes.extend_from_slice(body);
         }
         for piece in bytes.chunks(64 * 1024) {
-            timeout(WRITE, self.stream.write_all(piece)).await.map_err(|_| Stop::Close)??;
+            timeout(self.shared.limits.write, self.stream.write_all(piece))
+                .await
+                .map_err(|_| Stop::Close)??;
         }
         Ok(())
     }
@@ -224,7 +214,7 @@ impl<Q: Queue> Connection<Q> {
     async fn send_file(&mut self, answer: FileAnswer, keep_alive: bool) -> bool {
         let FileAnswer { response, image, progress, start, length } = answer;
         let head = response.head(keep_alive, (self.shared.now)()).into_bytes();
-        let sent = match timeout(WRITE, self.stream.write_all(&head)).await {
+        let sent = match timeout(self.shared.limits.write, self.stream.write_all(&head)).await {
             Ok(Ok(())) => self.send_body(image.file, start, length, &progress).await,
             _ => None,
         };
@@ -255,7 +245,7 @@ impl<Q: Queue> Connection<Q> {
         progress: &Arc<crate::queue::Progress>,
     ) -> Option<Sent> {
         let socket = self.stream.as_fd().try_clone_to_owned().ok()?;
-        let (progress, stall) = (Arc::clone(progress), self.shared.stall);
+        let (progress, stall) = (Arc::clone(progress), self.shared.limits.stall);
         tokio::task::spawn_blocking(move || {
             transfer::send_file(socket.as_fd(), &file, start, length, &progress, stall)
         })
@@ -273,7 +263,7 @@ impl<Q: Queue> Connection<Q> {
             let mut scratch = vec![0; 64 * 1024];
             while matches!(self.stream.read(&mut scratch).await, Ok(count) if count > 0) {}
         };
-        let _ = timeout(LINGER, drain).await;
+        let _ = timeout(self.shared.limits.linger, drain).await;
     }
 }
 

@@ -87,13 +87,46 @@ pub enum BindError {
     Other(String, #[source] io::Error),
 }
 
+/// How long clients may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How long a connection may stand idle between requests.
+    pub idle: Duration,
+    /// How long the head of a request may take, from its first byte.
+    pub head: Duration,
+    /// How long a client may send nothing inside a body.
+    pub silence: Duration,
+    /// How long a whole body may take.
+    pub body: Duration,
+    /// How long a client may take none of a small answer.
+    pub write: Duration,
+    /// How long to listen to a client that is being refused, so that it gets to read why.
+    pub linger: Duration,
+    /// How long a client may take none of an image. The run's own deadline should come first.
+    pub stall: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            idle: Duration::from_secs(75),
+            head: Duration::from_secs(10),
+            silence: Duration::from_secs(30),
+            body: Duration::from_mins(10),
+            write: Duration::from_secs(30),
+            linger: Duration::from_secs(5),
+            stall: Duration::from_secs(130),
+        }
+    }
+}
+
 /// What all connections share.
 pub(crate) struct Shared<Q> {
     pub(crate) queue: Q,
     pub(crate) path: BootPath,
     pub(crate) neighbours: Neighbours,
     pub(crate) now: fn() -> SystemTime,
-    pub(crate) stall: Duration,
+    pub(crate) limits: Limits,
 }
 
 /// The boot listener: open from the moment it is made, so that no host is turned away while its server starts.
@@ -137,14 +170,13 @@ impl Listener {
         self.bound
     }
 
-    /// Serves until `stop`; then clients that are just being answered have a moment left. `stall` is how long a
-    /// download may stand still before its connection is closed; the run's own deadline should come first.
+    /// Serves until `stop`; then clients that are just being answered have a moment left.
     pub async fn serve<Q: Queue>(
         self,
         queue: Q,
         path: BootPath,
         now: fn() -> SystemTime,
-        stall: Duration,
+        limits: Limits,
         stop: CancellationToken,
     ) {
         let tasks = TaskTracker::new();
@@ -161,7 +193,7 @@ impl Listener {
                 Neighbours::none()
             }
         };
-        let shared = Arc::new(Shared { queue, path, neighbours, now, stall });
+        let shared = Arc::new(Shared { queue, path, neighbours, now, limits });
         let room = Arc::new(Semaphore::new(MAX_CLIENTS));
         let patience = CancellationToken::new();
         loop {

@@ -126,8 +126,7 @@ fn idle_answer(idle: &Idle) -> Answer {
 }
 
 async fn get<Q: Queue>(queue: &Q, who: Sighting, head: &Head) -> Result<Answer, Unavailable> {
-    let how = if head.range.is_some() { Ask::GetRange } else { Ask::Get };
-    let image = match queue.ask(who, how).await? {
+    let image = match queue.ask(who, Ask::Get).await? {
         Work::Image(image) => image,
         Work::Idle(idle) => return Ok(idle_answer(&idle)),
     };

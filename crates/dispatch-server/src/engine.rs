@@ -1,13 +1,13 @@
 //! Answers the boot server: loads state, lets `dispatch-core` decide, commits, and opens files.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dispatch_boot::{About, Image, Progress, Queue, Unavailable, Work};
 use dispatch_core::queue::{Accepted, Ask, Context, NewReport, Offer};
 use dispatch_core::run::{End, Policy, RunEvent};
 use dispatch_core::verdict::ReportFacts;
-use dispatch_core::{Outcome, RunId, Sighting, Snapshot, Workload, WorkloadId};
+use dispatch_core::{Outcome, RunId, RunState, Sighting, Snapshot, Workload, WorkloadId};
 use dispatch_store::{Focus, Store, StoreError};
 use dispatch_wire::boot::Report;
 use jiff::Timestamp;
@@ -33,34 +33,33 @@ pub struct Engine {
     title: Arc<str>,
 }
 
-/// The transfers that are going on.
+/// The transfers that are going on. A run may have several: ranges, or an old one whose host was reset.
 #[derive(Debug, Default)]
-pub struct Live(Mutex<HashMap<RunId, Arc<Progress>>>);
+pub struct Live(Mutex<Vec<(RunId, Arc<Progress>)>>);
 
 impl Live {
-    fn map(&self) -> std::sync::MutexGuard<'_, HashMap<RunId, Arc<Progress>>> {
+    fn list(&self) -> std::sync::MutexGuard<'_, Vec<(RunId, Arc<Progress>)>> {
         // What is in it is whole even if somebody panicked while holding it.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The transfers that are going on.
+    /// The transfers that are going on, in the order in which they began.
     #[must_use]
     pub fn all(&self) -> Vec<(RunId, Arc<Progress>)> {
-        self.map().iter().map(|(run, progress)| (*run, Arc::clone(progress))).collect()
+        self.list().clone()
     }
 
     fn add(&self, run: RunId, progress: Arc<Progress>) {
-        if let Some(older) = self.map().insert(run, progress) {
-            // The host has asked for the image anew.
-            older.stop();
+        let mut list = self.list();
+        if progress.start() == 0 {
+            // The host has asked for the whole image anew, so it no longer reads what it was being sent.
+            list.iter().filter(|(known, _)| *known == run).for_each(|(_, older)| older.stop());
         }
+        list.push((run, progress));
     }
 
     fn remove(&self, run: RunId, transfer: u32) {
-        let mut map = self.map();
-        if map.get(&run).is_some_and(|progress| progress.transfer == transfer) {
-            map.remove(&run);
-        }
+        self.list().retain(|(known, progress)| *known != run || progress.transfer != transfer);
     }
 }
 
@@ -274,20 +273,19 @@ impl Queue for Engine {
     }
 }
 
-/// Ends the transfers whose runs are over or have gone on to another transfer.
+/// Ends the transfers that nobody waits for any more: their runs are over, or their images are up.
 pub(crate) fn stop_orphans(live: &Live, snapshot: &Snapshot) {
     for (run, progress) in live.all() {
-        let is_wanted = snapshot
-            .runs
-            .iter()
-            .any(|known| known.id == run && !known.state.is_final() && known.transfers == progress.transfer);
+        let is_wanted = snapshot.runs.iter().any(|known| {
+            known.id == run && matches!(known.state, RunState::Assigned | RunState::Downloading)
+        });
         if !is_wanted {
             progress.stop();
         }
     }
 }
 
-/// When `micros` from `now` is.
+/// The time so long after `now`.
 pub(crate) fn later(now: Timestamp, wait: std::time::Duration) -> Timestamp {
     now.checked_add(wait).unwrap_or(Timestamp::MAX)
 }

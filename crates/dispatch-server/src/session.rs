@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use dispatch_boot::route::BootPath;
-use dispatch_boot::{Bind, BindError, Listener};
+use dispatch_boot::{Bind, BindError, Limits, Listener};
 use dispatch_core::run::Policy;
 use dispatch_store::{Focus, Store, StoreError};
 use tokio_util::sync::CancellationToken;
@@ -138,7 +138,8 @@ impl Session {
         let last = CancellationToken::new();
         telling.spawn(Story::new(engine.store.clone(), log, told).run(last.clone()));
         let stall = config.policy.deadlines.download.saturating_add(STALL_MARGIN);
-        listener.serve(engine.clone(), config.path, now, stall, stop).await;
+        let limits = Limits { stall, ..Limits::default() };
+        listener.serve(engine.clone(), config.path, now, limits, stop).await;
         // Downloads that are still going on are cut off here; the next start takes them up again.
         for (_, progress) in engine.live().all() {
             progress.stop();

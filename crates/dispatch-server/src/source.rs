@@ -168,8 +168,8 @@ impl Directory {
         if text.lines().all(|line| line.trim_start().starts_with('#') || line.trim().is_empty()) {
             return Ok(());
         }
-        let description: Description = serde_saphyr::from_str(&text)
-            .map_err(|error| mistake(error.without_snippet().to_string().replace('\n', " ")))?;
+        let description: Description =
+            serde_saphyr::from_str(&text).map_err(|error| mistake(yaml_mistake(&error, &text)))?;
         let mut seen: Vec<String> = Vec::new();
         for described in description.workloads {
             let (name, line) = (described.name.value, described.name.referenced.line());
@@ -215,6 +215,14 @@ impl Directory {
             Err(_) => Err("its file system does not answer".to_owned()),
         }
     }
+}
+
+/// A mistake in one sentence, with the line that it is in: the library names the place but not always the field.
+fn yaml_mistake(error: &serde_saphyr::Error, text: &str) -> String {
+    let what = error.without_snippet().to_string().replace('\n', " ");
+    let number = error.location().and_then(|location| usize::try_from(location.line()).ok());
+    let line = number.and_then(|number| text.lines().nth(number.saturating_sub(1)));
+    line.map_or(what.clone(), |line| format!("{what}: `{}`", line.trim()))
 }
 
 /// An image as it is on disk now.

@@ -49,15 +49,24 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// A session on `folder/images`, on loopback.
+    /// A session on `folder/images`, on loopback: at an address of its own, because a port of 127.0.0.1 that is free
+    /// for a moment, while the program is down, may be given to anybody.
     #[must_use]
     pub fn new(binary: &str, folder: &Path) -> Self {
         Self {
             binary: binary.into(),
             folder: folder.to_owned(),
-            bind: SocketAddr::from(([127, 0, 0, 1], 0)),
+            bind: SocketAddr::from((own_address(), 0)),
             more: Vec::new(),
         }
+    }
+
+    /// The same where QEMU's user network leads: at 127.0.0.1, and a port that the system gives to nobody by itself.
+    #[must_use]
+    pub fn for_qemu(mut self) -> Self {
+        let port = u16::try_from(20_000 + std::process::id() % 10_000).unwrap_or(20_000);
+        self.bind = SocketAddr::from(([127, 0, 0, 1], port));
+        self
     }
 
     /// With more arguments.
@@ -112,6 +121,12 @@ impl Setup {
         names.sort();
         names
     }
+}
+
+/// An address of 127.0.0.0/8 that no other test has: each test is a process of its own.
+fn own_address() -> [u8; 4] {
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    [127, 1 + high % 100, middle, low]
 }
 
 impl Program {
@@ -192,12 +207,21 @@ impl Program {
     }
 
     /// Ends it with SIGTERM, in good order.
-    pub fn terminate(mut self) -> Result<ExitStatus, ProgramError> {
-        let asked = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+    pub fn terminate(self) -> Result<ExitStatus, ProgramError> {
+        self.signal("-TERM")
+    }
+
+    /// Ends it with SIGINT, as Ctrl-C does.
+    pub fn interrupt(self) -> Result<ExitStatus, ProgramError> {
+        self.signal("-INT")
+    }
+
+    fn signal(mut self, signal: &str) -> Result<ExitStatus, ProgramError> {
+        let asked = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
         let ended = asked.and_then(|_| crate::lab::process::wait(&mut self.child, Duration::from_secs(20)));
         match ended {
             Ok(Some(status)) => Ok(status),
-            Ok(None) => Err(self.error("it did not end on SIGTERM".to_owned())),
+            Ok(None) => Err(self.error("it did not end on its signal".to_owned())),
             Err(error) => Err(self.error(error.to_string())),
         }
     }

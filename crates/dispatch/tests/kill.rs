@@ -138,7 +138,7 @@ fn again_and_again_under_load() {
     let firmware = program.firmware();
     let program = std::thread::scope(|scope| {
         let mut program = program;
-        let hosts: Vec<_> = (1..=3)
+        let hosts: Vec<_> = (2..=4)
             .map(|host| {
                 let firmware = firmware.of_host(host);
                 scope.spawn(move || work(&firmware))
@@ -158,7 +158,7 @@ fn again_and_again_under_load() {
         }
         program
     });
-    for host in 1..=3 {
+    for host in 2..=4 {
         stub(&firmware.of_host(host));
     }
     terminate(program);

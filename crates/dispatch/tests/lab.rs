@@ -7,7 +7,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use common::{lab, status};
+use common::{lab_for_qemu, status};
 use dispatch_testkit::lab::app::EfiApp;
 use dispatch_testkit::lab::app::End;
 use dispatch_testkit::lab::qemu::{BootEntry, Server};
@@ -41,7 +41,7 @@ fn demo_arguments() -> [String; 4] {
 
 #[test]
 fn the_demo_boots_every_image_resets_what_hangs_and_powers_off() {
-    let mut lab = lab(&[], &[]);
+    let mut lab = lab_for_qemu(&[]);
     lab.more.extend(demo_arguments());
     prepare(&cache(), &lab.folder.join("images"), &DEMO).expect("images");
     let program = lab.start().expect("a start");
@@ -69,7 +69,7 @@ fn the_demo_boots_every_image_resets_what_hangs_and_powers_off() {
 /// Killed whenever a run has entered another state, in every state of every run.
 #[test]
 fn killing_dispatch_at_every_state_of_the_demo_loses_nothing() {
-    let mut lab = lab(&[], &[]);
+    let mut lab = lab_for_qemu(&[]);
     lab.more.extend(demo_arguments());
     prepare(&cache(), &lab.folder.join("images"), &DEMO).expect("images");
     let program = lab.start().expect("a start");
@@ -98,7 +98,7 @@ fn killing_dispatch_at_every_state_of_the_demo_loses_nothing() {
 
 #[test]
 fn next_goes_on_with_the_next_boot_device_and_a_worker_is_powered_off() {
-    let mut lab = lab(&[], &["--when-idle", "next"]);
+    let mut lab = lab_for_qemu(&["--when-idle", "next"]);
     prepare(&cache(), &lab.folder.join("images"), &[HELLO]).expect("images");
     let mut program = lab.start().expect("a start");
     let mut config = server_config(&lab.folder, &program);

@@ -341,3 +341,45 @@ fn a_boot_that_breaks_off_is_an_error_for_the_virtual_firmware_too() {
     terminate(program);
     assert!(matches!(address.boot(), Err(BootError::Io(_))));
 }
+
+#[test]
+fn a_workload_that_may_reboot_its_host_is_given_again() {
+    let mut lab = lab(&["kernel.efi", "other.efi"], &[]);
+    lab.image("dispatch.yaml", b"workloads:\n  - name: kernel.efi\n    reboots: 1\n").expect("a file");
+    let mut program = lab.start().expect("a start");
+    let firmware = program.firmware();
+    assert_eq!(image(&firmware), "kernel.efi");
+    let (_, run) = firmware.post().expect("an answer");
+    assert_eq!(image(&firmware), "kernel.efi");
+    program.event("rebooting", "kernel.efi").expect("an event");
+    assert_eq!(firmware.post().expect("an answer"), (200, run), "it is the same run");
+    assert_eq!(image(&firmware), "other.efi", "once more is not allowed");
+    let failed = program.event("failed", "kernel.efi").expect("an event");
+    assert!(
+        failed["reason"].as_str().is_some_and(|reason| reason.contains("rebooted without a report")),
+        "{failed}"
+    );
+}
+
+#[test]
+fn an_image_goes_out_without_being_read_into_memory() {
+    let mut lab = lab(&[], &[]);
+    lab.image("big.efi", &vec![7; 256 << 20]).expect("an image");
+    let program = lab.start().expect("a start");
+    let before = program.peak_memory().expect("proc");
+    assert!(program.firmware().boot().is_ok());
+    let after = program.peak_memory().expect("proc");
+    assert!(after - before < 16 << 20, "{before} before, {after} after");
+}
+
+#[test]
+fn sigint_ends_it_in_good_order_too_even_inside_a_download() {
+    let mut lab = lab(&[], &[]);
+    lab.image("big.efi", &vec![7; 64 << 20]).expect("an image");
+    let program = lab.start().expect("a start");
+    let firmware = program.firmware();
+    let mut connection = firmware.connect().expect("a connection");
+    connection.send(firmware.request("GET", "").as_bytes()).expect("sent");
+    connection.head().expect("an answer");
+    assert!(program.interrupt().expect("an end").success());
+}

@@ -275,10 +275,8 @@ pub struct Context<'a> {
 pub enum Ask {
     /// `HEAD`.
     Head,
-    /// `GET` of everything.
+    /// `GET`.
     Get,
-    /// `GET` of a range.
-    GetRange,
 }
 
 /// What a host that asks for work gets.

@@ -29,7 +29,7 @@ impl Snapshot {
                 Some(why) if matches!(run.state, RunState::Assigned | RunState::Downloading) => {
                     RunEvent::Unreadable { why: why.clone() }
                 }
-                _ => RunEvent::Asked { from_start: how == Ask::Get },
+                _ => RunEvent::Asked,
             };
             let id = run.id;
             // Every non-final state takes these events; one that did not would leave the run as it is.

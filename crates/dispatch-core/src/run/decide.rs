@@ -19,10 +19,11 @@ pub fn decide(run: &Run, event: &RunEvent, deadlines: &Deadlines, now: Timestamp
             _ => Err(Refused::Final),
         },
         RunState::Assigned => match event {
-            E::Asked { .. } => Ok(at.ask_unbooted(false)),
+            E::Asked => Ok(at.ask_unbooted()),
             E::Unreadable { why } => Ok(at.lose_image(why)),
             E::Began { size, start } => Ok(at.begin(*size, *start)),
-            E::Progress { .. } | E::Ended { .. } => Err(Refused::Stale),
+            E::Progress { .. } => Err(Refused::Stale),
+            E::Ended { sent, count, end, .. } => Ok(at.end_older_transfer(*sent, *count, *end)),
             E::Started => at.start(),
             E::Reported { verdict } => at.report(*verdict),
             E::Expired => at.expire(),
@@ -30,7 +31,7 @@ pub fn decide(run: &Run, event: &RunEvent, deadlines: &Deadlines, now: Timestamp
             E::Superseded => Ok(at.supersede()),
         },
         RunState::Downloading => match event {
-            E::Asked { from_start } => Ok(at.ask_unbooted(*from_start)),
+            E::Asked => Ok(at.ask_unbooted()),
             E::Unreadable { why } => Ok(at.lose_image(why)),
             E::Began { size, start } => Ok(at.begin(*size, *start)),
             E::Progress { transfer, sent } => at.progress(*transfer, *sent),
@@ -42,7 +43,7 @@ pub fn decide(run: &Run, event: &RunEvent, deadlines: &Deadlines, now: Timestamp
             E::Superseded => Ok(at.supersede()),
         },
         RunState::Booting => match event {
-            E::Asked { .. } => Ok(at.reboot()),
+            E::Asked => Ok(at.reboot()),
             E::Began { .. } | E::Progress { .. } | E::Unreadable { .. } | E::Superseded => {
                 Err(Refused::TooLate)
             }
@@ -53,7 +54,7 @@ pub fn decide(run: &Run, event: &RunEvent, deadlines: &Deadlines, now: Timestamp
             E::Recovered => Ok(at.recover()),
         },
         RunState::Reported => match event {
-            E::Asked { .. } => Ok(at.finish()),
+            E::Asked => Ok(at.finish()),
             E::Began { .. } | E::Progress { .. } | E::Ended { .. } | E::Unreadable { .. } | E::Superseded => {
                 Err(Refused::TooLate)
             }
@@ -110,7 +111,7 @@ impl At<'_> {
     }
 
     /// The host asks, and its image has not called yet: it gets the same again.
-    fn ask_unbooted(mut self, from_start: bool) -> Step {
+    fn ask_unbooted(mut self) -> Step {
         if self.run.wholes >= MAX_WHOLE {
             let reason = format!(
                 "the image was sent whole {} and the host asked again each time: it crashes before it can call",
@@ -118,15 +119,9 @@ impl At<'_> {
             );
             return self.errored(reason);
         }
-        if self.run.state == RunState::Downloading {
-            if self.run.transfer == Transfer::Sending && from_start {
-                let sent = self.run.sent;
-                return self.break_off(sent);
-            }
-            if self.run.transfer == Transfer::Lost {
-                // It would not ask if it had the image. The deadline stays as it is.
-                self.run.transfer = Transfer::Partial;
-            }
+        if self.run.transfer == Transfer::Lost {
+            // It would not ask if it had the image. The deadline stays as it is.
+            self.run.transfer = Transfer::Partial;
         }
         self.step(None)
     }
@@ -162,14 +157,13 @@ impl At<'_> {
     }
 
     fn end_transfer(mut self, transfer: u32, sent: u64, count: u64, end: End) -> Result<Step, Refused> {
+        if transfer != self.run.transfers && self.run.state == RunState::Downloading {
+            return Ok(self.end_older_transfer(sent, count, end));
+        }
         if transfer != self.run.transfers || self.run.transfer == Transfer::Whole {
             return Err(Refused::Stale);
         }
-        // A range that leaves a gap behind it makes nothing whole.
-        let follows = sent.saturating_sub(count) <= self.run.most_sent;
-        if count > 0 {
-            self.run.most_sent = self.run.most_sent.max(if follows { sent } else { 1 });
-        }
+        let follows = self.note_bytes(sent, count);
         match end {
             End::Whole if follows => {
                 let took = since(self.run.since, self.now);
@@ -204,11 +198,36 @@ impl At<'_> {
         }
     }
 
+    /// The host has asked for the image anew since: how the older transfer ended is counted, and changes no state.
+    fn end_older_transfer(mut self, sent: u64, count: u64, end: End) -> Step {
+        let follows = self.note_bytes(sent, count);
+        match end {
+            End::Whole if follows => self.run.wholes += 1,
+            End::Broken if count > 0 => return self.count_break(sent),
+            _ => {}
+        }
+        self.step(None)
+    }
+
+    /// Notes what a transfer brought. Returns whether it left no gap behind it: one that did makes nothing whole.
+    fn note_bytes(&mut self, sent: u64, count: u64) -> bool {
+        let follows = sent.saturating_sub(count) <= self.run.most_sent;
+        if count > 0 {
+            self.run.most_sent = self.run.most_sent.max(if follows { sent } else { 1 });
+        }
+        follows
+    }
+
     fn break_off(mut self, sent: u64) -> Step {
-        let size = self.run.size;
         self.run.sent = sent;
-        self.run.broken += 1;
         self.run.transfer = Transfer::None;
+        self.enter(RunState::Assigned);
+        self.count_break(sent)
+    }
+
+    fn count_break(mut self, sent: u64) -> Step {
+        let size = self.run.size;
+        self.run.broken += 1;
         if self.run.broken >= MAX_BROKEN {
             let reason = format!(
                 "the download broke off {MAX_BROKEN} times, last after {} of {}",
@@ -217,7 +236,6 @@ impl At<'_> {
             );
             return self.errored(reason);
         }
-        self.enter(RunState::Assigned);
         let nth = self.run.broken;
         self.step(Happening::Broken { sent, size, nth, limit: MAX_BROKEN })
     }

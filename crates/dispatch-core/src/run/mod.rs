@@ -287,12 +287,8 @@ pub enum End {
 /// What can happen to a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RunEvent {
-    /// Its host asked for work: by `HEAD`, or by `GET`; `from_start` if by a `GET` of the whole image, which
-    /// gives up any transfer that is still going on.
-    Asked {
-        /// A `GET` without a range.
-        from_start: bool,
-    },
+    /// Its host asked for work: by `HEAD` or by `GET`.
+    Asked,
     /// The image cannot be read, in the words of the operating system.
     Unreadable {
         /// Why.

@@ -24,7 +24,8 @@ const TROUBLE: Duration = Duration::from_secs(1);
 /// See the module.
 pub struct Deadlines {
     engine: Engine,
-    noted: HashMap<RunId, (u32, u64)>,
+    /// How far each transfer was when that was last noted.
+    noted: HashMap<(RunId, u32), u64>,
 }
 
 impl Deadlines {
@@ -81,17 +82,16 @@ impl Deadlines {
 
     async fn note_progress(&mut self) -> Result<(), StoreError> {
         let live = self.engine.live().all();
-        self.noted.retain(|run, _| live.iter().any(|(known, _)| known == run));
+        self.noted.retain(|(run, transfer), _| {
+            live.iter().any(|(known, progress)| known == run && progress.transfer == *transfer)
+        });
         for (run, progress) in live {
             let (transfer, sent) = (progress.transfer, progress.sent());
-            let known = self.noted.entry(run).or_insert((transfer, progress.start()));
-            if known.0 != transfer {
-                *known = (transfer, progress.start());
-            }
-            if sent < known.1.saturating_add(PROGRESS) {
+            let noted = self.noted.entry((run, transfer)).or_insert(progress.start());
+            if sent < noted.saturating_add(PROGRESS) {
                 continue;
             }
-            *known = (transfer, sent);
+            *noted = sent;
             let event = RunEvent::Progress { transfer, sent };
             self.engine
                 .decide(Focus::run(run), |snapshot, context| snapshot.note(run, &event, context.now))

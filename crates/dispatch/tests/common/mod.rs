@@ -39,6 +39,12 @@ pub(crate) fn lab(images: &[&str], more: &[&str]) -> Lab {
     Lab { folder, setup }
 }
 
+/// A lab without images, where a virtual server in QEMU can reach it.
+pub(crate) fn lab_for_qemu(more: &[&str]) -> Lab {
+    let lab = lab(&[], more);
+    Lab { setup: lab.setup.clone().for_qemu(), folder: lab.folder }
+}
+
 pub(crate) const SIZE: usize = 100_000;
 
 pub(crate) fn content(name: &str) -> Vec<u8> {

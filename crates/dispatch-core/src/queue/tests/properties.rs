@@ -10,7 +10,6 @@ use super::*;
 enum Act {
     Head(u8),
     Get(u8),
-    GetRange(u8),
     Begin(u8, u64),
     Progress(u8, u64),
     End(u8, u64, u8),
@@ -30,7 +29,6 @@ fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         4 => host.clone().prop_map(Act::Head),
         4 => host.clone().prop_map(Act::Get),
-        1 => host.clone().prop_map(Act::GetRange),
         4 => (host.clone(), prop_oneof![4 => Just(0_u64), 1 => 0..1000_u64]).prop_map(|(h, s)| Act::Begin(h, s)),
         1 => (host.clone(), 0..1000_u64).prop_map(|(h, s)| Act::Progress(h, s)),
         5 => (host.clone(), 0..1000_u64, 0..4_u8).prop_map(|(h, s, e)| Act::End(h, s, e)),
@@ -54,7 +52,6 @@ fn play(queue: &mut Model, act: &Act) {
     match *act {
         Act::Head(host) => drop(queue.ask(host, Ask::Head)),
         Act::Get(host) => drop(queue.ask(host, Ask::Get)),
-        Act::GetRange(host) => drop(queue.ask(host, Ask::GetRange)),
         Act::Begin(host, start) => {
             if let Some(run) = queue.active(host).map(|run| run.id) {
                 queue.decide(|snapshot, context| snapshot.begin(run, 1000, start, context.now));

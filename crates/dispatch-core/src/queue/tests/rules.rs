@@ -103,18 +103,25 @@ fn a_broken_download_returns_to_assigned_and_the_third_ends_the_run_errored() {
     assert!(run.reason.as_deref().is_some_and(|reason| reason.contains("broke off 3 times")), "{run:?}");
 }
 
+/// A host that was reset inside a download asks anew before we notice that the old connection is dead.
 #[test]
-fn a_new_get_gives_up_the_transfer_that_still_hangs() {
-    let mut queue = Model::new(&["a.efi"]);
-    queue.ask(1, Ask::Get);
-    queue.begin(1);
-    let old = queue.active(1).expect("a run").clone();
-    queue.ask(1, Ask::Get);
-    assert_eq!(queue.active(1).expect("a run").broken, 1);
-    queue.begin(1);
-    let stale = RunEvent::Ended { transfer: old.transfers, sent: 700, count: 700, end: End::Broken };
-    assert!(!queue.decide(|snapshot, context| snapshot.note(old.id, &stale, context.now)));
-    assert_eq!(queue.state(1), Some(RunState::Downloading));
+fn how_an_older_transfer_ended_is_counted_and_disturbs_the_new_one_not() {
+    for (end, sent, broken, wholes) in
+        [(End::Broken, 700, 1, 0), (End::Whole, 1000, 0, 1), (End::Broken, 0, 0, 0)]
+    {
+        let mut queue = Model::new(&["a.efi"]);
+        queue.ask(1, Ask::Get);
+        queue.begin(1);
+        let old = queue.active(1).expect("a run").clone();
+        queue.ask(1, Ask::Get);
+        queue.begin(1);
+        let older = RunEvent::Ended { transfer: old.transfers, sent, count: sent, end };
+        assert!(queue.decide(|snapshot, context| snapshot.note(old.id, &older, context.now)));
+        let run = queue.active(1).expect("a run");
+        assert_eq!((run.state, run.broken, run.wholes), (RunState::Downloading, broken, wholes));
+        queue.end(1, 1000, End::Whole);
+        assert!(queue.post(1).is_some());
+    }
 }
 
 #[test]

@@ -1,0 +1,237 @@
+//! The listener over real sockets, with a queue that has one image and remembers what it is told.
+#![expect(clippy::expect_used, reason = "a test may panic, also in its helpers")]
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use dispatch_boot::route::BootPath;
+use dispatch_boot::{About, Bind, Image, Limits, Listener, Progress, Queue, Unavailable, Work};
+use dispatch_core::queue::{Accepted, Ask};
+use dispatch_core::run::End;
+use dispatch_core::{Kind, RunId, Sighting};
+use dispatch_wire::boot::Report;
+use jiff::Timestamp;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio_util::sync::CancellationToken;
+
+#[derive(Clone)]
+struct OneImage {
+    path: PathBuf,
+    ends: UnboundedSender<(u64, End)>,
+    progress: Arc<Mutex<Option<Arc<Progress>>>>,
+    is_broken: bool,
+}
+
+fn run() -> RunId {
+    RunId::new(Timestamp::UNIX_EPOCH, [1; 10])
+}
+
+impl Queue for OneImage {
+    async fn ask(&self, _: Sighting, _: Ask) -> Result<Work, Unavailable> {
+        if self.is_broken {
+            return Err(Unavailable("the state cannot be read: disk on fire".into()));
+        }
+        let file = File::open(&self.path).expect("the image");
+        let meta = file.metadata().expect("its size");
+        Ok(Work::Image(Image {
+            run: run(),
+            name: "x.efi".into(),
+            kind: Kind::Efi,
+            size: meta.len(),
+            modified: meta.modified().expect("its time"),
+            etag: "\"x\"".into(),
+            file,
+        }))
+    }
+
+    async fn begin(&self, _: RunId, _: u64, start: u64) -> Result<Option<Arc<Progress>>, Unavailable> {
+        let progress = Arc::new(Progress::new(1, start));
+        *self.progress.lock().expect("whole") = Some(Arc::clone(&progress));
+        Ok(Some(progress))
+    }
+
+    async fn end(&self, _: RunId, _: &Progress, count: u64, end: End) -> Result<(), Unavailable> {
+        self.ends.send((count, end)).expect("somebody listens");
+        Ok(())
+    }
+
+    async fn started(&self, _: Sighting, _: &About) -> Result<Option<RunId>, Unavailable> {
+        Ok(Some(run()))
+    }
+
+    async fn reported(
+        &self,
+        _: Sighting,
+        _: Option<RunId>,
+        _: Report,
+    ) -> Result<Option<Accepted>, Unavailable> {
+        Ok(None)
+    }
+
+    async fn page(&self) -> Result<String, Unavailable> {
+        Ok("<html>".into())
+    }
+
+    async fn health(&self) -> Result<String, Unavailable> {
+        Ok("{}".into())
+    }
+}
+
+struct Server {
+    address: SocketAddr,
+    queue: OneImage,
+    ends: UnboundedReceiver<(u64, End)>,
+    stop: CancellationToken,
+    served: tokio::task::JoinHandle<()>,
+    _folder: tempfile::TempDir,
+}
+
+fn serve(size: usize, limits: Limits, is_broken: bool) -> Server {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let path = folder.path().join("x.efi");
+    std::fs::write(&path, vec![7; size]).expect("an image");
+    let (sender, ends) = unbounded_channel();
+    let queue = OneImage { path, ends: sender, progress: Arc::default(), is_broken };
+    let listener = Listener::bind(Bind { address: Some([127, 0, 0, 1].into()), port: 0 }).expect("a port");
+    let address = SocketAddr::from(([127, 0, 0, 1], listener.bound().port));
+    let stop = CancellationToken::new();
+    let boot = BootPath::new("/dispatch").expect("a path");
+    let serving = listener.serve(queue.clone(), boot, || SystemTime::UNIX_EPOCH, limits, stop.clone());
+    #[expect(clippy::disallowed_methods, reason = "the test joins it")]
+    let served = tokio::spawn(serving);
+    Server { address, queue, ends, stop, served, _folder: folder }
+}
+
+/// Sends bytes from a thread, and returns everything that comes until the connection is closed.
+async fn talk(address: SocketAddr, bytes: &'static [u8]) -> Vec<u8> {
+    tokio::task::spawn_blocking(move || {
+        let mut stream = TcpStream::connect(address).expect("a connection");
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+        stream.write_all(bytes).expect("sent");
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        answer
+    })
+    .await
+    .expect("a client")
+}
+
+const GET: &[u8] = b"GET /dispatch HTTP/1.1\r\n\r\n";
+const CLOSE: &[u8] = b"GET /dispatch HTTP/1.1\r\nConnection: close\r\n\r\n";
+
+/// Connects and asks, and then takes nothing.
+async fn lazy(address: SocketAddr) -> TcpStream {
+    tokio::task::spawn_blocking(move || {
+        let mut stream = TcpStream::connect(address).expect("a connection");
+        stream.write_all(GET).expect("sent");
+        let mut first = [0; 1000];
+        stream.read_exact(&mut first).expect("the first bytes");
+        stream
+    })
+    .await
+    .expect("a client")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_whole_image_is_told_as_whole() {
+    let mut server = serve(3_000_000, Limits::default(), false);
+    let answer = talk(server.address, CLOSE).await;
+    assert!(answer.ends_with(&[7; 1000]) && answer.len() > 3_000_000);
+    assert_eq!(server.ends.recv().await, Some((3_000_000, End::Whole)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_is_told_as_a_part() {
+    let mut server = serve(3_000_000, Limits::default(), false);
+    let answer =
+        talk(server.address, b"GET /dispatch HTTP/1.1\r\nRange: bytes=0-9\r\nConnection: close\r\n\r\n")
+            .await;
+    assert!(answer.starts_with(b"HTTP/1.1 206 ") && answer.ends_with(&[7; 10]));
+    assert_eq!(server.ends.recv().await, Some((10, End::Partial)));
+}
+
+/// What lies in our own socket's buffer has not arrived: a host that is switched off has not got it.
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_only_the_kernel_has_taken_do_not_count_as_sent() {
+    // Fits into the buffers of both sockets, so that sending it takes no time.
+    let mut server = serve(600_000, Limits::default(), false);
+    let client = lazy(server.address).await;
+    // Closed over unread bytes: the connection is reset.
+    drop(client);
+    let (count, end) = server.ends.recv().await.expect("an end");
+    // On loopback the other side's buffer acknowledges; whatever it did not take is not counted.
+    assert!(
+        end == End::Broken && count < 600_000 || end == End::Whole && count == 600_000,
+        "{count} {end:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_stops_taking_bytes_is_dropped_at_its_limit() {
+    let limits = Limits { stall: Duration::from_millis(600), ..Limits::default() };
+    let mut server = serve(64 << 20, limits, false);
+    let client = lazy(server.address).await;
+    let (count, end) = server.ends.recv().await.expect("an end");
+    assert!(end == End::Broken && count < 64 << 20, "{count} {end:?}");
+    drop(client);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transfer_whose_run_is_over_is_stopped() {
+    let mut server = serve(64 << 20, Limits::default(), false);
+    let client = lazy(server.address).await;
+    server.queue.progress.lock().expect("whole").as_ref().expect("a transfer").stop();
+    assert!(matches!(server.ends.recv().await, Some((_, End::Broken))));
+    drop(client);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_and_slow_clients_are_dropped_at_their_limits() {
+    let limits = Limits {
+        idle: Duration::from_millis(300),
+        head: Duration::from_millis(300),
+        silence: Duration::from_millis(300),
+        linger: Duration::from_millis(100),
+        ..Limits::default()
+    };
+    let server = serve(10, limits, false);
+    assert_eq!(talk(server.address, b"").await, b"", "nothing was asked");
+    let slow_head = talk(server.address, b"GET /disp").await;
+    assert!(slow_head.starts_with(b"HTTP/1.1 408 "), "{}", String::from_utf8_lossy(&slow_head));
+    let slow_body = talk(server.address, b"PUT /dispatch HTTP/1.1\r\nContent-Length: 100\r\n\r\n{").await;
+    assert!(slow_body.starts_with(b"HTTP/1.1 408 "), "{}", String::from_utf8_lossy(&slow_body));
+    let kept = talk(server.address, b"POST /dispatch HTTP/1.1\r\n\r\n").await;
+    assert!(kept.starts_with(b"HTTP/1.1 200 "), "answered, then closed when nothing more came");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_cannot_answer_is_told_as_503_with_its_reason() {
+    let server = serve(10, Limits::default(), true);
+    let answer = String::from_utf8(talk(server.address, CLOSE).await).expect("text");
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("disk on fire"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_waits_for_a_word_before_its_body_gets_it() {
+    let server = serve(10, Limits::default(), false);
+    let request =
+        b"PUT /dispatch HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 13\r\nConnection: close\r\n\r\n\
+                    {\"title\":\"t\"}";
+    let answer = String::from_utf8(talk(server.address, request).await).expect("text");
+    assert!(answer.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 417 "), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_the_listener_is_not_held_up_by_a_download() {
+    let server = serve(64 << 20, Limits::default(), false);
+    let client = lazy(server.address).await;
+    server.stop.cancel();
+    let ended = tokio::time::timeout(Duration::from_secs(10), server.served).await;
+    ended.expect("it ends in time").expect("in good order");
+    server.queue.progress.lock().expect("whole").as_ref().expect("a transfer").stop();
+    drop(client);
+}
