@@ -48,8 +48,8 @@ impl<W: Write> Log<W> {
     /// Makes room for names, so that lines are aligned from the first one on.
     #[must_use]
     pub fn with_names<'a>(mut self, names: impl Iterator<Item = &'a str>) -> Self {
-        // An IPv4 address is as long as this.
-        self.name_width = names.map(|name| name.width().min(MAX_NAME)).chain([15]).max().unwrap_or(0);
+        // A MAC address is as long as this.
+        self.name_width = names.map(|name| name.width().min(MAX_NAME)).chain([17]).max().unwrap_or(0);
         self
     }
 
@@ -70,12 +70,15 @@ impl<W: Write> Log<W> {
 
     fn line(&mut self, event: &Event) -> String {
         let (sign, word, words) = tell(event);
-        let subject = event
-            .job
-            .as_ref()
-            .map(|job| job.name.clone())
-            .or_else(|| event.host.as_ref().map(|host| host.label.clone()))
-            .unwrap_or_default();
+        let host = event.host.as_ref().map(|host| host.label.as_str()).unwrap_or_default();
+        // A host's address stands behind its MAC in brackets, which would make the column wide.
+        let (short, address) =
+            host.split_once(" (").map_or((host, ""), |(mac, rest)| (mac, rest.trim_end_matches(')')));
+        let subject = event.job.as_ref().map_or_else(|| short.to_owned(), |job| job.name.clone());
+        let words = match event.job {
+            None if !address.is_empty() => format!("{words} (at {address})"),
+            _ => words,
+        };
         self.name_width = self.name_width.max(subject.width().min(MAX_NAME));
         let time = event.at.to_zoned(self.zone.clone()).strftime("%H:%M:%S");
         let line = format!(

@@ -55,12 +55,14 @@ pub enum Need {
     Objcopy,
     /// `depmod`, which knows what modules depend on.
     Depmod,
+    /// `ip`, for networks in namespaces of their own.
+    Ip,
 }
 
 impl Need {
     /// Everything.
     pub const ALL: &[Self] =
-        &[Self::Qemu, Self::Ovmf, Self::Busybox, Self::EfiStub, Self::Objcopy, Self::Depmod];
+        &[Self::Qemu, Self::Ovmf, Self::Busybox, Self::EfiStub, Self::Objcopy, Self::Depmod, Self::Ip];
     /// What it takes to build an image.
     pub const IMAGE: &[Self] = &[Self::Busybox, Self::EfiStub, Self::Objcopy, Self::Depmod];
     /// What it takes to run a server.
@@ -74,6 +76,7 @@ impl Need {
             Self::EfiStub => "systemd-boot-efi",
             Self::Objcopy => "binutils",
             Self::Depmod => "kmod",
+            Self::Ip => "iproute2",
         }
     }
 
@@ -85,6 +88,7 @@ impl Need {
             Self::EfiStub => Path::new(EFI_STUB).is_file(),
             Self::Objcopy => find_tool("objcopy").is_some(),
             Self::Depmod => find_tool("depmod").is_some(),
+            Self::Ip => find_tool("ip").is_some(),
         }
     }
 }
