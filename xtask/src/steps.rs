@@ -49,13 +49,16 @@ pub(crate) fn cargo_with(words: &[&str]) -> Command {
     command
 }
 
-/// Installs cargo-nextest if it is not there.
-pub(crate) fn ensure_nextest() -> Result<(), StepError> {
+/// Whether a program such as `cargo-nextest` is on `PATH` or where `cargo install` puts it.
+pub(crate) fn has_cargo_tool(name: &str) -> bool {
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")));
-    let is_there = find_tool("cargo-nextest").is_some()
-        || home.is_some_and(|home| home.join("bin/cargo-nextest").is_file());
-    if is_there {
+    find_tool(name).is_some() || home.is_some_and(|home| home.join("bin").join(name).is_file())
+}
+
+/// Installs cargo-nextest if it is not there.
+pub(crate) fn ensure_nextest() -> Result<(), StepError> {
+    if has_cargo_tool("cargo-nextest") {
         return Ok(());
     }
     step("installing cargo-nextest", &mut cargo_with(&["install", "--locked", "cargo-nextest"]))

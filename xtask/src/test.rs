@@ -3,7 +3,7 @@
 use clap::Args as ClapArgs;
 use dispatch_testkit::lab::packages::{Need, ensure_packages};
 
-use crate::steps::{cargo_with, ensure_nextest, step};
+use crate::steps::{cargo_with, ensure_nextest, has_cargo_tool, step};
 use crate::{Failure, rooms};
 
 /// What to test.
@@ -27,6 +27,11 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     step("clippy", &mut cargo_with(&clippy))?;
     let mut doc = cargo_with(&["doc", "--workspace", "--no-deps", "--locked", "--quiet"]);
     step("documents", doc.env("RUSTDOCFLAGS", "--deny warnings"))?;
+    if has_cargo_tool("cargo-deny") {
+        step("licences and sources", &mut cargo_with(&["deny", "check", "bans", "licenses", "sources"]))?;
+    } else {
+        println!("\n── licences and sources: left out, cargo-deny is not installed");
+    }
     let quick = ["nextest", "run", "--workspace", "--locked"];
     step("unit and integration tests", &mut cargo_with(&quick))?;
     if !args.quick {

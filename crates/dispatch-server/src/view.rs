@@ -61,9 +61,9 @@ impl View {
             .jobs
             .iter()
             .map(|job| {
-                let run = overview.runs.iter().rfind(|run| run.job == job.id && run.is_counted());
-                let host = run.and_then(|run| overview.hosts.iter().find(|host| host.id == run.host));
-                row(job, run, host, live, now)
+                let runs: Vec<&Run> =
+                    overview.runs.iter().filter(|run| run.job == job.id && run.is_counted()).collect();
+                row(job, &runs, &overview.hosts, live, now)
             })
             .collect();
         Self { jobs, tally: tally(&overview.jobs), effects_due: overview.effects_due }
@@ -143,9 +143,9 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-fn row(job: &Job, run: Option<&Run>, host: Option<&Host>, live: &HashMap<RunId, u64>, now: Timestamp) -> Row {
+fn row(job: &Job, runs: &[&Run], hosts: &[Host], live: &HashMap<RunId, u64>, now: Timestamp) -> Row {
     // A job that is back in the queue is not where its last run was.
-    let shown = run.filter(|_| job.state != JobState::Queued);
+    let shown = runs.last().filter(|_| job.state != JobState::Queued);
     let state = match (job.state, shown) {
         (JobState::Queued, _) => None,
         (JobState::Cancelled, _) => Some(RunState::Cancelled),
@@ -157,31 +157,32 @@ fn row(job: &Job, run: Option<&Run>, host: Option<&Host>, live: &HashMap<RunId, 
         name: job.name.clone(),
         state: state.map_or("queued", RunState::as_str).to_owned(),
         verdict: job.verdict,
-        host: host.filter(|_| shown.is_some()).map(Host::label),
-        attempt: run.map_or(0, |run| run.attempt),
+        host: shown.and_then(|run| hosts.iter().find(|host| host.id == run.host)).map(Host::label),
+        attempt: runs.last().map_or(0, |run| run.attempt),
         age: Duration::try_from(now.duration_since(since)).unwrap_or_default(),
-        reports: run.map_or(0, |run| run.reports),
-        note: note(job, shown, run, live),
+        reports: runs.last().map_or(0, |run| run.reports),
+        note: note(job, runs, live),
     }
 }
 
-fn note(job: &Job, shown: Option<&Run>, last: Option<&Run>, live: &HashMap<RunId, u64>) -> String {
+/// What is worth knowing: why it waits, what happened in its attempts, or how far it has come.
+fn note(job: &Job, runs: &[&Run], live: &HashMap<RunId, u64>) -> String {
     if let Some(reason) = job.waits.as_ref().or(job.reason.as_ref()) {
         return reason.clone();
     }
-    match (shown, last) {
-        (Some(run), _) if run.state == RunState::Downloading => {
+    let mut parts = Vec::new();
+    match runs.last().filter(|_| job.state != JobState::Queued) {
+        Some(run) if run.state == RunState::Downloading => {
             let sent = live.get(&run.id).copied().unwrap_or(run.sent);
             let percent = sent.saturating_mul(100).checked_div(run.size).unwrap_or(100);
-            format!("{percent} % of {}", text::bytes(run.size))
+            parts.push(format!("{percent} % of {}", text::bytes(run.size)));
         }
-        (Some(run), _) if run.reports > 0 => text::count(run.reports.into(), "report"),
-        (None, Some(run)) => match &run.reason {
-            Some(reason) => format!("to be tried again; attempt {}: {reason}", run.attempt),
-            None => String::new(),
-        },
-        _ => String::new(),
+        Some(run) if run.reports > 0 => parts.push(text::count(run.reports.into(), "report")),
+        _ => {}
     }
+    let ended = runs.iter().filter(|run| run.state.is_final());
+    parts.extend(ended.filter_map(|run| Some(format!("attempt {}: {}", run.attempt, run.reason.as_ref()?))));
+    parts.join("; ")
 }
 
 #[cfg(test)]

@@ -38,7 +38,6 @@ Exit status: 0 ended by a signal, 1 it could not start or go on, 2 the command l
 #[command(
     name = "dispatch",
     version,
-    about,
     after_help = AFTER_HELP,
     override_usage = "dispatch --dir PATH [OPTIONS] [FILTER...]"
 )]
@@ -87,12 +86,12 @@ pub(crate) struct SessionArgs {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Rules")]
 pub(crate) struct RuleArgs {
-    /// What to tell a host when there is no work for it
+    /// What to tell a host without work: auto, poweroff, reboot, next or none
     ///
     /// auto: power off a host that ran something here and to which no job can come any more, have it ask again if
-    /// one can, and let strangers boot their next device. none: answer 404.
-    #[arg(long, value_name = "WHAT", default_value = "auto", value_parser = when_idle,
-          help = "What to tell a host without work: auto, poweroff, reboot, next or none")]
+    /// one can, and let strangers boot their next device. none: answer 404, for firmware that refuses unsigned
+    /// programs (Secure Boot).
+    #[arg(long, value_name = "WHAT", default_value = "auto", value_parser = when_idle)]
     pub(crate) when_idle: WhenIdle,
 
     /// How many more attempts a job gets after its first one errored
@@ -142,7 +141,7 @@ impl RuleArgs {
 
 /// Show how the queue of a directory stands
 #[derive(Debug, Parser)]
-#[command(name = "dispatch status", version, about)]
+#[command(name = "dispatch status", version)]
 pub(crate) struct StatusArgs {
     /// The directory of the session
     #[arg(long, value_name = "PATH", required_unless_present = "state")]
