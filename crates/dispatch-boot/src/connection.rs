@@ -81,15 +81,24 @@ impl<Q: Queue> Connection<Q> {
         let limit = if takes_report { MAX_REPORT_BYTES } else { MAX_IGNORED_BODY };
         let body = self.read_body(&head, limit).await?;
         let who = self.who().await;
-        let answer = protocol::answer(&self.shared.queue, who, route, &head, &body).await;
+        // Held until the answer has been sent. Without a place nothing is begun: a host that asks again finds one.
+        let shared = Arc::clone(&self.shared);
+        let place = shared.downloads.try_acquire();
+        let answer = if head.method == "GET" && place.is_err() {
+            sentence(503, "too many downloads are going on; ask again")
+        } else {
+            protocol::answer(&self.shared.queue, who, route, &head, &body).await
+        };
         let is_head = head.method == "HEAD";
         match answer {
             Answer::Small(response, body) => {
+                drop(place);
                 self.send_small(&response, &body, is_head, head.keep_alive).await?;
                 Ok(head.keep_alive)
             }
             Answer::File(file) => {
                 let is_whole = self.send_file(*file, head.keep_alive).await;
+                drop(place);
                 Ok(is_whole && head.keep_alive)
             }
         }

@@ -15,5 +15,5 @@ pub mod route;
 pub mod stub;
 mod transfer;
 
-pub use listener::{Bind, BindError, Limits, Listener};
+pub use listener::{Bind, BindError, Limits, Listener, MAX_DOWNLOADS};
 pub use queue::{About, Image, Progress, Queue, Unavailable, Work};

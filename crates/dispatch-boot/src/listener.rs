@@ -17,8 +17,12 @@ use crate::neighbour::Neighbours;
 use crate::queue::Queue;
 use crate::route::BootPath;
 
-/// How many clients are served at once. Each download takes a thread.
-const MAX_CLIENTS: usize = 480;
+/// How many clients may be connected at once: more than any scanner opens by accident, so that a host is always
+/// answered.
+const MAX_CLIENTS: usize = 4000;
+
+/// How many downloads may go on at once. Each takes a thread.
+pub const MAX_DOWNLOADS: usize = 480;
 
 /// How long a client's machine may be silent before its connection is taken for dead.
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -127,6 +131,7 @@ pub(crate) struct Shared<Q> {
     pub(crate) neighbours: Neighbours,
     pub(crate) now: fn() -> SystemTime,
     pub(crate) limits: Limits,
+    pub(crate) downloads: Semaphore,
 }
 
 /// The boot listener: open from the moment it is made, so that no host is turned away while its server starts.
@@ -193,7 +198,14 @@ impl Listener {
                 Neighbours::none()
             }
         };
-        let shared = Arc::new(Shared { queue, path, neighbours, now, limits });
+        let shared = Arc::new(Shared {
+            queue,
+            path,
+            neighbours,
+            now,
+            limits,
+            downloads: Semaphore::new(MAX_DOWNLOADS),
+        });
         let room = Arc::new(Semaphore::new(MAX_CLIENTS));
         let patience = CancellationToken::new();
         loop {

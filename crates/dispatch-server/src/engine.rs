@@ -148,6 +148,10 @@ impl Engine {
                             continue;
                         }
                         Ok(opened) if opened.is(&workload) => Some((workload, opened)),
+                        Ok(opened) if opened.is_fresh(self.clock.now()) => {
+                            unreadable.insert(id, "it is being written at the moment".to_owned());
+                            continue;
+                        }
                         Ok(opened) if is_untouched => {
                             let found = opened.found(&workload);
                             let focus = Focus::host(who);

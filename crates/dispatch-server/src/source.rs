@@ -18,6 +18,9 @@ pub const DESCRIPTION: &str = "dispatch.yaml";
 /// How long a file system may take to open an image. Firmware gives up after four to five seconds.
 const OPEN: Duration = Duration::from_millis(800);
 
+/// How long a file that has changed must be left alone before it is served.
+const SETTLED: Duration = Duration::from_secs(2);
+
 /// Why a directory is no source.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
@@ -241,6 +244,12 @@ impl Opened {
     #[must_use]
     pub fn is(&self, workload: &Workload) -> bool {
         self.size == workload.size && whole_micros(self.modified) == workload.modified
+    }
+
+    /// Whether it was written so recently that more may follow: half an image must not be taken for a whole one.
+    #[must_use]
+    pub fn is_fresh(&self, now: Timestamp) -> bool {
+        now.duration_since(whole_micros(self.modified)).unsigned_abs() < SETTLED
     }
 
     /// The file as a scan would find it now.

@@ -20,10 +20,11 @@ const LAST_THREADS: std::time::Duration = std::time::Duration::from_secs(2);
 const WORKERS: usize = 4;
 
 /// Threads for downloads (one each) and for files.
-const BLOCKING: usize = 600;
+const BLOCKING: usize = dispatch_boot::MAX_DOWNLOADS + 120;
 
 fn main() -> ExitCode {
     let command = cli::parse(std::env::args_os());
+    real::raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .max_blocking_threads(BLOCKING)

@@ -51,3 +51,12 @@ pub(crate) fn random() -> Random {
         bytes
     })
 }
+
+/// Each client takes a descriptor, and the usual limit of 1024 is there for programs that use `select`.
+pub(crate) fn raise_file_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        // With fewer, the listener says so when it runs out.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard.min(65_536), hard);
+    }
+}

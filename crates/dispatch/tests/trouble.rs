@@ -177,6 +177,17 @@ fn a_file_that_changed_is_served_as_it_is_and_never_under_the_old_length() {
     assert_eq!(firmware.head().expect("an answer").length().expect("a length"), 100_000);
     lab.image("a.efi", &[1; 5000]).expect("an image");
     program.event("assigned", "a.efi").expect("an event");
+    // What was written a moment ago may not be complete.
+    assert!(firmware.of_host(2).head().is_ok());
+    assert!(stub(&firmware).contains("next boot device"));
+    let waits = program.event("waits", "a.efi").expect("an event");
+    assert!(waits["reason"].as_str().is_some_and(|reason| reason.contains("being written")), "{waits}");
+    let path = lab.folder.join("images/a.efi");
+    let earlier =
+        std::fs::metadata(&path).and_then(|meta| meta.modified()).expect("a time") - Duration::from_secs(5);
+    let file = std::fs::File::options().write(true).open(&path).expect("the image");
+    file.set_modified(earlier).expect("a time");
+    let firmware = firmware.of_host(3);
     assert_eq!(firmware.head().expect("an answer").length().expect("a length"), 5000);
     program.event("replaced", "a.efi").expect("an event");
     assert!(firmware.boot().is_ok());
