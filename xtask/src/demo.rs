@@ -1,5 +1,6 @@
 //! `cargo xtask demo`: the main job, before your eyes.
 
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,12 +12,14 @@ use dispatch_store::StoredEvent;
 use dispatch_testkit::lab::packages::{Need, ensure_packages};
 use dispatch_testkit::lab::qemu::Server;
 use dispatch_testkit::program::{Program, Setup};
-use dispatch_testkit::rig::{self, DEMO, DEMO_RUN, Then, prepare, server_config, watch};
+use dispatch_testkit::rig::{
+    self, DEMO, Then, check_demo, demo_arguments, prepare, server_config, target, watch,
+};
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use crate::Failure;
-use crate::steps::{cargo_with, step, target};
+use crate::steps::{cargo_with, step};
 
 /// How the demo is run.
 #[derive(ClapArgs)]
@@ -40,9 +43,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     println!("── what the virtual lab needs (QEMU, OVMF, a kernel: Debian's packages)");
     ensure_packages(Need::ALL)?;
     step("dispatch", &mut cargo_with(&["build", "--locked", "--package", "dispatch"]))?;
-    let folder = target().join("demo");
-    let _ = std::fs::remove_dir_all(&folder);
-    println!("\n── three boot images: a kernel, a small root file system with beacon, and a script");
+    let folder = target()?.join("demo");
+    let _lock = take(&folder)?;
+    println!("\n── three boot images: a kernel, a small root file system with a static beacon, and a script");
     prepare(&rig::cache(), &folder.join("images"), &DEMO)?;
     for (name, words) in [
         ("certificates.efi", "boots and sends three reports, as the certification images do"),
@@ -55,14 +58,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
 }
 
 fn play(args: &Args, folder: &Path) -> Result<(), Failure> {
-    let binary = target().join("debug/dispatch");
-    let run_limit = format!("{}s", DEMO_RUN.as_secs());
-    let mut setup = Setup::new(&binary.to_string_lossy(), folder).for_qemu().with(&[
-        "--retries",
-        "1",
-        "--deadline-run",
-        &run_limit,
-    ]);
+    let binary = target()?.join("debug/dispatch");
+    let mut setup = Setup::new(&binary.to_string_lossy(), folder).for_qemu();
+    setup.more.extend(demo_arguments());
     if args.keep {
         setup = setup.with(&["--when-idle", "reboot"]);
     }
@@ -87,14 +85,35 @@ fn play(args: &Args, folder: &Path) -> Result<(), Failure> {
         "\n── the virtual server has powered itself off; it was reset by hand {} times\n",
         summary.resets
     );
-    program.terminate()?;
-    summarize(&setup)
+    if !program.terminate()?.success() {
+        return Err(Failure::Words("dispatch did not end in good order".to_owned()));
+    }
+    summarize(&setup)?;
+    check_demo(&setup)?;
+    Ok(())
+}
+
+/// Takes the demo's folder, fresh, unless another demo has it.
+fn take(folder: &Path) -> Result<File, Failure> {
+    let path = folder.with_extension("lock");
+    let failed = |error| Failure::File(path.clone(), error);
+    std::fs::create_dir_all(folder.parent().unwrap_or(folder)).map_err(failed)?;
+    let lock = File::create(&path).map_err(failed)?;
+    if lock.try_lock().is_err() {
+        return Err(Failure::Words("another demo is running here: end it first".to_owned()));
+    }
+    let _ = std::fs::remove_dir_all(folder);
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    Ok(lock)
 }
 
 fn stay(mut program: Program, server: &mut Server, mut narrator: Narrator) -> Result<(), Failure> {
     println!("          everything stays up until Ctrl-C: http://{}{}", program.address, program.path);
     loop {
-        if let Some(line) = program.next(Duration::from_mins(1)) {
+        if server.powered_off(Duration::ZERO)? {
+            return Err(Failure::Words("the virtual server has ended".to_owned()));
+        }
+        if let Some(line) = program.next(Duration::from_secs(1))? {
             narrator.tell(&line);
             if rig::hangs(&line) {
                 server.reset()?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use dispatch_testkit::lab::process::find_tool;
-use dispatch_testkit::rig::workspace;
+use dispatch_testkit::rig::cargo;
 
 /// A step failed.
 #[derive(Debug, thiserror::Error)]
@@ -13,22 +13,6 @@ pub(crate) enum StepError {
     Failed(String),
     #[error("{0} cannot be run: {1}")]
     Start(String, #[source] std::io::Error),
-}
-
-/// The cargo that runs us.
-pub(crate) fn cargo() -> Command {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(workspace());
-    // Set for us by `cargo run`; would confuse the cargos that we start.
-    for name in ["CARGO_MANIFEST_DIR", "CARGO_PKG_NAME", "CARGO_PKG_VERSION", "RUST_RECURSION_COUNT"] {
-        cargo.env_remove(name);
-    }
-    cargo
-}
-
-/// Where cargo puts what it builds.
-pub(crate) fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
 }
 
 /// Runs a command under a headline.
@@ -62,4 +46,12 @@ pub(crate) fn ensure_nextest() -> Result<(), StepError> {
         return Ok(());
     }
     step("installing cargo-nextest", &mut cargo_with(&["install", "--locked", "cargo-nextest"]))
+}
+
+/// Adds rustfmt and clippy where rustup has left them out.
+pub(crate) fn ensure_components() -> Result<(), StepError> {
+    if has_cargo_tool("cargo-fmt") && has_cargo_tool("cargo-clippy") {
+        return Ok(());
+    }
+    step("adding rustfmt and clippy", Command::new("rustup").args(["component", "add", "rustfmt", "clippy"]))
 }

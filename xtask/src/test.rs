@@ -3,8 +3,8 @@
 use clap::Args as ClapArgs;
 use dispatch_testkit::lab::packages::{Need, ensure_packages};
 
-use crate::steps::{cargo_with, ensure_nextest, has_cargo_tool, step};
-use crate::{Failure, rooms};
+use crate::steps::{cargo_with, ensure_components, ensure_nextest, has_cargo_tool, step};
+use crate::{Failure, dist, rooms};
 
 /// What to test.
 #[derive(ClapArgs)]
@@ -16,13 +16,12 @@ pub(crate) struct Args {
 
 /// Runs all checks, the quickest first.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    ensure_components()?;
     step("format", &mut cargo_with(&["fmt", "--all", "--check"]))?;
     rooms::run()?;
     ensure_nextest()?;
-    if !args.quick {
-        println!("\n── packages for the virtual lab");
-        ensure_packages(Need::ALL)?;
-    }
+    println!("\n── packages");
+    ensure_packages(if args.quick { &[Need::Ip] } else { Need::ALL })?;
     let clippy = ["clippy", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"];
     step("clippy", &mut cargo_with(&clippy))?;
     let mut doc = cargo_with(&["doc", "--workspace", "--no-deps", "--locked", "--quiet"]);
@@ -35,6 +34,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let quick = ["nextest", "run", "--workspace", "--locked"];
     step("unit and integration tests", &mut cargo_with(&quick))?;
     if !args.quick {
+        dist::run()?;
         let lab = ["nextest", "run", "--workspace", "--locked", "--profile", "lab"];
         step("end-to-end tests on real firmware", &mut cargo_with(&lab))?;
     }

@@ -259,9 +259,11 @@ impl Rounds<'_> {
         deadline.saturating_sub(self.call.clock.now()).max(self.call.pace.last_attempt)
     }
 
-    /// Whether every server there is has said no.
+    /// Whether every server there is has said no. What a stranger says settles nothing: it may be a proxy in front
+    /// of a server that is away for a while, and hours of results are worth the wait.
     fn is_settled(&self) -> bool {
-        !self.asked.is_empty() && self.asked.iter().all(|asked| asked.meaning != Meaning::Trouble)
+        let says_no = |asked: &Asked| matches!(asked.meaning, Meaning::NotMine | Meaning::Refused);
+        !self.asked.is_empty() && self.asked.iter().all(says_no)
     }
 
     /// Whether there is no one left to ask, and none can turn up.

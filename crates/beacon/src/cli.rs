@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use dispatch_wire::boot::ReportVerdict;
 
@@ -78,7 +79,7 @@ pub enum Command {
 #[derive(Args, Debug)]
 pub struct ReportArgs {
     /// What it is about, in one line
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = mended(), allow_hyphen_values = true)]
     pub title: String,
 
     /// File with its text [default: -, stdin]
@@ -86,20 +87,25 @@ pub struct ReportArgs {
     pub body: Option<OsString>,
 
     /// A label for it (repeatable)
-    #[arg(short, long = "label", value_name = "LABEL")]
+    #[arg(short, long = "label", value_name = "LABEL", value_parser = mended(), allow_hyphen_values = true)]
     pub labels: Vec<String>,
 
     /// Who it is assigned to (repeatable)
-    #[arg(short, long = "assignee", value_name = "LOGIN")]
+    #[arg(short, long = "assignee", value_name = "LOGIN", value_parser = mended(), allow_hyphen_values = true)]
     pub assignees: Vec<String>,
 
     /// The milestone that it belongs to
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = mended(), allow_hyphen_values = true)]
     pub milestone: Option<String>,
 
     /// Your judgement [default: the server's rules]
     #[arg(long, value_name = "passed|failed", hide_possible_values = true)]
     pub verdict: Option<VerdictArg>,
+}
+
+/// Takes any bytes, mended where they are no UTF-8: a vendor's odd product name in a title must not cost a report.
+fn mended() -> impl TypedValueParser<Value = String> {
+    OsStringValueParser::new().map(|text| text.to_string_lossy().into_owned())
 }
 
 /// A verdict as it is typed.
@@ -191,6 +197,17 @@ mod tests {
             Cli::try_parse_from(["beacon", "boot"]).expect("understood").command,
             Command::Boot
         ));
+    }
+
+    #[test]
+    fn a_title_may_be_anything() {
+        use std::os::unix::ffi::OsStringExt as _;
+        let odd = OsString::from_vec(b"-5 % slower on \xffServer".to_vec());
+        let line = ["beacon", "report", "-t"].map(OsString::from).into_iter().chain([odd]);
+        let Command::Report(report) = Cli::try_parse_from(line).expect("understood").command else {
+            panic!("not a report");
+        };
+        assert_eq!(report.title, "-5 % slower on \u{fffd}Server");
     }
 
     #[test]

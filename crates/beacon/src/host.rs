@@ -3,6 +3,8 @@
 
 use std::fs;
 
+use dispatch_wire::boot::host_uuid;
+
 use crate::root::Root;
 
 const MAX_BYTES: u64 = 4096;
@@ -22,22 +24,9 @@ impl HostIdentity {
     /// Reads it from `/sys`. What cannot be read is left out.
     #[must_use]
     pub fn read(root: &Root) -> Self {
-        let uuid = line(root, "sys/class/dmi/id/product_uuid").and_then(|text| parse_uuid(&text));
+        let uuid = line(root, "sys/class/dmi/id/product_uuid").and_then(|text| host_uuid(&text));
         Self { uuid, macs: macs(root) }
     }
-}
-
-/// A UUID that identifies: hyphenated, and not one of the two that mean "not set".
-fn parse_uuid(text: &str) -> Option<String> {
-    let text = text.to_ascii_lowercase();
-    let well_formed = text.len() == 36
-        && text.bytes().enumerate().all(|(at, byte)| match at {
-            8 | 13 | 18 | 23 => byte == b'-',
-            _ => byte.is_ascii_hexdigit(),
-        });
-    let digits = || text.bytes().filter(|&byte| byte != b'-');
-    let unset = digits().all(|byte| byte == b'0') || digits().all(|byte| byte == b'f');
-    (well_formed && !unset).then_some(text)
 }
 
 fn macs(root: &Root) -> Vec<String> {
@@ -84,22 +73,6 @@ fn line(root: &Root, path: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_uuid_is_lowered_and_placeholders_are_none() {
-        let uuid = "4C4C4544-0051-3610-8052-B4C04F4E3332";
-        assert_eq!(parse_uuid(uuid).as_deref(), Some("4c4c4544-0051-3610-8052-b4c04f4e3332"));
-        for none in [
-            "00000000-0000-0000-0000-000000000000",
-            "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF",
-            "Not Settable",
-            "",
-            "4C4C4544x0051-3610-8052-B4C04F4E3332",
-            "4C4C4544-0051-3610-8052-B4C04F4E3332-",
-        ] {
-            assert_eq!(parse_uuid(none), None, "{none}");
-        }
-    }
 
     #[test]
     fn only_unicast_ethernet_addresses_count() {

@@ -29,6 +29,15 @@ struct OnDisk {
     url: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     run: Option<RunId>,
+    /// The boot that it belongs to: where `/run` is a folder on a disk, the file outlives its boot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    boot: Option<String>,
+}
+
+/// The kernel's name for this boot (random(4)), where it has one.
+fn boot_id(root: &Root) -> Option<String> {
+    let bytes = root.read("proc/sys/kernel/random/boot_id", MAX_BYTES).ok()?;
+    Some(String::from_utf8(bytes).ok()?.trim().to_owned())
 }
 
 /// Why the state could not be kept or read; never a reason to stop.
@@ -65,24 +74,30 @@ impl Remembered {
     pub fn load(root: &Root) -> Result<Option<Self>, StateError> {
         let path = root.at(FILE);
         match root.read(FILE, MAX_BYTES) {
-            Ok(bytes) => Self::parse(&bytes).map(Some).map_err(|cause| StateError::Damaged { path, cause }),
+            Ok(bytes) => {
+                let (remembered, boot) =
+                    Self::parse(&bytes).map_err(|cause| StateError::Damaged { path, cause })?;
+                let is_of_this_boot = boot.is_none_or(|boot| boot_id(root).is_none_or(|now| now == boot));
+                Ok(Some(remembered).filter(|_| is_of_this_boot))
+            }
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(cause) => Err(StateError::Read { path, cause }),
         }
     }
 
-    /// Takes the content of the file apart.
-    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let OnDisk { url, run } = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    /// Takes the content of the file apart: what is remembered, and the boot that it belongs to.
+    pub fn parse(bytes: &[u8]) -> Result<(Self, Option<String>), String> {
+        let OnDisk { url, run, boot } = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
         let url = url.parse().map_err(|error: crate::url::UrlError| error.to_string())?;
-        Ok(Self { url, run })
+        Ok((Self { url, run }, boot))
     }
 
     /// Keeps it. Another beacon sees the old file or the new one, never half of it.
     pub fn save(&self, root: &Root) -> Result<(), StateError> {
         let path = root.at(FILE);
         let write = || {
-            let on_disk = OnDisk { url: self.url.as_str().to_owned(), run: self.run.clone() };
+            let on_disk =
+                OnDisk { url: self.url.as_str().to_owned(), run: self.run.clone(), boot: boot_id(root) };
             let mut json = serde_json::to_vec(&on_disk)?;
             json.push(b'\n');
             fs::create_dir_all(root.at(DIRECTORY))?;

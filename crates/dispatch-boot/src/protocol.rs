@@ -1,4 +1,4 @@
-//! The boot protocol: what each request is answered with (design §5).
+//! The boot protocol: what each request is answered with (ARCHITECTURE.md, "The boot protocol").
 
 use std::sync::Arc;
 use std::time::Duration;

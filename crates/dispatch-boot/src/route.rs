@@ -23,7 +23,7 @@ pub struct BootPath(String);
 )]
 pub struct BadPath(String);
 
-/// Some boot menus refuse a URL that does not end in one of these (design §5).
+/// Some boot menus refuse a URL that does not end in one of these.
 const EXTENSIONS: [&str; 3] = [".efi", ".iso", ".img"];
 
 impl BootPath {
@@ -99,7 +99,7 @@ mod tests {
         BootPath::new("/dispatch").expect("a path").route(target)
     }
 
-    /// Hurt 12: some boot menus refuse a URL that does not end in an extension they know.
+    /// What used to hurt: some boot menus refuse a URL that does not end in an extension they know.
     #[test]
     fn the_boot_path_has_aliases_with_every_extension_and_any_query() {
         for target in [

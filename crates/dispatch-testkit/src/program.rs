@@ -1,12 +1,15 @@
 //! A `dispatch` process as a test sees it: its arguments, its log line by line, its sudden end.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::firmware::Firmware;
@@ -27,6 +30,7 @@ pub struct ProgramError {
 pub struct Program {
     child: Child,
     lines: Receiver<Value>,
+    stderr: PathBuf,
     /// Every line that was read.
     pub seen: Vec<Value>,
     /// Where it listens.
@@ -101,7 +105,8 @@ impl Setup {
 
     /// Starts it, and waits until its port is open. The next start has the same port.
     pub fn start(&mut self) -> Result<Program, ProgramError> {
-        let program = Program::start(self.command())?;
+        let stderr = self.folder.join("stderr.log");
+        let program = Program::start(self.command(), stderr)?;
         self.bind = program.address;
         Ok(program)
     }
@@ -110,6 +115,16 @@ impl Setup {
     pub fn start_badly(&self) -> std::io::Result<(ExitStatus, String)> {
         let output = self.command().stdin(Stdio::null()).output()?;
         Ok((output.status, String::from_utf8_lossy(&output.stderr).into_owned()))
+    }
+
+    /// How the queue stands: `dispatch status --json`.
+    pub fn status(&self) -> Result<Value, ProgramError> {
+        let mut command = Command::new(&self.binary);
+        command.args(["status", "--json", "--state"]).arg(self.folder.join("state"));
+        let failed = |what: String| ProgramError { what, log: String::new() };
+        let output = command.output().map_err(|error| failed(error.to_string()))?;
+        serde_json::from_slice(&output.stdout)
+            .map_err(|_| failed(String::from_utf8_lossy(&output.stderr).into_owned()))
     }
 
     /// The names of the report files, sorted.
@@ -130,12 +145,15 @@ fn own_address() -> [u8; 4] {
 }
 
 impl Program {
-    fn start(mut command: Command) -> Result<Self, ProgramError> {
+    fn start(mut command: Command, stderr: PathBuf) -> Result<Self, ProgramError> {
         let failed = |what: String| ProgramError { what, log: String::new() };
+        // A file and not a pipe: nobody reads it while all is well.
+        let errors =
+            File::create(&stderr).map_err(|error| failed(format!("{}: {error}", stderr.display())))?;
         let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(
-                |error| failed(format!("{} cannot be started: {error}", command.get_program().display())),
-            )?;
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors).spawn().map_err(|error| {
+                failed(format!("{} cannot be started: {error}", command.get_program().display()))
+            })?;
         let stdout = child.stdout.take().ok_or_else(|| failed("no output".to_owned()))?;
         let (sender, lines) = channel();
         std::thread::spawn(move || {
@@ -147,7 +165,8 @@ impl Program {
             }
         });
         let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut program = Self { child, lines, seen: Vec::new(), address: unknown, path: String::new() };
+        let path = String::new();
+        let mut program = Self { child, lines, stderr, seen: Vec::new(), address: unknown, path };
         let line = program.until("its boot URL", |line| url_of(line).is_some())?;
         if let Some((address, path)) = url_of(&line) {
             (program.address, program.path) = (address, path);
@@ -167,11 +186,16 @@ impl Program {
         self.child.id()
     }
 
-    /// The next line of its log, if one comes in time; `None` also when it has ended.
-    pub fn next(&mut self, patience: Duration) -> Option<Value> {
-        let line = self.lines.recv_timeout(patience).ok()?;
-        self.seen.push(line.clone());
-        Some(line)
+    /// The next line of its log, if one comes in time. That it has ended is an error.
+    pub fn next(&mut self, patience: Duration) -> Result<Option<Value>, ProgramError> {
+        match self.lines.recv_timeout(patience) {
+            Ok(line) => {
+                self.seen.push(line.clone());
+                Ok(Some(line))
+            }
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => Err(self.error("it has ended by itself".to_owned())),
+        }
     }
 
     /// Waits for a line. `what` names it for the error.
@@ -208,17 +232,19 @@ impl Program {
 
     /// Ends it with SIGTERM, in good order.
     pub fn terminate(self) -> Result<ExitStatus, ProgramError> {
-        self.signal("-TERM")
+        self.signal(Signal::SIGTERM)
     }
 
     /// Ends it with SIGINT, as Ctrl-C does.
     pub fn interrupt(self) -> Result<ExitStatus, ProgramError> {
-        self.signal("-INT")
+        self.signal(Signal::SIGINT)
     }
 
-    fn signal(mut self, signal: &str) -> Result<ExitStatus, ProgramError> {
-        let asked = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
-        let ended = asked.and_then(|_| crate::lab::process::wait(&mut self.child, Duration::from_secs(20)));
+    fn signal(mut self, signal: Signal) -> Result<ExitStatus, ProgramError> {
+        // A child that has not been waited for keeps its number, so that nobody else is hit.
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap_or(i32::MAX));
+        let asked = nix::sys::signal::kill(pid, signal).map_err(Into::into);
+        let ended = asked.and_then(|()| crate::lab::process::wait(&mut self.child, Duration::from_secs(20)));
         match ended {
             Ok(Some(status)) => Ok(status),
             Ok(None) => Err(self.error("it did not end on its signal".to_owned())),
@@ -236,11 +262,7 @@ impl Program {
 
     fn error(&mut self, what: String) -> ProgramError {
         let mut log = self.seen.iter().fold(String::new(), |log, line| log + &format!("  {line}\n"));
-        if matches!(self.child.try_wait(), Ok(Some(_)))
-            && let Some(mut stderr) = self.child.stderr.take()
-        {
-            let _ = stderr.read_to_string(&mut log);
-        }
+        log += &std::fs::read_to_string(&self.stderr).unwrap_or_default();
         ProgramError { what, log }
     }
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::lab::LabError;
 use crate::lab::deadline::Deadline;
 use crate::lab::image::{Recipe, build_uki};
-use crate::lab::packages::{Kernel, Need, ensure_packages, kernel};
+use crate::lab::packages::{Need, busybox, ensure_packages, is_static_elf, kernel};
 use crate::lab::process::run;
 use crate::lab::qemu::{HOST, Server, ServerConfig};
 use crate::program::{Program, ProgramError, Setup};
@@ -36,6 +36,14 @@ pub enum RigError {
     /// The program.
     #[error(transparent)]
     Program(#[from] ProgramError),
+    /// It came out otherwise than it should.
+    #[error("{what}; the queue:\n{status}")]
+    Wrong {
+        /// What is wrong.
+        what: String,
+        /// How the queue stands.
+        status: String,
+    },
     /// It did not come to an end.
     #[error("the virtual server was not powered off within {} s; its console:\n{console}", limit.as_secs())]
     Endless {
@@ -80,55 +88,126 @@ pub const STUCK: Workload = Workload { name: "stuck", script: "beacon boot\nwhil
 pub const DEMO: [Workload; 3] = [CERTIFICATES, HELLO, STUCK];
 
 /// How long a workload of the demo may take from its call to its report.
-pub const DEMO_RUN: Duration = Duration::from_secs(12);
+pub const DEMO_RUN: Duration = Duration::from_secs(15);
 
-/// Gets what the lab needs, and builds beacon and the images. `cache` keeps kernels and beacon.
-pub fn prepare(cache: &Path, images: &Path, workloads: &[Workload]) -> Result<(), LabError> {
-    ensure_packages(Need::ALL)?;
-    let beacon = static_beacon()?;
-    let kernel = kernel(cache)?;
-    std::fs::create_dir_all(images).map_err(LabError::io("create", images))?;
-    for workload in workloads {
-        build_image(&kernel, &beacon, *workload, images)?;
+/// How the demo's jobs come out.
+pub const DEMO_VERDICTS: [(&str, &str); 3] =
+    [("certificates.efi", "passed"), ("hello.efi", "passed"), ("stuck.efi", "errored")];
+
+/// The arguments that the demo gives to `dispatch`.
+#[must_use]
+pub fn demo_arguments() -> [String; 4] {
+    ["--retries".into(), "1".into(), "--deadline-run".into(), format!("{}s", DEMO_RUN.as_secs())]
+}
+
+/// Checks that the demo came out as it should: every verdict, and every report's files.
+pub fn check_demo(setup: &Setup) -> Result<(), RigError> {
+    let status = setup.status()?;
+    let wrong = |what: String| Err(RigError::Wrong { what, status: format!("{status:#}") });
+    let jobs = status["jobs"].as_array().cloned().unwrap_or_default();
+    for (name, verdict) in DEMO_VERDICTS {
+        let Some(job) = jobs.iter().find(|job| job["name"] == name) else {
+            return wrong(format!("there is no job {name}"));
+        };
+        if job["verdict"] != verdict {
+            return wrong(format!("{name} is not {verdict}"));
+        }
+        let note = job["note"].as_str().unwrap_or_default();
+        if verdict == "errored" && !(note.contains("attempt 1") && note.contains("attempt 2")) {
+            return wrong(format!("{name} does not say what happened in its attempts"));
+        }
+    }
+    let reports = setup.reports();
+    for (name, wanted) in [("certificates", 6), ("hello", 2), ("stuck", 0)] {
+        let count = reports.iter().filter(|report| report.contains(name)).count();
+        if count != wanted {
+            return wrong(format!("{name} has left {count} report files, not {wanted}: {reports:?}"));
+        }
     }
     Ok(())
 }
 
-fn build_image(kernel: &Kernel, beacon: &Path, workload: Workload, images: &Path) -> Result<(), LabError> {
-    let recipe =
-        Recipe { name: workload.name, beacon, script: workload.script, extra_files: &[], command_line: None };
-    build_uki(kernel, &recipe, &images.join(format!("{}.efi", workload.name)))
+/// Gets what the lab needs, and builds beacon and the images. `cache` keeps what Debian's packages have.
+pub fn prepare(cache: &Path, images: &Path, workloads: &[Workload]) -> Result<(), LabError> {
+    ensure_packages(Need::ALL)?;
+    let beacon = static_build("beacon")?;
+    let (kernel, busybox) = (kernel(cache)?, busybox(cache)?);
+    std::fs::create_dir_all(images).map_err(LabError::io("create", images))?;
+    for Workload { name, script } in workloads {
+        let recipe =
+            Recipe { name, busybox: &busybox, beacon: &beacon, script, extra_files: &[], command_line: None };
+        build_uki(&kernel, &recipe, &images.join(format!("{name}.efi")))?;
+    }
+    Ok(())
 }
 
-/// Builds the static beacon as `cargo xtask dist` does, and returns its path.
-pub fn static_beacon() -> Result<PathBuf, LabError> {
+/// The largest beacon that an image should have to carry, in bytes.
+const MAX_BEACON: u64 = 3 << 20;
+
+/// Builds one of the binaries so that it needs nothing of the system that it runs on, and returns its path.
+pub fn static_build(package: &str) -> Result<PathBuf, LabError> {
     const TARGET: &str = "x86_64-unknown-linux-gnu";
-    let workspace = workspace();
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let profile = if package == "beacon" { "dist-beacon" } else { "dist" };
+    let mut cargo = cargo();
     cargo
-        .current_dir(&workspace)
         .args([
             "build",
             "--quiet",
             "--locked",
             "--package",
-            "beacon",
+            package,
             "--profile",
-            "dist",
+            profile,
             "--target",
             TARGET,
         ])
         // With `--target`, so that procedural macros, which are for this machine, are built without it.
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env("RUSTFLAGS", "-C target-feature=+crt-static");
     run(&mut cargo, BUILD_LIMIT)?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from);
-    Ok(target.join(TARGET).join("dist/beacon"))
+    let path = target()?.join(TARGET).join(profile).join(package);
+    let bytes = std::fs::read(&path).map_err(LabError::io("read", &path))?;
+    if !is_static_elf(&bytes) {
+        return Err(LabError::Image(format!("{} is not statically linked", path.display())));
+    }
+    if package == "beacon" && bytes.len() as u64 > MAX_BEACON {
+        return Err(LabError::Image(format!("beacon has {} bytes, more than {MAX_BEACON}", bytes.len())));
+    }
+    Ok(path)
 }
 
-/// The root of the source tree.
+/// The cargo that runs us, in the root of the source tree.
+#[must_use]
+pub fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(workspace());
+    if let Some(target) =
+        std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from).filter(|path| path.is_relative())
+    {
+        // Relative to where we were called, which is not where this cargo runs.
+        cargo.env("CARGO_TARGET_DIR", std::env::current_dir().unwrap_or_default().join(target));
+    }
+    cargo
+}
+
+/// Where cargo puts what it builds, however it was told.
+pub fn target() -> Result<PathBuf, LabError> {
+    let mut cargo = cargo();
+    cargo.args(["metadata", "--no-deps", "--format-version", "1", "--locked"]);
+    let metadata: Value = serde_json::from_slice(&run(&mut cargo, BUILD_LIMIT)?).unwrap_or_default();
+    metadata["target_directory"]
+        .as_str()
+        .map(PathBuf::from)
+        .ok_or_else(|| LabError::Image("cargo does not say where it builds".to_owned()))
+}
+
+/// The root of the source tree: of the one that cargo runs in, because two clones may share what they build.
 #[must_use]
 pub fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new(".")).to_owned()
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let package = package.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let root = package.ancestors().find(|folder| folder.join("Cargo.lock").is_file());
+    root.unwrap_or(&package).to_owned()
 }
 
 /// A place for what is worth keeping between two runs: kernels of the lab.
@@ -151,8 +230,8 @@ pub fn server_config(folder: &Path, program: &Program) -> ServerConfig {
 pub struct Summary {
     /// How often a person had to reset it.
     pub resets: u32,
-    /// How often the program was killed and started again.
-    pub kills: u32,
+    /// The lines of the log at which the program was killed and started again.
+    pub killed_at: Vec<Value>,
 }
 
 /// What to do after an event.
@@ -164,7 +243,8 @@ pub enum Then {
     Kill,
 }
 
-/// Watches until the server is powered off. `each` sees every line of the log as it comes.
+/// Watches until the server is powered off. `each` sees every line of the log as it comes; what a killed program had
+/// logged and nobody had read yet is passed over.
 pub fn watch(
     setup: &mut Setup,
     mut program: Program,
@@ -175,16 +255,12 @@ pub fn watch(
     let deadline = Deadline::after(limit);
     let mut summary = Summary::default();
     loop {
-        if let Some(line) = program.next(GLANCE) {
-            let mut lines = vec![line];
-            if each(&lines[0]) == Then::Kill {
-                let unread = program.kill().map_err(LabError::io("kill", &setup.binary))?;
-                for line in &unread {
-                    each(line);
-                }
-                lines.extend(unread);
+        if let Some(line) = program.next(GLANCE)? {
+            let mut lines = vec![line.clone()];
+            if each(&line) == Then::Kill {
+                lines.extend(program.kill().map_err(LabError::io("kill", &setup.binary))?);
                 program = setup.start()?;
-                summary.kills += 1;
+                summary.killed_at.push(line);
             }
             for _ in lines.iter().filter(|line| hangs(line)) {
                 server.reset()?;

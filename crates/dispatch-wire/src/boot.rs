@@ -20,6 +20,21 @@ pub const HOST_MAC_HEADER: &str = "Dispatch-Host-Mac";
 /// The largest report that a server takes, in bytes of JSON.
 pub const MAX_REPORT_BYTES: u64 = 8 * 1024 * 1024;
 
+/// A host's UUID in lower case, if `text` is one that identifies: hyphenated (SMBIOS 3.7 §7.2.1, RFC 9562 §4), and
+/// neither of the two that mean "not set".
+#[must_use]
+pub fn host_uuid(text: &str) -> Option<String> {
+    let text = text.to_ascii_lowercase();
+    let well_formed = text.len() == 36
+        && text.bytes().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        });
+    let digits = || text.bytes().filter(|&byte| byte != b'-');
+    let unset = digits().all(|byte| byte == b'0') || digits().all(|byte| byte == b'f');
+    (well_formed && !unset).then_some(text)
+}
+
 /// What the workload itself says of how it went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -101,6 +116,22 @@ fn empty_as_none<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_uuid_is_lowered_and_placeholders_are_none() {
+        let uuid = "4C4C4544-0051-3610-8052-B4C04F4E3332";
+        assert_eq!(host_uuid(uuid).as_deref(), Some("4c4c4544-0051-3610-8052-b4c04f4e3332"));
+        for none in [
+            "00000000-0000-0000-0000-000000000000",
+            "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF",
+            "Not Settable",
+            "",
+            "4C4C4544x0051-3610-8052-B4C04F4E3332",
+            "4C4C4544-0051-3610-8052-B4C04F4E3332-",
+        ] {
+            assert_eq!(host_uuid(none), None, "{none}");
+        }
+    }
 
     #[test]
     fn a_report_of_beacon_1_1_0_is_read_as_it_was_meant() {

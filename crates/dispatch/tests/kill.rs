@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Lab, PASSED, SIZE, image, lab, status, stub, terminate, verdict};
+use common::{Lab, PASSED, SIZE, image, lab, stub, terminate, verdict};
 use dispatch_testkit::firmware::{BootError, Firmware};
 use dispatch_testkit::program::Program;
 
@@ -18,7 +18,7 @@ fn finish(lab: &Lab, program: Program, firmware: &Firmware, run: Option<&str>) {
     assert_eq!(firmware.put(PASSED, run).expect("an answer"), 200);
     assert!(stub(firmware).contains("powering off"));
     terminate(program);
-    let status = status(lab);
+    let status = lab.status().expect("a status");
     assert_eq!(status["tally"], "1 passed", "{status}");
     assert_eq!(status["jobs"][0]["attempt"], 1, "our death is no attempt of the host's");
     assert_eq!(lab.reports().len(), 2, "one report, once: {:?}", lab.reports());
@@ -118,13 +118,14 @@ fn after_all_is_done() {
 
 /// What a host does whose server is gone: it tries again until it is answered, as firmware in a loop and beacon do.
 fn stubbornly<T>(mut attempt: impl FnMut() -> Result<T, BootError>) -> T {
-    loop {
+    for _ in 0..20_000 {
         match attempt() {
             Ok(answer) => return answer,
             Err(BootError::Io(_)) => std::thread::yield_now(),
             Err(odd) => panic!("{odd}"),
         }
     }
+    panic!("the program does not come back")
 }
 
 /// Three hosts work through a queue while the program is killed again and again, each time at another moment.
@@ -147,7 +148,8 @@ fn again_and_again_under_load() {
         for nth in 0..KILLS {
             // The moment is an event of the log, a different one each time.
             for _ in 0..=(nth * 7 % 11) {
-                if program.next(std::time::Duration::from_millis(500)).is_none() {
+                let next = program.next(std::time::Duration::from_millis(500));
+                if next.expect("it runs").is_none() {
                     break;
                 }
             }
@@ -162,7 +164,7 @@ fn again_and_again_under_load() {
         stub(&firmware.of_host(host));
     }
     terminate(program);
-    let status = status(&lab);
+    let status = lab.status().expect("a status");
     assert_eq!(status["tally"], "30 passed", "{status:#}");
     for job in status["jobs"].as_array().expect("jobs") {
         assert_eq!((&job["attempt"], &job["reports"]), (&1.into(), &1.into()), "{job}");

@@ -20,6 +20,7 @@ ip addr add 2001:db8::1/64 dev near nodad
 ip link set near up
 unshare --net sleep 120 &
 other=$!
+server=
 trap 'kill $other $server 2>/dev/null' EXIT
 until [ "$(readlink /proc/$other/ns/net)" != "$(readlink /proc/self/ns/net)" ]; do :; done
 ip link set far netns $other
@@ -29,7 +30,12 @@ at_host ip addr add 192.0.2.7/24 dev far
 at_host ip addr add 2001:db8::7/64 dev far nodad
 coproc "$@"
 server=$COPROC_PID
-until read -r line <&"${COPROC[0]}" && [[ $line == *queued* ]]; do :; done
+# bash forgets the pipe when the program has ended.
+exec {log}<&"${COPROC[0]}"
+while read -r line <&$log; do
+    echo "$line"
+    [[ $line == *queued* ]] && break
+done
 ask() {
     at_host bash -c "exec 3<>/dev/tcp/$1/8080; printf 'HEAD /dispatch HTTP/1.0\r\n\r\n' >&3; head -1 <&3" >&2
 }
@@ -39,11 +45,25 @@ at_host ip addr add 192.0.2.8/24 dev far
 ask 192.0.2.1
 ask 2001:db8::1
 kill -TERM $server
-cat <&"${COPROC[0]}"
+cat <&$log
 "#;
 
+/// Whether this system lets anybody have a network of his own. Containers often do not; CI must.
+fn may_have_networks() -> bool {
+    let probe = ["--user", "--map-root-user", "--net", "ip", "link", "add", "a0", "type", "veth"];
+    let output = Command::new("unshare").args(probe).output();
+    let is_possible = output.as_ref().is_ok_and(|output| output.status.success());
+    assert!(is_possible || std::env::var_os("CI").is_none(), "no network namespaces: {output:?}");
+    is_possible
+}
+
 #[test]
+#[expect(clippy::print_stderr, reason = "a test that is left out says so")]
 fn the_same_mac_is_the_same_host_at_every_address_ipv4_or_ipv6() {
+    if !may_have_networks() {
+        eprintln!("left out: this system gives no network namespaces");
+        return;
+    }
     let mut lab = lab(&["a.efi", "b.efi"], &[]);
     lab.bind = ([0, 0, 0, 0], 8080).into();
     let command = lab.command();

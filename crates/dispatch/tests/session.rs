@@ -5,7 +5,7 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use common::{PASSED, SIZE, content, image, lab, status, stub, terminate, verdict, whole_run};
+use common::{PASSED, SIZE, content, image, lab, stub, terminate, verdict, whole_run};
 use dispatch_testkit::firmware::{BootError, Booted};
 
 #[test]
@@ -19,7 +19,7 @@ fn a_queue_is_booted_image_by_image_and_then_the_host_is_powered_off() {
     let text = stub(&firmware);
     assert!(text.starts_with("dispatch: powering off"), "{text}");
     program.event("drained", "").expect("an event");
-    assert_eq!(status(&lab)["tally"], "3 passed");
+    assert_eq!(lab.status().expect("a status")["tally"], "3 passed");
     assert_eq!(lab.reports().len(), 6, "{:?}", lab.reports());
     terminate(program);
 }
@@ -39,7 +39,7 @@ fn media_types_are_those_that_firmware_expects() {
     }
 }
 
-/// Hurt 1: everything was in memory.
+/// What used to hurt: everything was in memory.
 #[test]
 fn a_restart_loses_neither_queue_nor_results_nor_who_runs_what() {
     let mut lab = lab(&["a.efi", "b.efi", "c.efi"], &[]);
@@ -59,7 +59,7 @@ fn a_restart_loses_neither_queue_nor_results_nor_who_runs_what() {
     terminate(program);
 }
 
-/// Hurt 2: a second report of the same boot got 417 and was lost.
+/// What used to hurt: a second report of the same boot got 417 and was lost.
 #[test]
 fn several_reports_of_one_run_are_all_kept() {
     let mut lab = lab(&["a.efi"], &[]);
@@ -83,7 +83,7 @@ fn several_reports_of_one_run_are_all_kept() {
     assert_eq!(lab.reports().len(), 2 * 3, "{:?}", lab.reports());
 }
 
-/// Hurt 4: a workload that hung stayed `booting` for ever.
+/// What used to hurt: a workload that hung stayed `booting` for ever.
 #[test]
 fn a_workload_that_hangs_ends_errored_is_retried_and_given_up() {
     let mut lab = lab(&["a.efi"], &["--deadline-run", "300ms", "--retries", "1"]);
@@ -118,7 +118,7 @@ fn an_image_that_never_calls_ends_errored() {
     assert_eq!(program.event("done", "a.efi").expect("an event")["verdict"], "errored");
 }
 
-/// Hurt 5: a firmware that asked again was given the next workload.
+/// What used to hurt: a firmware that asked again was given the next workload.
 #[test]
 fn a_firmware_that_asks_again_gets_the_same_image() {
     let mut lab = lab(&["a.efi", "b.efi"], &[]);
@@ -142,11 +142,11 @@ fn an_assignment_that_is_never_fetched_goes_to_whoever_asks_next() {
     firmware.head().expect("an answer");
     program.event("returned", "a.efi").expect("an event");
     assert_eq!(image(&firmware.of_host(2)), "a.efi");
-    let row = &status(&lab)["jobs"][0];
+    let row = &lab.status().expect("a status")["jobs"][0];
     assert_eq!((&row["attempt"], &row["host"]), (&1.into(), &"127.0.0.2".into()));
 }
 
-/// Hurt 7: any visitor took a job.
+/// What used to hurt: any visitor took a job.
 #[test]
 fn a_browser_gets_a_page_and_no_job() {
     let mut lab = lab(&["a.efi"], &[]);
@@ -160,7 +160,7 @@ fn a_browser_gets_a_page_and_no_job() {
     assert_eq!(verdict(&lab, "a.efi"), "queued");
 }
 
-/// Hurt 10: no terminal, no service; it could not run under systemd.
+/// What used to hurt: no terminal, no service; it could not run under systemd.
 #[test]
 fn without_a_terminal_it_serves_logs_and_ends_on_sigterm() {
     let mut lab = lab(&["a.efi"], &[]);
@@ -171,7 +171,7 @@ fn without_a_terminal_it_serves_logs_and_ends_on_sigterm() {
     terminate(program);
 }
 
-/// Hurt 12: some boot menus refuse a URL without an extension.
+/// What used to hurt: some boot menus refuse a URL without an extension.
 #[test]
 fn the_boot_path_may_have_an_extension_or_a_query() {
     let mut lab = lab(&["a.efi"], &[]);
@@ -183,7 +183,7 @@ fn the_boot_path_may_have_an_extension_or_a_query() {
     assert_eq!(program.firmware().at("/other").head().expect("an answer").status, 404);
 }
 
-/// Hurt 13: powering off is dangerous on a production server that happens to boot from the network.
+/// What used to hurt: powering off is dangerous on a production server that happens to boot from the network.
 #[test]
 fn a_stranger_is_not_powered_off_but_goes_on_with_its_next_device() {
     let mut lab = lab(&["a.efi"], &[]);
@@ -222,7 +222,7 @@ fn a_report_is_judged_by_the_rules_where_the_image_gives_no_verdict() {
         assert_eq!(firmware.put(json, None).expect("an answer"), 200);
     }
     stub(&firmware);
-    assert_eq!(status(&lab)["tally"], "1 passed, 1 failed, 1 unjudged");
+    assert_eq!(lab.status().expect("a status")["tally"], "1 passed, 1 failed, 1 unjudged");
 }
 
 #[test]
@@ -281,7 +281,7 @@ fn many_hosts_at_once_get_a_job_each_and_no_job_twice() {
     for host in 1..=10 {
         stub(&firmware.of_host(host));
     }
-    assert_eq!(status(&lab)["tally"], "50 passed");
+    assert_eq!(lab.status().expect("a status")["tally"], "50 passed");
 }
 
 #[test]

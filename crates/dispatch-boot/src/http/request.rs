@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use dispatch_core::{Mac, RunId};
-use dispatch_wire::boot::{HOST_MAC_HEADER, HOST_UUID_HEADER, RUN_HEADER};
+use dispatch_wire::boot::{HOST_MAC_HEADER, HOST_UUID_HEADER, RUN_HEADER, host_uuid};
 
 use crate::queue::About;
 
@@ -162,7 +162,7 @@ impl Head {
                 "accept" => self.is_browser |= accepts_html(value),
                 "user-agent" => self.agent = Some(value.to_owned()),
                 _ if name.eq_ignore_ascii_case(RUN_HEADER) => self.run = Some(value.parse().map_err(drop)),
-                _ if name.eq_ignore_ascii_case(HOST_UUID_HEADER) => self.about.uuid = uuid(value),
+                _ if name.eq_ignore_ascii_case(HOST_UUID_HEADER) => self.about.uuid = host_uuid(value),
                 _ if name.eq_ignore_ascii_case(HOST_MAC_HEADER) => self.about.macs = macs(value),
                 _ => {}
             }
@@ -206,11 +206,6 @@ fn accepts_html(value: &str) -> bool {
         });
         is_html && !is_refused
     })
-}
-
-fn uuid(value: &str) -> Option<String> {
-    let is_uuid = value.len() == 36 && value.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
-    is_uuid.then(|| value.to_ascii_lowercase())
 }
 
 fn macs(value: &str) -> Vec<Mac> {

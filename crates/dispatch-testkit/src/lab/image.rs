@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::LabError;
 use super::cpio::Archive;
-use super::packages::{EFI_STUB, Kernel, busybox};
+use super::packages::{EFI_STUB, Kernel};
 use super::pe::Layout;
 use super::process::{find_tool, run};
 
@@ -32,6 +32,8 @@ const LIMIT: Duration = Duration::from_mins(1);
 pub struct Recipe<'a> {
     /// Its name, for the serial log and `/etc/os-release`; letters, digits, `.`, `_` and `-`.
     pub name: &'a str,
+    /// A statically linked busybox, see [`super::packages::busybox`].
+    pub busybox: &'a Path,
     /// The statically linked beacon; becomes `/usr/bin/beacon`.
     pub beacon: &'a Path,
     /// A shell script for busybox, run as root once there is a network. When it ends, the machine resets.
@@ -113,16 +115,15 @@ fn add_sections(stub: &Path, sections: &[(&str, PathBuf)], out: &Path) -> Result
 }
 
 fn initramfs(kernel: &Kernel, recipe: &Recipe<'_>) -> Result<Vec<u8>, LabError> {
-    let busybox = busybox()
-        .ok_or_else(|| LabError::Image("a static busybox is missing, see ensure_packages".to_owned()))?;
+    let busybox = recipe.busybox;
     let mut archive = Archive::new();
     for directory in ["dev", "etc", "proc", "root", "run", "sys", "tmp", "usr/bin", "usr/sbin"] {
         archive.directory(directory);
     }
     // The console of the first process, until /dev is mounted.
     archive.character_device("dev/console", 5, 1);
-    archive.file("bin/busybox", 0o755, &read(&busybox)?);
-    let applets = run(Command::new(&busybox).arg("--list"), LIMIT)?;
+    archive.file("bin/busybox", 0o755, &read(busybox)?);
+    let applets = run(Command::new(busybox).arg("--list"), LIMIT)?;
     for applet in String::from_utf8_lossy(&applets).lines().filter(|applet| *applet != "busybox") {
         archive.symlink(&format!("bin/{applet}"), "busybox");
     }

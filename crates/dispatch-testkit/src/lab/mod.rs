@@ -4,10 +4,8 @@
 //! does. Nothing of the product may depend on it. Everything is synchronous; every wait has a deadline.
 //!
 //! In the order of use: [`packages`] gets what Debian has, [`image`] builds a unified kernel image around a workload
-//! script, [`nvram`] and [`load_option`] tell the firmware what to boot, [`qemu`] runs it, [`app`] makes the tiny EFI
-//! applications that end a boot (power-off, reset, return a status).
+//! script, [`nvram`] and [`load_option`] tell the firmware what to boot, [`qemu`] runs it.
 
-pub mod app;
 pub mod cpio;
 pub(crate) mod deadline;
 pub mod error;

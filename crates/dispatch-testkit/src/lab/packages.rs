@@ -21,6 +21,9 @@ pub const EFI_STUB: &str = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub";
 /// Depends on the kernel package of the day; "cloud" is the small kernel for virtual machines.
 const KERNEL_METAPACKAGE: &str = "linux-image-cloud-amd64";
 
+/// The programs in an image.
+const BUSYBOX: &str = "busybox-static";
+
 /// Longer than what the script below allows itself, so that it can tidy up.
 const INSTALL_LIMIT: Duration = Duration::from_mins(20);
 const DOWNLOAD_LIMIT: Duration = Duration::from_mins(5);
@@ -29,6 +32,8 @@ const QUERY_LIMIT: Duration = Duration::from_mins(1);
 /// Installs the packages given as `$@`. No daemon may start, nobody wants one; and nothing of the machine may be
 /// removed in exchange.
 const INSTALL: &str = r#"set -eu
+# What became root by `su` may not have these, and dpkg insists on them.
+export PATH="$PATH:/usr/sbin:/sbin"
 if [ ! -e /usr/sbin/policy-rc.d ]; then
     trap 'rm -f /usr/sbin/policy-rc.d' EXIT
     trap 'exit 1' HUP INT TERM
@@ -47,8 +52,6 @@ pub enum Need {
     Qemu,
     /// Its firmware.
     Ovmf,
-    /// The programs in an image; statically linked.
-    Busybox,
     /// systemd's EFI stub.
     EfiStub,
     /// `objcopy`, which puts an image together.
@@ -61,10 +64,9 @@ pub enum Need {
 
 impl Need {
     /// Everything.
-    pub const ALL: &[Self] =
-        &[Self::Qemu, Self::Ovmf, Self::Busybox, Self::EfiStub, Self::Objcopy, Self::Depmod, Self::Ip];
+    pub const ALL: &[Self] = &[Self::Qemu, Self::Ovmf, Self::EfiStub, Self::Objcopy, Self::Depmod, Self::Ip];
     /// What it takes to build an image.
-    pub const IMAGE: &[Self] = &[Self::Busybox, Self::EfiStub, Self::Objcopy, Self::Depmod];
+    pub const IMAGE: &[Self] = &[Self::EfiStub, Self::Objcopy, Self::Depmod];
     /// What it takes to run a server.
     pub const SERVER: &[Self] = &[Self::Qemu, Self::Ovmf];
 
@@ -72,7 +74,6 @@ impl Need {
         match self {
             Self::Qemu => "qemu-system-x86",
             Self::Ovmf => "ovmf",
-            Self::Busybox => "busybox-static",
             Self::EfiStub => "systemd-boot-efi",
             Self::Objcopy => "binutils",
             Self::Depmod => "kmod",
@@ -84,7 +85,6 @@ impl Need {
         match self {
             Self::Qemu => find_tool("qemu-system-x86_64").is_some(),
             Self::Ovmf => [OVMF_CODE, OVMF_VARS].iter().all(|file| Path::new(file).is_file()),
-            Self::Busybox => busybox().is_some(),
             Self::EfiStub => Path::new(EFI_STUB).is_file(),
             Self::Objcopy => find_tool("objcopy").is_some(),
             Self::Depmod => find_tool("depmod").is_some(),
@@ -125,10 +125,24 @@ pub fn ensure_packages(needs: &[Need]) -> Result<(), LabError> {
     Err(error("they were installed, but their files are not where Debian has them".to_owned()))
 }
 
-/// The statically linked busybox, if there is one.
-#[must_use]
-pub fn busybox() -> Option<PathBuf> {
-    find_tool("busybox").filter(|file| fs::read(file).is_ok_and(|bytes| is_static_elf(&bytes)))
+/// The statically linked busybox: this machine's, if it has one, else Debian's, unpacked into `cache_dir`. It is not
+/// installed: its package excludes the ordinary busybox, which belongs to the machine's own initramfs.
+///
+/// # Errors
+///
+/// [`LabError::Command`] if it cannot be downloaded.
+pub fn busybox(cache_dir: &Path) -> Result<PathBuf, LabError> {
+    let is_static = |file: &PathBuf| fs::read(file).is_ok_and(|bytes| is_static_elf(&bytes));
+    let home = cache_dir.join(BUSYBOX);
+    let cached =
+        || ["bin/busybox", "usr/bin/busybox"].map(|name| home.join(name)).into_iter().find(is_static);
+    if let Some(file) = find_tool("busybox").filter(is_static).or_else(cached) {
+        return Ok(file);
+    }
+    fs::create_dir_all(cache_dir).map_err(LabError::io("create", cache_dir))?;
+    download(BUSYBOX, &home, |_| Ok(()))?;
+    cached()
+        .ok_or_else(|| LabError::Image(format!("{BUSYBOX} has no static busybox; remove {}", home.display())))
 }
 
 fn missing(needs: &[Need]) -> Vec<&'static str> {
@@ -149,7 +163,7 @@ fn root_shell() -> Option<Command> {
 
 /// Whether this is a 64-bit little-endian ELF file without an interpreter (ELF-64 object file format, version 1.5:
 /// program header of type 3), so that it runs in an image that has no libraries.
-fn is_static_elf(bytes: &[u8]) -> bool {
+pub(crate) fn is_static_elf(bytes: &[u8]) -> bool {
     let field = |at: usize| {
         bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()).map(|field| u64::from_le_bytes(*field))
     };
@@ -190,7 +204,7 @@ pub fn kernel(cache_dir: &Path) -> Result<Kernel, LabError> {
     let fresh = concrete_package().and_then(|(package, version)| {
         let home = cache_dir.join(format!("{package}_{version}"));
         if !home.is_dir() {
-            download(&package, &version, &home)?;
+            download(&package, &home, make_modules_dep)?;
         }
         Ok(home)
     });
@@ -208,8 +222,7 @@ fn concrete_package() -> Result<(String, String), LabError> {
     };
     let text = show(KERNEL_METAPACKAGE).or_else(|error| {
         // The index may never have been fetched, as in a container.
-        let Some(mut shell) = root_shell() else { return Err(error) };
-        run(shell.args(["-c", "apt-get update"]), DOWNLOAD_LIMIT)?;
+        update_index().map_err(|()| error)?;
         show(KERNEL_METAPACKAGE)
     });
     let text = text.map_err(|error| {
@@ -233,34 +246,48 @@ fn concrete_dependency(control: &str) -> Option<String> {
     names.find(|name| name.starts_with("linux-image-")).map(str::to_owned)
 }
 
-/// Downloads and unpacks into `home`, which appears only when it is complete.
-fn download(package: &str, version: &str, home: &Path) -> Result<(), LabError> {
+/// Downloads and unpacks a package into `home`, which appears only when it is complete. `finish` is given what was
+/// unpacked before it appears.
+fn download(
+    package: &str,
+    home: &Path,
+    finish: impl Fn(&Path) -> Result<(), LabError>,
+) -> Result<(), LabError> {
     let parent = home.parent().unwrap_or(Path::new("."));
     let work = tempfile::Builder::new()
         .prefix(".incomplete-")
         .tempdir_in(parent)
         .map_err(LabError::io("create a directory in", parent))?;
-    run(Command::new("apt-get").args(["download", package]).current_dir(work.path()), DOWNLOAD_LIMIT)
-        .map_err(|error| {
-            LabError::Kernel(format!(
-                "{package} {version}: {error}; if the package index is old, run: sudo apt-get update"
-            ))
-        })?;
+    let get =
+        || run(Command::new("apt-get").args(["download", package]).current_dir(work.path()), DOWNLOAD_LIMIT);
+    // An index that is old names a version that is gone.
+    get().or_else(|error| update_index().map_err(|()| error).and_then(|()| get()))?;
     let archive = first_entry(work.path(), |name| has_extension(name, "deb"))
         .ok_or_else(|| LabError::Kernel(format!("apt-get download brought no {package}")))?;
     let tree = work.path().join("tree");
     run(Command::new("dpkg-deb").arg("-x").args([&archive, &tree]), DOWNLOAD_LIMIT)?;
-    let kernel = unpacked(&tree)?;
-    let Some(depmod) = find_tool("depmod") else {
-        return Err(LabError::Kernel("depmod is missing, see ensure_packages".to_owned()));
-    };
-    // Where Debian has merged /usr, the modules are below usr/.
-    let base = kernel.modules_dir.ancestors().nth(3).unwrap_or(&tree);
-    run(Command::new(depmod).arg("-b").args([base.as_os_str(), kernel.version.as_ref()]), QUERY_LIMIT)?;
+    finish(&tree)?;
     match fs::rename(&tree, home) {
         Err(_) if home.is_dir() => Ok(()), // Another process was faster.
         renamed => renamed.map_err(LabError::io("create", home)),
     }
+}
+
+/// Brings the package index up to date, if we may.
+fn update_index() -> Result<(), ()> {
+    let mut shell = root_shell().ok_or(())?;
+    run(shell.args(["-c", "apt-get update"]), DOWNLOAD_LIMIT).map(drop).map_err(drop)
+}
+
+fn make_modules_dep(tree: &Path) -> Result<(), LabError> {
+    let kernel = unpacked(tree)?;
+    let Some(depmod) = find_tool("depmod") else {
+        return Err(LabError::Kernel("depmod is missing, see ensure_packages".to_owned()));
+    };
+    // Where Debian has merged /usr, the modules are below usr/.
+    let base = kernel.modules_dir.ancestors().nth(3).unwrap_or(tree);
+    run(Command::new(depmod).arg("-b").args([base.as_os_str(), kernel.version.as_ref()]), QUERY_LIMIT)?;
+    Ok(())
 }
 
 /// Finds its way in an unpacked kernel package.

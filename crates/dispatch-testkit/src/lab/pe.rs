@@ -93,11 +93,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::lab::app::{EfiApp, End};
+    use dispatch_boot::stub::{Arch, Stub, build};
 
     #[test]
     fn new_sections_lie_behind_the_old_ones_and_do_not_overlap() {
-        let image = EfiApp::new(End::PowerOff).build();
+        let image = build(Stub::PowerOff, Arch::X86_64, "");
         let mut layout = Layout::of(&image).unwrap();
         let old_end = layout.end;
         let first = layout.place(5000).unwrap();

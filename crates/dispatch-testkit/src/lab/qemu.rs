@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use dispatch_boot::stub::{Arch, Stub, build};
 use serde_json::Value;
 
 use super::LabError;
-use super::app::{EfiApp, End};
 use super::load_option::{
     DISK, LoadOption, Mac, NETWORK_CARD, PciSlot, RETRY_DISK, disk_boot_option, http_boot_option,
     set_boot_order,
@@ -280,11 +280,18 @@ impl Drop for Server {
 }
 
 fn write_variables(config: &ServerConfig, out: &Path) -> Result<(), LabError> {
-    let template = config.vars_template.as_deref().unwrap_or(Path::new(OVMF_VARS));
+    let sibling = config.firmware.as_deref().and_then(variables_beside);
+    let template = config.vars_template.as_deref().or(sibling.as_deref()).unwrap_or(Path::new(OVMF_VARS));
     let image = fs::read(template).map_err(LabError::io("read", template))?;
     let mut store = VariableStore::parse(image)?;
     set_boot_order(&mut store, &config.load_options()?)?;
     fs::write(out, store.into_bytes()).map_err(LabError::io("write", out))
+}
+
+/// The empty variables that belong to a firmware: `OVMF_VARS_4M.fd` beside `OVMF_CODE_4M.fd`.
+fn variables_beside(firmware: &Path) -> Option<PathBuf> {
+    let name = firmware.file_name()?.to_str()?.replace("CODE", "VARS").replace(".secboot", "");
+    Some(firmware.with_file_name(name)).filter(|file| file != firmware && file.is_file())
 }
 
 fn command(config: &ServerConfig, dir: &Path) -> Result<Command, LabError> {
@@ -348,9 +355,9 @@ fn retry_disk(dir: &Path) -> Result<PathBuf, LabError> {
     let tree = dir.join("retry");
     let boot = tree.join("EFI/BOOT");
     fs::create_dir_all(&boot).map_err(LabError::io("create", &boot))?;
-    let app = EfiApp::new(End::Reset).message("lab: retry").pause(RETRY_PAUSE);
+    let app = build(Stub::Reboot { after: RETRY_PAUSE }, Arch::X86_64, "lab: retry");
     let file = boot.join("BOOTX64.EFI");
-    fs::write(&file, app.build()).map_err(LabError::io("write", &file))?;
+    fs::write(&file, app).map_err(LabError::io("write", &file))?;
     Ok(tree)
 }
 

@@ -5,7 +5,6 @@ use std::ops::{Deref, DerefMut};
 
 use dispatch_testkit::firmware::{Booted, Firmware};
 use dispatch_testkit::program::{Program, Setup};
-use serde_json::Value;
 use tempfile::TempDir;
 
 /// A setup in a folder of its own, which goes with it.
@@ -84,20 +83,9 @@ pub(crate) fn whole_run(firmware: &Firmware) -> String {
     name
 }
 
-/// How the queue stands: `dispatch status --json`.
-pub(crate) fn status(lab: &Lab) -> Value {
-    let output = std::process::Command::new(&lab.binary)
-        .args(["status", "--json", "--state"])
-        .arg(lab.setup.folder.join("state"))
-        .output()
-        .expect("a status");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).expect("json")
-}
-
 /// The verdict of a job, or its state while it has none.
 pub(crate) fn verdict(lab: &Lab, name: &str) -> String {
-    let status = status(lab);
+    let status = lab.status().expect("a status");
     let job =
         status["jobs"].as_array().expect("jobs").iter().rfind(|job| job["name"] == name).expect("the job");
     job["verdict"].as_str().or(job["state"].as_str()).expect("a word").to_owned()

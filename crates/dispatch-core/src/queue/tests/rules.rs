@@ -21,7 +21,7 @@ fn a_get_without_a_head_assigns_as_well() {
     assert_eq!(queue.state(1), Some(RunState::Assigned));
 }
 
-/// Hurt 5: a firmware that asks again was given the next workload.
+/// What used to hurt: a firmware that asks again was given the next workload.
 #[test]
 fn asking_again_gets_the_same_run_until_it_has_booted() {
     let mut queue = Model::new(&["a.efi", "b.efi"]);
@@ -180,7 +180,7 @@ fn post_while_downloading_is_taken() {
     assert_eq!(queue.state(1), Some(RunState::Booting));
 }
 
-/// Hurt 2: a second report of the same boot got 417 and was lost.
+/// What used to hurt: a second report of the same boot got 417 and was lost.
 #[test]
 fn a_second_different_report_is_stored_and_the_same_one_is_not_stored_twice() {
     let mut queue = Model::new(&["a.efi"]);
@@ -367,7 +367,7 @@ fn a_workload_that_may_reboot_is_given_again_that_often() {
     assert_eq!(queue.run(run).verdict, Some(Verdict::Errored));
 }
 
-/// Hurt 4: a workload that hung stayed `booting` for ever.
+/// What used to hurt: a workload that hung stayed `booting` for ever.
 #[test]
 fn every_deadline_ends_its_run_errored_with_a_reason_in_words() {
     let mut queue = Model::new(&["a.efi"]);
@@ -511,7 +511,7 @@ fn a_host_gets_what_it_errored_only_after_every_other_job_and_then_at_once() {
     assert_eq!(queue.state(1), Some(RunState::Assigned));
 }
 
-/// Hurt 13: powering off is right for a host that worked here, and dangerous for a stranger.
+/// What used to hurt: powering off is right for a host that worked here, and dangerous for a stranger.
 #[test]
 fn an_idle_host_is_powered_off_only_if_it_worked_here_and_nothing_can_come() {
     let mut queue = Model::new(&["a.efi"]);
