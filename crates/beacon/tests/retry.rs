@@ -213,7 +213,7 @@ fn when_every_server_that_was_found_refuses_another_may_turn_up_for_two_minutes(
 #[test]
 fn a_stranger_may_turn_into_dispatch() {
     let clock = Simulated::default();
-    let network = Scripted::new(&clock, |_, now| status(if now < minutes(1) { 404 } else { 200 }));
+    let network = Scripted::new(&clock, |_, now| status(if now < minutes(30) { 404 } else { 200 }));
     Test::new(&clock, Pace::REPORT, given(A)).run(&network).expect("told");
 }
 
