@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{Ask, IDLE_PROMISE, Idle, JobState, Snapshot, Stub, WhenIdle};
+use super::{Ask, IDLE_PROMISE, Idle, JobState, Snapshot, Stub, Unreadable, WhenIdle};
 use crate::event::Happening;
 use crate::id::{HostId, JobId, WorkloadId};
 
@@ -41,7 +41,7 @@ impl Snapshot {
             WhenIdle::None => (None, coming.unwrap_or_else(nothing)),
             WhenIdle::Always(stub) => (Some(stub), coming.unwrap_or_else(nothing)),
             WhenIdle::Auto => {
-                let has_worked = self.runs.iter().any(|run| run.host == host && run.most_sent > 0);
+                let has_worked = self.runs.iter().any(|run| run.host == host && run.may_report());
                 match coming {
                     _ if !has_worked => (Some(Stub::Next), "no work for this host".to_owned()),
                     Some(reason) => (Some(Stub::Reboot), reason),
@@ -68,13 +68,13 @@ impl Snapshot {
         Some(format!("{} is still with {}", job.name, host.label()))
     }
 
-    pub(super) fn note_unreadable(&mut self, unreadable: &BTreeMap<WorkloadId, String>, now: Timestamp) {
+    pub(super) fn note_unreadable(&mut self, unreadable: &BTreeMap<WorkloadId, Unreadable>, now: Timestamp) {
         let news: Vec<(JobId, String)> = self
             .jobs
             .iter()
             .filter(|job| job.state == JobState::Queued)
             .filter_map(|job| {
-                Some((job, format!("its image cannot be read: {}", unreadable.get(&job.workload)?)))
+                Some((job, format!("its image cannot be read: {}", unreadable.get(&job.workload)?.why)))
             })
             .filter(|(job, reason)| job.waits.as_ref() != Some(reason))
             .map(|(job, reason)| (job.id, reason))

@@ -270,6 +270,15 @@ pub struct Context<'a> {
     pub random: &'a mut dyn FnMut() -> [u8; 10],
 }
 
+/// Why an image cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Why, in the words of the operating system.
+    pub why: String,
+    /// It may pass by itself: a file system that hangs, a file that is being written.
+    pub is_passing: bool,
+}
+
 /// How a host asks for work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ask {
@@ -291,6 +300,8 @@ pub enum Offer {
     },
     /// Nothing to run.
     Idle(Idle),
+    /// Its own image, which cannot be read at the moment; the text says why.
+    NotNow(String),
 }
 
 /// What became of a report.
@@ -346,6 +357,15 @@ impl Snapshot {
 
     fn run(&self, id: RunId) -> Option<&Run> {
         self.runs.iter().find(|run| run.id == id)
+    }
+
+    fn was_fetched(&self, id: RunId) -> bool {
+        self.run(id).is_some_and(|run| run.transfers > 0)
+    }
+
+    /// Whether a run is an attempt with what its job stands for now: not with an older version of the file.
+    fn is_attempt_of(run: &Run, job: &Job) -> bool {
+        run.job == job.id && run.workload == job.workload
     }
 
     fn active_run(&self, host: HostId) -> Option<&Run> {

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     Accepted, Ask, Change, Context, Job, JobState, NewReport, Offer, Outcome, Report, ReportKey, Snapshot,
+    Unreadable,
 };
 use crate::event::{Effect, Happening};
 use crate::host::{Sighting, recognise};
@@ -19,21 +20,28 @@ impl Snapshot {
         mut self,
         who: Sighting,
         how: Ask,
-        unreadable: &BTreeMap<WorkloadId, String>,
+        unreadable: &BTreeMap<WorkloadId, Unreadable>,
         context: &mut Context<'_>,
     ) -> Outcome<Offer> {
         let now = context.now;
         let host = self.meet(who, context);
         if let Some(run) = self.active_run(host) {
-            let event = match unreadable.get(&run.workload) {
-                Some(why) if matches!(run.state, RunState::Assigned | RunState::Downloading) => {
-                    RunEvent::Unreadable { why: why.clone() }
-                }
-                _ => RunEvent::Asked,
-            };
             let id = run.id;
-            // Every non-final state takes these events; one that did not would leave the run as it is.
-            let _ = self.happen(id, &event, now);
+            // Every non-final state takes this; one that did not would leave the run as it is.
+            let _ = self.happen(id, &RunEvent::Asked, now);
+            // Only now: a run that was up until this request may have come back to its image by it.
+            let lost = self.active_run(host).and_then(|run| unreadable.get(&run.workload));
+            match lost {
+                Some(Unreadable { why, is_passing: true }) if self.was_fetched(id) => {
+                    // The host has begun with this image. It is better off asking once more.
+                    let reason = why.clone();
+                    return self.outcome(Offer::NotNow(reason));
+                }
+                Some(Unreadable { why, .. }) => {
+                    let _ = self.happen(id, &RunEvent::Unreadable { why: why.clone() }, now);
+                }
+                None => {}
+            }
             if let Some(run) = self.active_run(host) {
                 let answer = Offer::Image { run: run.id, workload: run.workload };
                 return self.outcome(answer);
@@ -150,9 +158,13 @@ impl Snapshot {
     }
 
     /// The order of the queue: what this host has errored comes last; then priority, then position.
-    pub(super) fn next_job(&self, host: HostId, unreadable: &BTreeMap<WorkloadId, String>) -> Option<JobId> {
+    pub(super) fn next_job(
+        &self,
+        host: HostId,
+        unreadable: &BTreeMap<WorkloadId, Unreadable>,
+    ) -> Option<JobId> {
         let errored_here = |job: &Job| {
-            self.runs.iter().any(|run| run.job == job.id && run.host == host && run.has_errored())
+            self.runs.iter().any(|run| Self::is_attempt_of(run, job) && run.host == host && run.has_errored())
         };
         self.jobs
             .iter()
@@ -197,7 +209,7 @@ impl Snapshot {
             reason: None,
             created: now,
             since: now,
-            deadline: now.checked_add(self.policy.deadlines.assigned).ok(),
+            deadline: Some(now.checked_add(self.policy.deadlines.assigned).unwrap_or(Timestamp::MAX)),
             size: offered.size,
             transfer: Transfer::None,
             transfers: 0,
@@ -221,13 +233,13 @@ impl Snapshot {
     /// reached the host; else the host's latest whose image had.
     pub(super) fn run_of_report(&self, who: Sighting, named: Option<RunId>) -> Option<&Run> {
         if let Some(named) = named {
-            return self.run(named).filter(|run| run.is_reached());
+            return self.run(named).filter(|run| run.may_report());
         }
         let host = recognise(&self.hosts, who)?.id;
-        self.active_run(host).filter(|run| run.is_reached()).or_else(|| {
+        self.active_run(host).filter(|run| run.may_report()).or_else(|| {
             self.runs
                 .iter()
-                .filter(|run| run.host == host && run.state.is_final() && run.is_reached())
+                .filter(|run| run.host == host && run.state.is_final() && run.may_report())
                 .max_by_key(|run| (run.created, run.id))
         })
     }

@@ -49,8 +49,9 @@ impl Snapshot {
         if job.state != JobState::Active {
             return;
         }
+        let errored =
+            self.runs.iter().filter(|run| Self::is_attempt_of(run, job) && run.has_errored()).count();
         let job = job.id;
-        let errored = self.runs.iter().filter(|run| run.job == job && run.has_errored()).count();
         let errored = u32::try_from(errored).unwrap_or(u32::MAX);
         let again = match run.state {
             RunState::Failed => errored <= self.policy.retries && !self.has_failed(job),
@@ -71,8 +72,14 @@ impl Snapshot {
         }
     }
 
+    /// The attempts of a job with what it stands for now.
+    fn attempts(&self, job: JobId) -> impl Iterator<Item = &Run> {
+        let job = self.jobs.iter().find(|known| known.id == job);
+        self.runs.iter().filter(move |run| job.is_some_and(|job| Self::is_attempt_of(run, job)))
+    }
+
     pub(super) fn has_failed(&self, job: JobId) -> bool {
-        self.runs.iter().any(|run| run.job == job && run.verdict == Some(Verdict::Failed))
+        self.attempts(job).any(|run| run.verdict == Some(Verdict::Failed))
     }
 
     /// How a job came out: failed if any of its runs says so, else as its last run that has a verdict.
@@ -80,12 +87,10 @@ impl Snapshot {
         if self.has_failed(job) {
             return Verdict::Failed;
         }
-        self.runs
-            .iter()
-            .filter(|run| run.job == job && run.state.is_final())
+        self.attempts(job)
+            .filter(|run| run.state.is_final() && run.verdict.is_some())
             .max_by_key(|run| (run.created, run.id))
             .and_then(|run| run.verdict)
-            .or_else(|| self.runs.iter().filter(|run| run.job == job).filter_map(|run| run.verdict).max())
             .unwrap_or(Verdict::Errored)
     }
 
@@ -126,7 +131,7 @@ impl Snapshot {
     /// A late report was stored with `late`: it ends a retry that has not booted, and can make the job's
     /// verdict worse.
     pub(super) fn revise(&mut self, late: &Run, now: Timestamp) {
-        let Some(job) = self.jobs.iter().find(|job| job.id == late.job).cloned() else { return };
+        let Some(job) = self.jobs.iter().find(|job| Self::is_attempt_of(late, job)).cloned() else { return };
         match job.state {
             JobState::Queued => self.finish_job(job.id, now),
             JobState::Active => {

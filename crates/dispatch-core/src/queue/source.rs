@@ -1,7 +1,5 @@
 //! How the files of a source become jobs.
 
-use jiff::Timestamp;
-
 use super::{Change, Context, Found, Job, JobState, Outcome, Snapshot};
 use crate::event::Happening;
 use crate::id::{JobId, WorkloadId};
@@ -42,7 +40,8 @@ impl Snapshot {
         let job = self.jobs.iter().find(|job| job.workload == workload && !job.state.is_final()).cloned();
         if let Some(job) = job {
             let new = self.add_workload(file, context);
-            self.repoint(&job, new, file.size, context.now);
+            self.repoint(&job, new, file.size);
+            self.tell_of_job(job.id, context.now, Happening::Replaced { size: file.size });
         }
         self.outcome(())
     }
@@ -51,16 +50,24 @@ impl Snapshot {
         let now = context.now;
         let known =
             self.jobs.iter().filter(|job| job.name == file.name).max_by_key(|job| job.position).cloned();
-        let same = known.as_ref().and_then(|job| {
-            let workload = self.workloads.iter().find(|workload| workload.id == job.workload)?;
-            Some(
-                workload.size == file.size
-                    && workload.modified == file.modified
-                    && workload.reboots == file.reboots,
-            )
-        });
+        let workload =
+            known.as_ref().and_then(|job| self.workloads.iter().find(|known| known.id == job.workload));
+        let is_same_file =
+            workload.is_some_and(|known| known.size == file.size && known.modified == file.modified);
+        let is_same_description = workload
+            .is_some_and(|known| known.reboots == file.reboots && known.description == file.description);
         match known {
-            Some(job) if same == Some(true) => {
+            // The run that is going on keeps what it has; what is asked for after it is looked at then.
+            Some(job) if job.state == JobState::Active => {}
+            Some(job) if job.state == JobState::Done && is_same_file => {}
+            Some(job) if job.state != JobState::Done => {
+                if !is_same_file || !is_same_description {
+                    let workload = self.add_workload(file, context);
+                    self.repoint(&job, workload, file.size);
+                    if !is_same_file {
+                        self.tell_of_job(job.id, now, Happening::Replaced { size: file.size });
+                    }
+                }
                 if job.state == JobState::Cancelled {
                     self.change_job(job.id, |job| {
                         job.state = JobState::Queued;
@@ -70,13 +77,6 @@ impl Snapshot {
                     self.tell_of_job(job.id, now, Happening::Queued { kind: file.kind, size: file.size });
                 }
             }
-            Some(job) if matches!(job.state, JobState::Queued | JobState::Cancelled) => {
-                let workload = self.add_workload(file, context);
-                self.change_job(job.id, |job| job.state = JobState::Queued);
-                self.repoint(&job, workload, file.size, now);
-            }
-            // The run that is going on keeps what it has; what is asked for after it is looked at then.
-            Some(job) if job.state == JobState::Active => {}
             _ => {
                 let workload = self.add_workload(file, context);
                 self.add_job(file, workload, context);
@@ -121,12 +121,11 @@ impl Snapshot {
         id
     }
 
-    pub(super) fn repoint(&mut self, job: &Job, workload: WorkloadId, size: u64, now: Timestamp) {
+    pub(super) fn repoint(&mut self, job: &Job, workload: WorkloadId, size: u64) {
         self.change_job(job.id, |job| job.workload = workload);
         let run = self.runs.iter().find(|run| run.job == job.id && !run.state.is_final()).cloned();
         if let Some(run) = run {
             self.put_run(Run { workload, size, ..run });
         }
-        self.tell_of_job(job.id, now, Happening::Replaced { size });
     }
 }

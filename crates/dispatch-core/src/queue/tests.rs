@@ -14,7 +14,7 @@ use crate::run::{End, RunEvent, RunState};
 pub(super) struct Model {
     pub(super) snapshot: Snapshot,
     pub(super) now: Timestamp,
-    pub(super) unreadable: BTreeMap<WorkloadId, String>,
+    pub(super) unreadable: BTreeMap<WorkloadId, Unreadable>,
     pub(super) stored: Vec<Report>,
     pub(super) told: Vec<Event>,
     pub(super) leases: Vec<Lease>,
@@ -101,7 +101,7 @@ impl Model {
     pub(super) fn head(&mut self, host: u8) -> Option<String> {
         match self.ask(host, Ask::Head) {
             Offer::Image { run, .. } => Some(self.name_of(run)),
-            Offer::Idle(_) => None,
+            Offer::Idle(_) | Offer::NotNow(_) => None,
         }
     }
 
@@ -187,6 +187,10 @@ impl Model {
 
 pub(super) fn at(host: u8) -> Sighting {
     Sighting { address: [192, 0, 2, host].into(), mac: None }
+}
+
+pub(super) fn gone() -> Unreadable {
+    Unreadable { why: "No such file".into(), is_passing: false }
 }
 
 pub(super) fn file(name: &str, size: u64) -> Found {

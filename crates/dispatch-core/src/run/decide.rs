@@ -90,7 +90,9 @@ impl At<'_> {
     fn limit(&self) -> Option<Duration> {
         match (self.run.state, self.run.transfer) {
             (RunState::Assigned, _) => Some(self.deadlines.assigned),
-            (RunState::Downloading, Transfer::Whole | Transfer::Lost) => Some(self.deadlines.boot),
+            (RunState::Downloading, Transfer::Whole | Transfer::Lost | Transfer::Unsure) => {
+                Some(self.deadlines.boot)
+            }
             (RunState::Downloading, _) => Some(self.deadlines.download),
             (RunState::Booting, _) => Some(self.deadlines.run),
             (RunState::Reported, _) => Some(self.deadlines.grace),
@@ -119,11 +121,18 @@ impl At<'_> {
             );
             return self.errored(reason);
         }
-        if self.run.transfer == Transfer::Lost {
-            // It would not ask if it had the image. The deadline stays as it is.
-            self.run.transfer = Transfer::Partial;
+        match self.run.transfer {
+            // It would not ask if it had the image. That we were down is no fault of its own.
+            Transfer::Lost => {
+                self.assign_again();
+                self.step(None)
+            }
+            Transfer::Unsure => {
+                let sent = self.run.sent;
+                self.break_off(sent)
+            }
+            _ => self.step(None),
         }
-        self.step(None)
     }
 
     fn lose_image(mut self, why: &str) -> Step {
@@ -186,15 +195,18 @@ impl At<'_> {
                 self.renew();
                 Ok(self.step(None))
             }
-            End::Broken if count == 0 && self.run.most_sent == 0 => {
-                // Nothing went out, so there was no download to break off: a boot menu that only checks. The
-                // deadline is that of the assignment, or asking often enough would hold it for ever.
-                self.run.transfer = Transfer::None;
-                self.enter(RunState::Assigned);
-                self.run.deadline = Some(after(self.run.created, self.deadlines.assigned));
+            End::Unsure if follows => {
+                self.run.sent = sent;
+                self.run.transfer = Transfer::Unsure;
+                self.renew();
                 Ok(self.step(None))
             }
-            End::Broken => Ok(self.break_off(sent)),
+            // Nothing went out, so there was no download to break off: a boot menu that only checks.
+            End::Broken | End::Cut if count == 0 || end == End::Cut => {
+                self.assign_again();
+                Ok(self.step(None))
+            }
+            End::Broken | End::Unsure | End::Cut => Ok(self.break_off(sent)),
         }
     }
 
@@ -203,7 +215,7 @@ impl At<'_> {
         let follows = self.note_bytes(sent, count);
         match end {
             End::Whole if follows => self.run.wholes += 1,
-            End::Broken if count > 0 => return self.count_break(sent),
+            End::Broken | End::Unsure if count > 0 => return self.count_break(sent),
             _ => {}
         }
         self.step(None)
@@ -216,6 +228,16 @@ impl At<'_> {
             self.run.most_sent = self.run.most_sent.max(if follows { sent } else { 1 });
         }
         follows
+    }
+
+    /// Back to assigned, with the deadline that the assignment had if nothing was ever fetched: asking often enough
+    /// must not hold it for ever.
+    fn assign_again(&mut self) {
+        self.run.transfer = Transfer::None;
+        self.enter(RunState::Assigned);
+        if self.run.most_sent == 0 {
+            self.run.deadline = Some(after(self.run.created, self.deadlines.assigned));
+        }
     }
 
     fn break_off(mut self, sent: u64) -> Step {
@@ -243,6 +265,10 @@ impl At<'_> {
     fn start(mut self) -> Result<Step, Refused> {
         match self.run.state {
             RunState::Assigned if self.run.wholes == 0 => return Err(Refused::NotReached),
+            // A range has ended, and the rest was never asked for.
+            RunState::Downloading if self.run.wholes == 0 && self.run.transfer == Transfer::Partial => {
+                return Err(Refused::NotReached);
+            }
             RunState::Booting => {
                 self.renew();
                 return Ok(self.step(None));
@@ -260,9 +286,7 @@ impl At<'_> {
     }
 
     fn report(mut self, verdict: Verdict) -> Result<Step, Refused> {
-        if !self.run.is_reached() {
-            return Err(Refused::NotReached);
-        }
+        let verdict = self.believed(verdict)?;
         self.run.verdict = self.run.verdict.max(Some(verdict));
         self.run.reports += 1;
         self.enter(RunState::Reported);
@@ -271,9 +295,7 @@ impl At<'_> {
 
     /// A final run takes a late report. It can make the verdict worse, never better.
     fn report_late(mut self, verdict: Verdict) -> Result<Step, Refused> {
-        if !self.run.is_reached() {
-            return Err(Refused::NotReached);
-        }
+        let verdict = self.believed(verdict)?;
         self.run.reports += 1;
         self.run.verdict = match self.run.verdict {
             Some(known) => Some(known.max(verdict)),
@@ -281,6 +303,18 @@ impl At<'_> {
             None => Some(verdict).filter(|late| *late == Verdict::Failed),
         };
         Ok(self.step(None))
+    }
+
+    /// What a report's verdict counts for this run. Where the image may have arrived or not, the report may be from
+    /// an older system on the host's disk: it is kept, but nothing passes by it.
+    fn believed(&self, verdict: Verdict) -> Result<Verdict, Refused> {
+        if self.run.is_reached() {
+            Ok(verdict)
+        } else if self.run.may_report() {
+            Ok(verdict.max(Verdict::Unjudged))
+        } else {
+            Err(Refused::NotReached)
+        }
     }
 
     /// The host asks again after its image had called.
@@ -336,7 +370,7 @@ impl At<'_> {
                     "the download broke off at {sent} of {size} and was not taken up again within {limit}"
                 )
             }
-            (RunState::Downloading, Transfer::Whole | Transfer::Lost) => {
+            (RunState::Downloading, Transfer::Whole | Transfer::Lost | Transfer::Unsure) => {
                 format!(
                     "no call from the image within {limit} of its last byte: it does not boot, or has no network"
                 )

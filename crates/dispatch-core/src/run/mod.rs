@@ -121,6 +121,9 @@ pub enum Transfer {
     Partial,
     /// We were down while bytes were going out: the host may have all of them, or not.
     Lost,
+    /// All bytes went out, and the connection broke before the host had acknowledged the last of them: it may have
+    /// all of them, or not.
+    Unsure,
 }
 
 impl Transfer {
@@ -133,6 +136,7 @@ impl Transfer {
             Self::Whole => "whole",
             Self::Partial => "partial",
             Self::Lost => "lost",
+            Self::Unsure => "unsure",
         }
     }
 }
@@ -141,7 +145,7 @@ impl FromStr for Transfer {
     type Err = UnknownWord;
 
     fn from_str(word: &str) -> Result<Self, Self::Err> {
-        [Self::None, Self::Sending, Self::Whole, Self::Partial, Self::Lost]
+        [Self::None, Self::Sending, Self::Whole, Self::Partial, Self::Lost, Self::Unsure]
             .into_iter()
             .find(|transfer| transfer.as_str() == word)
             .ok_or_else(|| UnknownWord(word.to_owned()))
@@ -253,11 +257,17 @@ pub struct Run {
 }
 
 impl Run {
-    /// Whether a report of this host can be from this run: its image was sent whole or it has called. After
-    /// we were down inside a download the image may have arrived, and only a new request says that it did not.
+    /// Whether the image has reached its host for certain: it was sent whole, or it has called.
     #[must_use]
     pub fn is_reached(&self) -> bool {
-        self.wholes > 0 || self.booted_at.is_some() || self.transfer == Transfer::Lost
+        self.wholes > 0 || self.booted_at.is_some()
+    }
+
+    /// Whether a report of this host can be from this run: the image has reached it, or may have, and only a new
+    /// request would say that it has not.
+    #[must_use]
+    pub fn may_report(&self) -> bool {
+        self.is_reached() || matches!(self.transfer, Transfer::Lost | Transfer::Unsure)
     }
 
     /// Whether this attempt used up one of the job's attempts.
@@ -282,6 +292,10 @@ pub enum End {
     Partial,
     /// It broke off before its promised end.
     Broken,
+    /// Everything went out, and the connection broke before the host had acknowledged the last bytes.
+    Unsure,
+    /// We cut it off ourselves, because we end.
+    Cut,
 }
 
 /// What can happen to a run.

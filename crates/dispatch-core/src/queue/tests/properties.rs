@@ -31,7 +31,7 @@ fn act() -> impl Strategy<Value = Act> {
         4 => host.clone().prop_map(Act::Get),
         4 => (host.clone(), prop_oneof![4 => Just(0_u64), 1 => 0..1000_u64]).prop_map(|(h, s)| Act::Begin(h, s)),
         1 => (host.clone(), 0..1000_u64).prop_map(|(h, s)| Act::Progress(h, s)),
-        5 => (host.clone(), 0..1000_u64, 0..4_u8).prop_map(|(h, s, e)| Act::End(h, s, e)),
+        5 => (host.clone(), 0..1000_u64, 0..6_u8).prop_map(|(h, s, e)| Act::End(h, s, e)),
         1 => (host.clone(), 0..5_u32, 0..1000_u64).prop_map(|(h, t, s)| Act::StaleEnd(h, t, s)),
         4 => host.clone().prop_map(Act::Post),
         4 => (host.clone(), 0..3_u8, 0..3_u8).prop_map(|(h, c, v)| Act::Put(h, c, v)),
@@ -64,13 +64,16 @@ fn play(queue: &mut Model, act: &Act) {
             }
         }
         Act::End(host, sent, end) => match end {
+            4 => queue.end(host, 1000, End::Unsure),
+            5 => queue.end(host, sent, End::Cut),
             0 | 3 => queue.end(host, 1000, End::Whole),
             1 => queue.end(host, sent, End::Broken),
             _ => queue.end(host, sent, End::Partial),
         },
         Act::StaleEnd(host, transfer, sent) => {
+            let (sent, end) = if sent > 600 { (1000, End::Whole) } else { (sent, End::Broken) };
             if let Some(run) = queue.active(host).map(|run| run.id) {
-                let event = RunEvent::Ended { transfer, sent, count: sent, end: End::Broken };
+                let event = RunEvent::Ended { transfer, sent, count: sent, end };
                 queue.decide(|snapshot, context| snapshot.note(run, &event, context.now));
             }
         }
@@ -88,7 +91,8 @@ fn play(queue: &mut Model, act: &Act) {
             let jobs = &queue.snapshot.jobs;
             let workload = jobs[usize::from(job) % jobs.len()].workload;
             if on {
-                queue.unreadable.insert(workload, "gone".into());
+                let is_passing = job % 2 == 0;
+                queue.unreadable.insert(workload, Unreadable { is_passing, ..gone() });
             } else {
                 queue.unreadable.remove(&workload);
             }
@@ -98,11 +102,22 @@ fn play(queue: &mut Model, act: &Act) {
                 .iter()
                 .enumerate()
                 .filter(|(index, _)| *index != usize::from(left_out))
-                .map(|(_, name)| file(name, 1000))
+                .map(|(_, name)| Found { reboots: if *name == "c" { 2 } else { 0 }, ..file(name, 1000) })
                 .collect();
             queue.decide(|snapshot, context| snapshot.sync(&files, context));
         }
     }
+}
+
+/// A queue of three, one of which may reboot its host twice.
+fn reboots(name: &str) -> Model {
+    let mut queue = Model::new(&[]);
+    let files: Vec<Found> = ["a", "b", "c"]
+        .iter()
+        .map(|known| Found { reboots: if *known == name { 2 } else { 0 }, ..file(known, 1000) })
+        .collect();
+    queue.decide(|snapshot, context| snapshot.sync(&files, context));
+    queue
 }
 
 fn check(before: &Snapshot, queue: &Model) -> Result<(), TestCaseError> {
@@ -173,7 +188,7 @@ proptest! {
 
     #[test]
     fn no_sequence_of_events_breaks_the_rules(acts in proptest::collection::vec(act(), 1..80)) {
-        let mut queue = Model::new(&["a", "b", "c"]);
+        let mut queue = reboots("c");
         for act in &acts {
             let before = queue.snapshot.clone();
             play(&mut queue, act);

@@ -517,7 +517,7 @@ fn an_idle_host_is_powered_off_only_if_it_worked_here_and_nothing_can_come() {
     let mut queue = Model::new(&["a.efi"]);
     let stub = |queue: &mut Model, host| match queue.ask(host, Ask::Head) {
         Offer::Idle(idle) => idle.stub,
-        Offer::Image { .. } => panic!("there is no work"),
+        other => panic!("there is no work: {other:?}"),
     };
     queue.boot(1);
     assert_eq!(stub(&mut queue, 2), Some(Stub::Next), "a stranger");
@@ -593,8 +593,8 @@ fn an_idle_host_that_asks_again_and_again_is_told_of_once() {
 #[test]
 fn an_image_that_cannot_be_read_waits_with_its_reason_and_others_go_first() {
     let mut queue = Model::new(&["a.efi", "b.efi"]);
-    let gone = queue.job("a.efi").workload;
-    queue.unreadable.insert(gone, "No such file".into());
+    let workload = queue.job("a.efi").workload;
+    queue.unreadable.insert(workload, gone());
     assert_eq!(queue.head(1).as_deref(), Some("b.efi"));
     let job = queue.job("a.efi");
     assert_eq!(job.state, JobState::Queued);
@@ -608,8 +608,8 @@ fn an_image_that_cannot_be_read_waits_with_its_reason_and_others_go_first() {
 fn a_vanished_directory_uses_up_no_attempts() {
     let mut queue = Model::new(&["a.efi"]);
     queue.head(1);
-    let gone = queue.job("a.efi").workload;
-    queue.unreadable.insert(gone, "No such file".into());
+    let workload = queue.job("a.efi").workload;
+    queue.unreadable.insert(workload, gone());
     for _ in 0..10 {
         assert_eq!(queue.head(1), None);
     }
@@ -665,4 +665,106 @@ fn the_tally_reads_well() {
     queue.head(1);
     assert_eq!(tally(&queue.snapshot.jobs), "1 passed, 1 running");
     assert_eq!(tally(&[]), "0 jobs");
+}
+
+#[test]
+fn a_host_whose_image_vanished_while_it_was_up_gets_another() {
+    let mut queue = Model::new(&[]);
+    let files = [Found { reboots: 1, ..file("a.efi", 1000) }, file("b.efi", 1000)];
+    queue.decide(|snapshot, context| snapshot.sync(&files, context));
+    let run = queue.boot(1);
+    queue.unreadable.insert(queue.job("a.efi").workload, gone());
+    assert_eq!(queue.head(1).as_deref(), Some("b.efi"));
+    assert_eq!(queue.run(run).verdict, Some(Verdict::Errored));
+}
+
+#[test]
+fn an_image_that_is_unreadable_for_a_moment_costs_its_run_nothing() {
+    let mut queue = Model::new(&["a.efi"]);
+    queue.head(1);
+    queue.get(1, 500);
+    let before = queue.active(1).cloned();
+    queue.unreadable.insert(queue.job("a.efi").workload, Unreadable { is_passing: true, ..gone() });
+    assert!(matches!(queue.ask(1, Ask::Head), Offer::NotNow(_)));
+    assert_eq!(queue.active(1).cloned(), before);
+    queue.unreadable.clear();
+    assert_eq!(queue.head(1).as_deref(), Some("a.efi"));
+}
+
+/// The connection is reset right after the last byte, as firmware may: whether all of it arrived, only the host knows.
+#[test]
+fn a_reset_over_the_last_bytes_is_decided_by_what_comes_next() {
+    let mut queue = Model::new(&["a.efi"]);
+    queue.ask(1, Ask::Get);
+    queue.begin(1);
+    queue.end(1, 1000, End::Unsure);
+    assert!(queue.post(1).is_some(), "it had arrived");
+
+    let mut queue = Model::new(&["a.efi"]);
+    queue.ask(1, Ask::Get);
+    queue.begin(1);
+    queue.end(1, 1000, End::Unsure);
+    queue.head(1);
+    let run = queue.active(1).expect("a run");
+    assert_eq!((run.state, run.broken), (RunState::Assigned, 1), "it had not");
+    assert_eq!(queue.post(1), None);
+}
+
+#[test]
+fn nothing_passes_by_a_report_of_an_image_that_may_not_have_arrived() {
+    let mut queue = Model::new(&["a.efi"]);
+    queue.ask(1, Ask::Get);
+    queue.begin(1);
+    queue.decide(|snapshot, context| snapshot.recover(context.now));
+    assert!(queue.put(1, None, "r", Verdict::Passed).is_some(), "kept");
+    queue.head(1);
+    assert_eq!(queue.job("a.efi").verdict, Some(Verdict::Unjudged));
+}
+
+#[test]
+fn after_a_restart_inside_a_download_a_call_of_an_old_system_is_refused_once_the_host_has_asked() {
+    let mut queue = Model::new(&["a.efi"]);
+    queue.ask(1, Ask::Get);
+    queue.begin(1);
+    queue.decide(|snapshot, context| snapshot.recover(context.now));
+    queue.head(1);
+    assert_eq!(queue.post(1), None);
+    assert_eq!(queue.active(1).expect("a run").broken, 0);
+}
+
+#[test]
+fn a_download_that_we_cut_off_ourselves_is_no_break() {
+    let mut queue = Model::new(&["a.efi"]);
+    for _ in 0..5 {
+        queue.ask(1, Ask::Get);
+        queue.begin(1);
+        queue.end(1, 500, End::Cut);
+        assert_eq!(queue.active(1).map(|run| (run.state, run.broken)), Some((RunState::Assigned, 0)));
+    }
+}
+
+#[test]
+fn a_late_report_of_an_older_version_does_not_end_the_new_one() {
+    let mut queue = Model::new(&["a.efi"]);
+    let run = queue.boot(1);
+    queue.pass(24 * 60 * MINUTE);
+    queue.tick();
+    queue.decide(|snapshot, context| snapshot.sync(&[file("a.efi", 2000)], context));
+    queue.put(1, Some(run), "of the old one", Verdict::Failed).expect("stored");
+    assert_eq!(queue.job("a.efi").state, JobState::Queued);
+    queue.boot(1);
+    queue.put(1, None, "of the new one", Verdict::Passed).expect("stored");
+    queue.head(1);
+    assert_eq!(queue.job("a.efi").verdict, Some(Verdict::Passed));
+}
+
+#[test]
+fn what_is_finished_stays_finished_when_its_description_changes() {
+    let mut queue = Model::new(&["a.efi"]);
+    queue.boot(1);
+    queue.put(1, None, "r", Verdict::Passed);
+    queue.head(1);
+    let changed = Found { reboots: 1, ..file("a.efi", 1000) };
+    queue.decide(|snapshot, context| snapshot.sync(&[changed], context));
+    assert_eq!((queue.snapshot.jobs.len(), queue.job("a.efi").state), (1, JobState::Done));
 }
