@@ -17,8 +17,9 @@ use crate::http::request::{BadRequest, BodyLength, Head, MAX_HEAD};
 use crate::http::response::Response;
 use crate::listener::Shared;
 use crate::protocol::{self, Answer, FileAnswer, sentence};
-use crate::queue::Queue;
-use crate::transfer::{self, Sent};
+use crate::queue::{self, Queue};
+use crate::route::Route;
+use crate::transfer::{self, Broke, Sent};
 
 /// The longest body that is read only to be thrown away.
 const MAX_IGNORED_BODY: u64 = 64 * 1024;
@@ -83,8 +84,9 @@ impl<Q: Queue> Connection<Q> {
         let who = self.who().await;
         // Held until the answer has been sent. Without a place nothing is begun: a host that asks again finds one.
         let shared = Arc::clone(&self.shared);
-        let place = shared.downloads.try_acquire();
-        let answer = if head.method == "GET" && place.is_err() {
+        let may_download = route == Route::Boot && head.method == "GET" && !head.is_browser;
+        let place = may_download.then(|| shared.downloads.try_acquire());
+        let answer = if let Some(Err(_)) = place {
             sentence(503, "too many downloads are going on; ask again")
         } else {
             protocol::answer(&self.shared.queue, who, route, &head, &body).await
@@ -227,16 +229,20 @@ impl<Q: Queue> Connection<Q> {
             Ok(Ok(())) => self.send_body(image.file, start, length, &progress).await,
             _ => None,
         };
-        let Sent { count, broke } = sent.unwrap_or(Sent { count: 0, broke: Some(transfer::Broke::Stopped) });
+        let nothing = Sent { count: 0, is_unsure: false, broke: Some(Broke::Head) };
+        let Sent { count, is_unsure, broke } = sent.unwrap_or(nothing);
         if let Some(broke) = &broke {
             let (sent, size) =
                 (dispatch_core::text::bytes(start + count), dispatch_core::text::bytes(image.size));
             tracing::warn!("{} to {} broke off after {sent} of {size}: {broke}", image.name, self.peer.ip());
         }
+        let reaches_end = start + length == image.size;
         let end = match &broke {
-            Some(_) => End::Broken,
-            None if start + length == image.size => End::Whole,
+            None if reaches_end => End::Whole,
             None => End::Partial,
+            Some(_) if is_unsure && reaches_end => End::Unsure,
+            Some(Broke::Stopped(queue::Stop::WeEnd)) => End::Cut,
+            Some(_) => End::Broken,
         };
         if let Err(error) = self.shared.queue.end(image.run, &progress, count, end).await {
             // The run stays as it is; its deadline, or a restart, brings it on.
@@ -251,7 +257,7 @@ impl<Q: Queue> Connection<Q> {
         file: std::fs::File,
         start: u64,
         length: u64,
-        progress: &Arc<crate::queue::Progress>,
+        progress: &Arc<queue::Progress>,
     ) -> Option<Sent> {
         let socket = self.stream.as_fd().try_clone_to_owned().ok()?;
         let (progress, stall) = (Arc::clone(progress), self.shared.limits.stall);

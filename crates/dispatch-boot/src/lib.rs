@@ -16,4 +16,4 @@ pub mod stub;
 mod transfer;
 
 pub use listener::{Bind, BindError, Limits, Listener, MAX_DOWNLOADS};
-pub use queue::{About, Image, Progress, Queue, Unavailable, Work};
+pub use queue::{About, Image, Progress, Queue, Stop, Unavailable, Work};

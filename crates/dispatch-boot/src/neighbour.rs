@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use dispatch_core::Mac;
 use futures_util::TryStreamExt as _;
@@ -11,6 +12,9 @@ use rtnetlink::Handle;
 use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
 };
+
+/// How long the kernel may take: the host waits for its answer.
+const PATIENCE: Duration = Duration::from_millis(300);
 
 /// The neighbour table.
 #[derive(Clone, Debug)]
@@ -31,6 +35,10 @@ impl Neighbours {
 
     /// The MAC that an address belongs to, if it is on the same link and its entry is complete.
     pub async fn mac_of(&self, address: IpAddr) -> Option<Mac> {
+        tokio::time::timeout(PATIENCE, self.look_up(address)).await.ok().flatten()
+    }
+
+    async fn look_up(&self, address: IpAddr) -> Option<Mac> {
         let handle = self.0.as_ref().filter(|_| !address.is_loopback())?;
         let mut table = handle.neighbours().get().execute();
         loop {

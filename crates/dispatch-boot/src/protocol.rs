@@ -82,7 +82,9 @@ pub(crate) async fn answer<Q: Queue>(
         (Route::Health, "HEAD" | "GET") => queue.health().await.map(|health| small(200, JSON, health)),
         (Route::Boot, _) => Ok(method_not_allowed(ALLOW)),
         (Route::Health, _) => Ok(method_not_allowed("HEAD, GET")),
-        (Route::Unknown, _) => Ok(sentence(404, "nothing is here; the boot path is another one")),
+        (Route::Unknown, _) => {
+            Ok(sentence(404, "nothing is here: dispatch prints its boot URL when it starts"))
+        }
     };
     answer.unwrap_or_else(|error| unavailable(&error))
 }
@@ -107,7 +109,12 @@ fn promise(work: &Work) -> Answer {
     match work {
         Work::Image(image) => Answer::Small(image_head(200, image, image.size), Vec::new()),
         Work::Idle(idle) => idle_answer(idle),
+        Work::NotNow(why) => not_now(why),
     }
+}
+
+fn not_now(why: &str) -> Answer {
+    sentence(503, &format!("the image cannot be read at the moment: {why}; ask again"))
 }
 
 /// The program that tells a host what to do, or a 404 if there is to be none.
@@ -129,6 +136,7 @@ async fn get<Q: Queue>(queue: &Q, who: Sighting, head: &Head) -> Result<Answer, 
     let image = match queue.ask(who, Ask::Get).await? {
         Work::Image(image) => image,
         Work::Idle(idle) => return Ok(idle_answer(&idle)),
+        Work::NotNow(why) => return Ok(not_now(&why)),
     };
     let size = image.size;
     let (status, start, length) = match Part::asked(head, size, &image.etag, image.modified) {

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use dispatch_core::queue::{Accepted, Ask, Idle};
@@ -36,6 +36,8 @@ pub enum Work {
     Image(Image),
     /// Nothing to run.
     Idle(Idle),
+    /// Its image cannot be read at the moment; the text says why.
+    NotNow(String),
 }
 
 /// The state cannot be read or written at the moment; the text says why.
@@ -50,14 +52,14 @@ pub struct Progress {
     pub transfer: u32,
     start: u64,
     sent: AtomicU64,
-    stop: AtomicBool,
+    stop: AtomicU8,
 }
 
 impl Progress {
     /// A transfer that starts at `start` in its image.
     #[must_use]
     pub fn new(transfer: u32, start: u64) -> Self {
-        Self { transfer, start, sent: AtomicU64::new(start), stop: AtomicBool::new(false) }
+        Self { transfer, start, sent: AtomicU64::new(start), stop: AtomicU8::new(0) }
     }
 
     /// Where in the image the transfer starts, in bytes.
@@ -76,14 +78,30 @@ impl Progress {
         self.sent.store(sent, Ordering::Relaxed);
     }
 
-    /// Ends the transfer within a second: its run is over.
-    pub fn stop(&self) {
-        self.stop.store(true, Ordering::Relaxed);
+    /// Ends the transfer within a second.
+    pub fn stop(&self, why: Stop) {
+        let _ = self.stop.compare_exchange(0, why as u8, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
+    pub(crate) fn stopped(&self) -> Option<Stop> {
+        match self.stop.load(Ordering::Relaxed) {
+            0 => None,
+            1 => Some(Stop::Over),
+            2 => Some(Stop::AskedAnew),
+            _ => Some(Stop::WeEnd),
+        }
     }
+}
+
+/// Why a transfer is ended from our side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Its run is over, or its image is up.
+    Over = 1,
+    /// The host has asked for the image anew, so it no longer reads this.
+    AskedAnew = 2,
+    /// The program ends.
+    WeEnd = 3,
 }
 
 /// The queue, as the boot server sees it. Each method returns only once what it says is stored durably.

@@ -15,7 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::sendfile::sendfile64;
 use nix::sys::socket::{MsgFlags, getsockopt, send, sockopt};
 
-use crate::queue::Progress;
+use crate::queue::{Progress, Stop};
 
 /// How many bytes go to the kernel at once: enough to be cheap, little enough to see progress.
 const PIECE: u64 = 1024 * 1024;
@@ -31,6 +31,8 @@ const DRAIN_GLANCE: u16 = 10;
 pub(crate) struct Sent {
     /// Bytes that the other side has taken.
     pub(crate) count: u64,
+    /// All bytes were handed over, and whether the other side took the last of them cannot be known.
+    pub(crate) is_unsure: bool,
     /// Why it broke off, if it did.
     pub(crate) broke: Option<Broke>,
 }
@@ -42,8 +44,14 @@ pub(crate) enum Broke {
     Socket(#[source] io::Error),
     #[error("the host took no bytes for {}", dispatch_core::text::duration(*.0))]
     Stalled(Duration),
-    #[error("its run is over")]
-    Stopped,
+    #[error("{}", match .0 {
+        Stop::Over => "its run is over",
+        Stop::AskedAnew => "the host has asked anew",
+        Stop::WeEnd => "dispatch ends",
+    })]
+    Stopped(Stop),
+    #[error("the head of the answer could not be sent")]
+    Head,
     #[error("the file is shorter than it was when its length was promised")]
     Shrunk,
     #[error("the file cannot be read: {0}")]
@@ -69,11 +77,15 @@ pub(crate) fn send_file(
 ) -> Sent {
     let mut transfer = Transfer { socket, file, start, length, progress, stall, handed: 0 };
     let broke = transfer.run().err();
-    let open = match &broke {
-        None => 0,
-        Some(_) => unacknowledged(socket),
-    };
-    Sent { count: transfer.handed.saturating_sub(open), broke }
+    let open = broke.as_ref().map_or(0, |_| unacknowledged(socket));
+    let is_all_handed = transfer.handed == length;
+    if is_all_handed && open == 0 {
+        // The host has it all. That it then reset the connection, as firmware does, is its own affair.
+        return Sent { count: length, is_unsure: false, broke: None };
+    }
+    // A reset empties the queue of what was sent, but the count of what was acknowledged stays as it was.
+    let is_unsure = is_all_handed && matches!(broke, Some(Broke::Socket(_)));
+    Sent { count: if is_unsure { length } else { transfer.handed.saturating_sub(open) }, is_unsure, broke }
 }
 
 struct Transfer<'a> {
@@ -91,14 +103,14 @@ impl Transfer<'_> {
     fn run(&mut self) -> Result<(), Broke> {
         let mut can_sendfile = true;
         while self.handed < self.length {
-            if self.progress.is_stopped() {
-                return Err(Broke::Stopped);
+            if let Some(why) = self.progress.stopped() {
+                return Err(Broke::Stopped(why));
             }
             let result = if can_sendfile { self.sendfile() } else { self.copy() };
             match result {
                 Ok(count) => {
                     self.handed += count;
-                    self.progress.set_sent(self.start + self.handed);
+                    self.note_progress();
                 }
                 Err(Step::Wait) => self.wait_writable()?,
                 // A file system that knows no splice.
@@ -171,9 +183,15 @@ impl Transfer<'_> {
         Ok(())
     }
 
+    /// What the host has taken, not what lies in our own buffers.
+    fn note_progress(&self) {
+        self.progress.set_sent(self.start + self.handed.saturating_sub(unacknowledged(self.socket)));
+    }
+
     fn check(&self, waited: Duration) -> Result<(), Broke> {
-        if self.progress.is_stopped() {
-            return Err(Broke::Stopped);
+        self.note_progress();
+        if let Some(why) = self.progress.stopped() {
+            return Err(Broke::Stopped(why));
         }
         if waited >= self.stall {
             return Err(Broke::Stalled(self.stall));

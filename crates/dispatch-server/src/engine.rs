@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use dispatch_boot::{About, Image, Progress, Queue, Unavailable, Work};
-use dispatch_core::queue::{Accepted, Ask, Context, NewReport, Offer};
+use dispatch_boot::{About, Image, Progress, Queue, Stop, Unavailable, Work};
+use dispatch_core::queue::{Accepted, Ask, Context, Found, NewReport, Offer, Unreadable};
 use dispatch_core::run::{End, Policy, RunEvent};
 use dispatch_core::verdict::ReportFacts;
 use dispatch_core::{Outcome, RunId, RunState, Sighting, Snapshot, Workload, WorkloadId};
@@ -52,8 +53,9 @@ impl Live {
     fn add(&self, run: RunId, progress: Arc<Progress>) {
         let mut list = self.list();
         if progress.start() == 0 {
-            // The host has asked for the whole image anew, so it no longer reads what it was being sent.
-            list.iter().filter(|(known, _)| *known == run).for_each(|(_, older)| older.stop());
+            let older =
+                list.iter().filter(|(known, other)| *known == run && other.transfer < progress.transfer);
+            older.for_each(|(_, older)| older.stop(Stop::AskedAnew));
         }
         list.push((run, progress));
     }
@@ -96,10 +98,11 @@ impl Engine {
         focus: Focus,
         decision: impl FnOnce(Snapshot, &mut Context<'_>) -> Outcome<T>,
     ) -> Result<T, StoreError> {
-        let now = self.clock.now();
         let mut random = || (self.random)();
         self.store
             .decide(focus, &self.policy, |snapshot| {
+                // Not before: waiting for our turn takes time.
+                let now = self.clock.now();
                 decision(snapshot, &mut Context { now, random: &mut random })
             })
             .await
@@ -116,7 +119,7 @@ impl Engine {
         &self,
         who: Sighting,
         how: Ask,
-        unreadable: &BTreeMap<WorkloadId, String>,
+        unreadable: &BTreeMap<WorkloadId, Unreadable>,
     ) -> Result<Preview, StoreError> {
         let now = self.clock.now();
         let mut random = || (self.random)();
@@ -124,7 +127,7 @@ impl Engine {
             let (workloads, runs) = (snapshot.workloads.clone(), snapshot.runs.clone());
             let outcome = snapshot.ask(who, how, unreadable, &mut Context { now, random: &mut random });
             let Offer::Image { run, workload } = outcome.answer else { return Preview::Idle };
-            let is_untouched = runs.iter().find(|known| known.id == run).is_none_or(|run| run.most_sent == 0);
+            let is_untouched = runs.iter().find(|known| known.id == run).is_none_or(|run| run.transfers == 0);
             match workloads.into_iter().find(|known| known.id == workload) {
                 Some(workload) => Preview::Image { workload: Box::new(workload), is_untouched },
                 None => Preview::Idle,
@@ -135,32 +138,24 @@ impl Engine {
 
     /// Finds work for a host. Files are opened between decisions, never inside one: a file system that hangs
     /// must not hold up the queue.
-    async fn find_work(&self, who: Sighting, how: Ask) -> Result<Work, StoreError> {
-        let mut unreadable = BTreeMap::new();
-        loop {
+    async fn find_work(&self, who: Sighting, how: Ask) -> Result<Work, FindError> {
+        let mut unreadable: BTreeMap<WorkloadId, Unreadable> = BTreeMap::new();
+        let mut hangs = None;
+        for _ in 0..MOST_ROUNDS {
             let opened = match self.preview(who, how, &unreadable).await? {
                 Preview::Idle => None,
                 Preview::Image { workload, is_untouched } => {
                     let id = workload.id;
-                    match self.directory.open(&workload).await {
-                        Err(why) => {
+                    match self.open(&workload, is_untouched, &mut hangs).await {
+                        Ok(opened) => Some((workload, opened)),
+                        Err(OpenError::Unreadable(why)) => {
                             unreadable.insert(id, why);
                             continue;
                         }
-                        Ok(opened) if opened.is(&workload) => Some((workload, opened)),
-                        Ok(opened) if opened.is_fresh(self.clock.now()) => {
-                            unreadable.insert(id, "it is being written at the moment".to_owned());
-                            continue;
-                        }
-                        Ok(opened) if is_untouched => {
-                            let found = opened.found(&workload);
+                        Err(OpenError::Replaced(found)) => {
                             let focus = Focus::host(who);
                             self.decide(focus, |snapshot, context| snapshot.replace(id, &found, context))
                                 .await?;
-                            continue;
-                        }
-                        Ok(_) => {
-                            unreadable.insert(id, "its file has changed since the download began".to_owned());
                             continue;
                         }
                     }
@@ -171,6 +166,7 @@ impl Engine {
                 .await?;
             match (offer, opened) {
                 (Offer::Idle(idle), _) => return Ok(Work::Idle(idle)),
+                (Offer::NotNow(why), _) => return Ok(Work::NotNow(why)),
                 (Offer::Image { run, workload }, Some((known, opened))) if workload == known.id => {
                     return Ok(Work::Image(image(run, &known, opened)));
                 }
@@ -178,7 +174,60 @@ impl Engine {
                 (Offer::Image { .. }, _) => {}
             }
         }
+        Err(FindError::Unsettled)
     }
+
+    /// Opens the image of a workload, if it is the version that the workload stands for. Once a file system has
+    /// hung, nothing more is opened for this request: the host waits for an answer.
+    async fn open(
+        &self,
+        workload: &Workload,
+        is_untouched: bool,
+        hangs: &mut Option<Unreadable>,
+    ) -> Result<Opened, OpenError> {
+        if let Some(why) = hangs {
+            return Err(OpenError::Unreadable(why.clone()));
+        }
+        let opened = self.directory.open(workload).await.map_err(|why| {
+            if why.is_passing {
+                *hangs = Some(why.clone());
+            }
+            OpenError::Unreadable(why)
+        })?;
+        let unreadable =
+            |why: &str, is_passing| OpenError::Unreadable(Unreadable { why: why.into(), is_passing });
+        match () {
+            () if opened.is(workload) => Ok(opened),
+            () if opened.is_fresh(self.clock.now()) => {
+                Err(unreadable("it is being written at the moment", true))
+            }
+            () if is_untouched => Err(OpenError::Replaced(opened.found(workload))),
+            () => Err(unreadable("its file has changed since the download began", false)),
+        }
+    }
+}
+
+/// How often work is looked for before the request is given up: each round but the last has found an image that
+/// cannot be read, or has lost a job to another host.
+const MOST_ROUNDS: usize = 10_000;
+
+/// How long a request for work may take: firmware gives up after four to five seconds.
+const FIND: Duration = Duration::from_secs(3);
+
+/// How often, and how long apart, it is tried to note the end of a transfer.
+const NOTE: (u32, Duration) = (60, Duration::from_secs(1));
+
+enum OpenError {
+    Unreadable(Unreadable),
+    Replaced(Found),
+}
+
+#[derive(Debug, thiserror::Error)]
+enum FindError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the queue changes faster than it can be read; ask again")]
+    Unsettled,
 }
 
 fn image(run: RunId, workload: &Workload, opened: Opened) -> Image {
@@ -188,7 +237,8 @@ fn image(run: RunId, workload: &Workload, opened: Opened) -> Image {
         kind: workload.kind,
         size: opened.size,
         modified: opened.modified,
-        etag: format!("\"{:x}-{:x}\"", opened.size, workload.modified.as_microsecond()),
+        // Each version of each image has its own, however alike their sizes and times are.
+        etag: format!("\"{}\"", workload.id),
         file: opened.file,
     }
 }
@@ -215,7 +265,10 @@ fn judged(report: &Report, policy: &Policy) -> Result<NewReport, serde_json::Err
 
 impl Queue for Engine {
     async fn ask(&self, who: Sighting, how: Ask) -> Result<Work, Unavailable> {
-        self.find_work(who, how).await.map_err(unavailable)
+        match tokio::time::timeout(FIND, self.find_work(who, how)).await {
+            Ok(work) => work.map_err(|error| Unavailable(error.to_string())),
+            Err(_) => Err(Unavailable("the state does not answer in time; ask again".to_owned())),
+        }
     }
 
     async fn begin(&self, run: RunId, size: u64, start: u64) -> Result<Option<Arc<Progress>>, Unavailable> {
@@ -231,11 +284,22 @@ impl Queue for Engine {
 
     async fn end(&self, run: RunId, progress: &Progress, count: u64, end: End) -> Result<(), Unavailable> {
         let transfer = progress.transfer;
-        // What the host has taken; the live figure counts what the kernel has taken.
         let sent = progress.start() + count;
         let event = RunEvent::Ended { transfer, sent, count, end };
-        let noted =
-            self.decide(Focus::run(run), |snapshot, context| snapshot.note(run, &event, context.now)).await;
+        // An end that is not noted is a run that errs although its image is up: not given up at the first trouble.
+        let mut tries = NOTE.0;
+        let noted = loop {
+            let note =
+                |snapshot: Snapshot, context: &mut Context<'_>| snapshot.note(run, &event, context.now);
+            tries -= 1;
+            match self.decide(Focus::run(run), note).await {
+                Err(error) if tries > 0 => {
+                    tracing::warn!("the end of a transfer cannot be noted yet: {error}");
+                    self.clock.sleep_until(later(self.clock.now(), NOTE.1)).await;
+                }
+                noted => break noted,
+            }
+        };
         self.live.remove(run, transfer);
         noted.map(drop).map_err(unavailable)
     }
@@ -277,19 +341,20 @@ impl Queue for Engine {
     }
 }
 
-/// Ends the transfers that nobody waits for any more: their runs are over, or their images are up.
-pub(crate) fn stop_orphans(live: &Live, snapshot: &Snapshot) {
-    for (run, progress) in live.all() {
+/// Ends those transfers that nobody waits for any more: their runs are over, or their images are up. `live` must be
+/// older than the snapshot, which then knows all their runs.
+pub(crate) fn stop_orphans(live: &[(RunId, Arc<Progress>)], snapshot: &Snapshot) {
+    for (run, progress) in live {
         let is_wanted = snapshot.runs.iter().any(|known| {
-            known.id == run && matches!(known.state, RunState::Assigned | RunState::Downloading)
+            known.id == *run && matches!(known.state, RunState::Assigned | RunState::Downloading)
         });
         if !is_wanted {
-            progress.stop();
+            progress.stop(Stop::Over);
         }
     }
 }
 
 /// The time so long after `now`.
-pub(crate) fn later(now: Timestamp, wait: std::time::Duration) -> Timestamp {
+pub(crate) fn later(now: Timestamp, wait: Duration) -> Timestamp {
     now.checked_add(wait).unwrap_or(Timestamp::MAX)
 }

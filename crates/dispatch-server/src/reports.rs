@@ -18,7 +18,11 @@ pub fn file_stem(stored: &StoredReport) -> String {
         .name
         .chars()
         .map(|letter| if letter.is_alphanumeric() || "._-+".contains(letter) { letter } else { '_' })
-        .take(80)
+        .scan(0, |bytes, letter| {
+            // File names end at 255 bytes, whatever letters they are made of.
+            *bytes += letter.len_utf8();
+            (*bytes <= 120).then_some(letter)
+        })
         .collect();
     let id = stored.report.id.to_string();
     let tail = &id[id.len().saturating_sub(6)..];
@@ -45,7 +49,9 @@ fn put(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = File::create(&part)?;
     file.write_all(content)?;
     file.sync_all()?;
-    std::fs::rename(&part, path)
+    std::fs::rename(&part, path)?;
+    // The name too is on disk before anybody is told that the file is there.
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
 fn machine_readable(stored: &StoredReport, content: &Report) -> String {

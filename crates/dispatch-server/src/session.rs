@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use dispatch_boot::route::BootPath;
-use dispatch_boot::{Bind, BindError, Limits, Listener};
+use dispatch_boot::{Bind, BindError, Limits, Listener, Stop};
 use dispatch_core::run::Policy;
 use dispatch_store::{Focus, Store, StoreError};
 use tokio_util::sync::CancellationToken;
@@ -22,6 +22,9 @@ use crate::state::{State, StateError};
 
 /// How much longer than its run's deadline a transfer's own is: the run's comes first and has the better words.
 const STALL_MARGIN: Duration = Duration::from_secs(10);
+
+/// How long what is under way may take when the session ends.
+const LAST_EFFECTS: Duration = Duration::from_secs(5);
 
 /// What a session is made of.
 #[derive(Clone, Debug)]
@@ -78,9 +81,13 @@ impl Session {
     pub async fn start(config: Config, clock: Arc<dyn Clock>, random: Random) -> Result<Self, StartError> {
         let directory = Directory::new(config.dir.clone(), config.filters.clone());
         let scan = directory.scan()?;
-        let state = State::take(&config.state, config.fresh)?;
-        let store = Store::open(&state.database()).await?;
+        let state = State::take(&config.state)?;
         let listener = Listener::bind(config.bind)?;
+        if config.fresh {
+            // Only now that nothing but the database itself can keep the session from starting.
+            state.forget()?;
+        }
+        let store = Store::open(&state.database()).await?;
         let told = *store.watch_events().borrow();
         let title = config.dir.display().to_string();
         let policy = Arc::new(config.policy.clone());
@@ -134,26 +141,34 @@ impl Session {
         let later = CancellationToken::new();
         tasks.spawn(Deadlines::new(engine.clone()).run(later.clone()));
         tasks.spawn(Outbox::new(engine.clone(), config.reports).run(later.clone()));
+        tasks.spawn(cut_downloads(engine.clone(), stop.clone()));
         let telling = TaskTracker::new();
         let last = CancellationToken::new();
         telling.spawn(Story::new(engine.store.clone(), log, told).run(last.clone()));
         let stall = config.policy.deadlines.download.saturating_add(STALL_MARGIN);
         let limits = Limits { stall, ..Limits::default() };
         listener.serve(engine.clone(), config.path, now, limits, stop).await;
-        // Downloads that are still going on are cut off here; the next start takes them up again.
-        for (_, progress) in engine.live().all() {
-            progress.stop();
-        }
         later.cancel();
         tasks.close();
-        tasks.wait().await;
+        if tokio::time::timeout(LAST_EFFECTS, tasks.wait()).await.is_err() {
+            tracing::warn!("some reports are not written yet; the next start writes them");
+        }
         last.cancel();
         telling.close();
-        telling.wait().await;
+        let _ = tokio::time::timeout(LAST_EFFECTS, telling.wait()).await;
         let view = engine.view().await;
         engine.store.close().await;
         drop(state);
         view
+    }
+}
+
+/// Cuts off the downloads that are going on when the session ends, while their ends can still be noted: the next
+/// start takes them up again.
+async fn cut_downloads(engine: Engine, stop: CancellationToken) {
+    stop.cancelled().await;
+    for (_, progress) in engine.live().all() {
+        progress.stop(Stop::WeEnd);
     }
 }
 

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use dispatch_boot::stub::inspect::{HEAD_LEN, efi_arch};
-use dispatch_core::queue::Found;
+use dispatch_core::queue::{Found, Unreadable};
 use dispatch_core::{Kind, Workload};
 use jiff::Timestamp;
+use nix::libc::{EAGAIN, EINTR, EMFILE, ENFILE};
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
@@ -25,7 +26,7 @@ const SETTLED: Duration = Duration::from_secs(2);
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// It cannot be read.
-    #[error("cannot read the directory {}: {error}", path.display())]
+    #[error("cannot read the directory {}: {error}; give another with --dir", path.display())]
     Directory {
         /// Which.
         path: PathBuf,
@@ -37,7 +38,7 @@ pub enum SourceError {
     Empty(PathBuf),
     /// Its filters leave nothing.
     #[error(
-        "none of the {count} in {} has {filters} in its name: there is nothing to boot",
+        "none of the {count} in {} has {filters} in its name: there is nothing to boot; give other filters",
         path.display()
     )]
     FilteredOut {
@@ -197,8 +198,8 @@ impl Directory {
         read.is_ok() && efi_arch(&head).is_some()
     }
 
-    /// Opens the image of a workload, as it is now. The error is for people.
-    pub async fn open(&self, workload: &Workload) -> Result<Opened, String> {
+    /// Opens the image of a workload, as it is now.
+    pub async fn open(&self, workload: &Workload) -> Result<Opened, Unreadable> {
         let path = self.path.join(&workload.name);
         let open = tokio::task::spawn_blocking(move || {
             let file = File::open(path)?;
@@ -213,9 +214,13 @@ impl Directory {
         });
         match tokio::time::timeout(OPEN, open).await {
             Ok(Ok(Ok((file, size, modified)))) => Ok(Opened { file, size, modified }),
-            Ok(Ok(Err(error))) => Err(error.to_string()),
-            Ok(Err(_)) => Err("it could not be opened".to_owned()),
-            Err(_) => Err("its file system does not answer".to_owned()),
+            Ok(Ok(Err(error))) => Err(Unreadable {
+                why: error.to_string(),
+                // No descriptor is left, or a signal came: neither says anything of the file.
+                is_passing: matches!(error.raw_os_error(), Some(EMFILE | ENFILE | EINTR | EAGAIN)),
+            }),
+            Ok(Err(_)) => Err(Unreadable { why: "it could not be opened".to_owned(), is_passing: true }),
+            Err(_) => Err(Unreadable { why: "its file system does not answer".to_owned(), is_passing: true }),
         }
     }
 }

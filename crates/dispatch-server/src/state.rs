@@ -1,9 +1,10 @@
 //! The state folder: where it is, and that only one process works with it.
 
 use std::fs::{File, TryLockError};
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
 
 /// The state folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -33,8 +34,8 @@ pub struct State {
 }
 
 impl State {
-    /// Takes a folder; it is made if it is not there. `fresh` forgets what it holds.
-    pub fn take(folder: &Path, fresh: bool) -> Result<Self, StateError> {
+    /// Takes a folder; it is made if it is not there.
+    pub fn take(folder: &Path) -> Result<Self, StateError> {
         let io = |error| StateError::Io { path: folder.to_owned(), error };
         std::fs::create_dir_all(folder).map_err(io)?;
         let lock =
@@ -44,15 +45,21 @@ impl State {
             Err(TryLockError::WouldBlock) => return Err(StateError::InUse(folder.to_owned())),
             Err(TryLockError::Error(error)) => return Err(io(error)),
         }
-        if fresh {
-            for name in ["dispatch.db", "dispatch.db-wal", "dispatch.db-shm"] {
-                match std::fs::remove_file(folder.join(name)) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
-                    _ => {}
+        Ok(Self { folder: folder.to_owned(), _lock: lock })
+    }
+
+    /// Forgets what it holds.
+    pub fn forget(&self) -> Result<(), StateError> {
+        for name in ["dispatch.db", "dispatch.db-wal", "dispatch.db-shm"] {
+            let path = self.folder.join(name);
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(StateError::Io { path, error });
                 }
+                _ => {}
             }
         }
-        Ok(Self { folder: folder.to_owned(), _lock: lock })
+        Ok(())
     }
 
     /// The database in it.
@@ -72,13 +79,14 @@ pub fn database(folder: &Path) -> PathBuf {
 /// `$XDG_STATE_HOME` or `~/.local/state`.
 #[must_use]
 pub fn default_folder(base: &Path, source: &Path) -> PathBuf {
-    let mut hasher = DefaultHasher::new();
-    source.hash(&mut hasher);
+    // A hash that is the same in every version of this program.
+    let hash = Sha256::digest(source.as_os_str().as_encoded_bytes());
+    let hash: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
     let name =
         source.file_name().map_or_else(|| "root".to_owned(), |name| name.to_string_lossy().into_owned());
     let name: String =
         name.chars().map(|letter| if letter.is_alphanumeric() { letter } else { '-' }).take(40).collect();
-    base.join("dispatch").join(format!("{name}-{:08x}", hasher.finish() & 0xffff_ffff))
+    base.join("dispatch").join(format!("{name}-{hash}"))
 }
 
 #[cfg(test)]
@@ -88,10 +96,10 @@ mod tests {
     #[test]
     fn two_on_one_state_are_told_apart() {
         let dir = tempfile::TempDir::new().expect("a folder");
-        let first = State::take(dir.path(), false).expect("ours");
-        assert!(matches!(State::take(dir.path(), true), Err(StateError::InUse(_))));
+        let first = State::take(dir.path()).expect("ours");
+        assert!(matches!(State::take(dir.path()), Err(StateError::InUse(_))));
         drop(first);
-        State::take(dir.path(), false).expect("ours again");
+        State::take(dir.path()).expect("ours again");
     }
 
     #[test]
@@ -100,7 +108,7 @@ mod tests {
         for name in ["dispatch.db", "dispatch.db-wal", "notes.txt"] {
             std::fs::write(dir.path().join(name), "x").expect("a file");
         }
-        State::take(dir.path(), true).expect("ours");
+        State::take(dir.path()).and_then(|state| state.forget()).expect("ours");
         assert!(!dir.path().join("dispatch.db").exists());
         assert!(!dir.path().join("dispatch.db-wal").exists());
         assert!(dir.path().join("notes.txt").exists());

@@ -14,13 +14,13 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// It is not there.
-    #[error("there is no state at {}", path.display())]
+    #[error("there is no state at {}: start a session there first, or give another --state", path.display())]
     Missing {
         /// Which.
         path: PathBuf,
     },
     /// It cannot be opened.
-    #[error("cannot open the state {}: {error}", path.display())]
+    #[error("cannot open the state {}: {error}; give another --state, or --fresh to begin anew", path.display())]
     Open {
         /// Which.
         path: PathBuf,
@@ -48,10 +48,12 @@ pub enum StoreError {
         error: Box<sqlx::migrate::MigrateError>,
     },
     /// A statement failed.
-    #[error("the state cannot be read or written: {0}")]
+    #[error("the state cannot be read or written: {0}; is there room on its disk?")]
     Sql(#[from] sqlx::Error),
     /// A row says something that this program does not know.
-    #[error("the state is damaged: column {column} holds `{value}`")]
+    #[error(
+        "the state is damaged: column {column} holds `{value}`; give another --state, or --fresh to begin anew"
+    )]
     Damaged {
         /// Where.
         column: &'static str,

@@ -87,7 +87,9 @@ pub(crate) async fn snapshot(
 
 async fn jobs_of_latest_runs(connection: &mut AnyConnection, host: HostId) -> Result<Vec<JobId>, StoreError> {
     let query = sqlx::query(
-        "SELECT job FROM runs WHERE host = $1 AND most_sent > 0 ORDER BY created DESC, id DESC LIMIT $2",
+        "SELECT job FROM runs WHERE host = $1 \
+         AND (wholes > 0 OR booted_at IS NOT NULL OR transfer IN ('lost', 'unsure')) \
+         ORDER BY created DESC, id DESC LIMIT $2",
     )
     .bind(host.to_string())
     .bind(LATEST_RUNS);

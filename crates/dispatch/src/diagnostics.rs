@@ -12,6 +12,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::console::Console;
 use crate::real::SystemClock;
 use dispatch_server::clock::Clock as _;
 
@@ -20,7 +21,7 @@ pub(crate) fn install(format: Format, zone: TimeZone) {
     let lines = Lines { format, zone };
     let installed = tracing_subscriber::fmt()
         .with_max_level(Level::INFO)
-        .with_writer(std::io::stdout)
+        .with_writer(Console)
         .event_format(lines)
         .try_init();
     drop(installed);

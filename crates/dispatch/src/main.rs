@@ -1,9 +1,10 @@
 //! The `dispatch` command: a session in front of one engineer.
 //!
 //! This is where the real clock and the real random source are; everything below takes them as arguments.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to people")]
+#![expect(clippy::print_stderr, reason = "a command line talks to people")]
 
 mod cli;
+mod console;
 mod diagnostics;
 mod real;
 mod session;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         Command::Status(args) => runtime.block_on(status::run(args)),
     };
     runtime.shutdown_timeout(LAST_THREADS);
+    console::Console::finish();
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

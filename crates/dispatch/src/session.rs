@@ -1,7 +1,8 @@
 //! `dispatch --dir PATH`.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 
 use dispatch_core::run::Policy;
@@ -12,10 +13,12 @@ use dispatch_server::{state, view};
 use dispatch_store::StoreError;
 use jiff::tz::TimeZone;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::cli::SessionArgs;
+use crate::console::Console;
 use crate::{diagnostics, real};
 
 /// Why the program ends with a failure.
@@ -27,6 +30,10 @@ pub(crate) enum Failure {
     Store(#[from] StoreError),
     #[error("there is no place for the state: set HOME or XDG_STATE_HOME, or give --state")]
     NoHome,
+    #[error("{0} before the session had started")]
+    NotStarted(&'static str),
+    #[error("a second {0}: ended at once, and the next start goes on from here")]
+    Impatient(&'static str),
     #[error("signals cannot be received: {0}")]
     Signals(#[source] io::Error),
     #[error("cannot write to the terminal: {0}")]
@@ -42,22 +49,31 @@ pub(crate) async fn run(args: SessionArgs) -> Result<(), Failure> {
     diagnostics::install(format, zone.clone());
     let config = config(args)?;
     let reports = config.reports.clone();
-    let session = Session::start(config, Arc::new(real::SystemClock), real::random()).await?;
-    announce(&session);
     let stop = CancellationToken::new();
-    let log = Log::new(io::stdout(), format, zone);
-    let serving = session.run(log, real::now, stop.clone());
-    tokio::pin!(serving);
+    let mut first = pin!(signals.next());
+    let starting = Session::start(config, Arc::new(real::SystemClock), real::random());
+    let session = tokio::select! {
+        session = starting => session?,
+        // A directory on a file server that is away, say.
+        name = &mut first => return Err(Failure::NotStarted(name)),
+    };
+    announce(&session);
+    let mut serving = pin!(session.run(Log::new(Console, format, zone), real::now, stop.clone()));
     let view = tokio::select! {
         view = &mut serving => view?,
-        name = signals.first() => {
+        name = first => {
             info!("{name}: ending");
             stop.cancel();
-            serving.await?
+            tokio::select! {
+                view = serving => view?,
+                name = signals.next() => return Err(Failure::Impatient(name)),
+            }
         }
     };
     if format == Format::Text {
-        println!("\n{}Reports are in {}", view::table(&view, terminal_width()), reports.display());
+        let table = view::table(&view, terminal_width());
+        // Nobody may be there to read it any more.
+        let _ = write!(Console, "\n{table}Reports are in {}\n", reports.display());
     }
     Ok(())
 }
@@ -113,20 +129,24 @@ pub(crate) fn default_state(dir: &Path) -> Result<PathBuf, Failure> {
 }
 
 struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
+    terminate: Mutex<Signal>,
+    interrupt: Mutex<Signal>,
 }
 
 impl Signals {
     fn new() -> io::Result<Self> {
-        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        Ok(Self { terminate, interrupt })
+        Ok(Self {
+            terminate: Mutex::new(signal(SignalKind::terminate())?),
+            interrupt: Mutex::new(signal(SignalKind::interrupt())?),
+        })
     }
 
-    async fn first(mut self) -> &'static str {
+    /// The next one.
+    async fn next(&self) -> &'static str {
+        let (mut terminate, mut interrupt) = (self.terminate.lock().await, self.interrupt.lock().await);
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
         }
     }
 }

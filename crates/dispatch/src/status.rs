@@ -1,6 +1,7 @@
 //! `dispatch status`: how the queue of a directory stands, also while its session runs.
 
 use std::collections::HashMap;
+use std::io::{self, Write as _};
 
 use dispatch_server::clock::Clock as _;
 use dispatch_server::state;
@@ -23,9 +24,16 @@ pub(crate) async fn run(args: StatusArgs) -> Result<(), Failure> {
     store.close().await;
     if args.json {
         let json = serde_json::to_string_pretty(&view).map_err(|error| Failure::Output(error.into()))?;
-        println!("{json}");
+        write(&format!("{json}\n"))
     } else {
-        print!("{}", table(&view, terminal_width()));
+        write(&table(&view, terminal_width()))
     }
-    Ok(())
+}
+
+/// Writes, and takes a reader that has seen enough (`head`) for a reader that is content.
+fn write(text: &str) -> Result<(), Failure> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Output(error)),
+        _ => Ok(()),
+    }
 }

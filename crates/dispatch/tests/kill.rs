@@ -65,6 +65,26 @@ fn inside_a_download() {
     finish(&lab, program, &firmware, run.as_deref());
 }
 
+/// SIGTERM knows what it cuts off: the host's attempt is as if it had not been made.
+#[test]
+fn a_clean_end_inside_a_download_is_no_break_and_no_attempt() {
+    let mut lab = lab(&[], &[]);
+    lab.image("a.efi", &vec![7; 64 << 20]).expect("an image");
+    let program = lab.start().expect("a start");
+    let firmware = program.firmware();
+    let mut connection = firmware.connect().expect("a connection");
+    connection.send(firmware.request("GET", "").as_bytes()).expect("sent");
+    connection.head().expect("an answer");
+    connection.body(1 << 20).expect("a part");
+    terminate(program);
+    let program = lab.start().expect("a start");
+    assert_eq!(verdict(&lab, "a.efi"), "assigned");
+    assert_eq!(firmware.post().expect("an answer").0, 417, "it has not got its image");
+    firmware.boot().expect("the same again");
+    let (_, run) = firmware.post().expect("an answer");
+    finish(&lab, program, &firmware, run.as_deref());
+}
+
 #[test]
 fn after_the_last_byte_before_anybody_knew() {
     let mut lab = lab(&["a.efi"], &[]);

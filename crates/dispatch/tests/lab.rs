@@ -51,7 +51,7 @@ fn killing_dispatch_at_every_state_of_the_demo_loses_nothing() {
     prepare(&cache(), &lab.folder.join("images"), &DEMO).expect("images");
     let program = lab.start().expect("a start");
     let mut server = Server::start(&server_config(&lab.folder, &program)).expect("a server");
-    let states = ["assigned", "downloading", "downloaded", "booting", "report", "finished", "failed", "done"];
+    let states = ["assigned", "downloading", "downloaded", "booting", "report", "finished", "failed"];
     let moment = |line: &Value| {
         let state = states.iter().find(|state| line["event"] == **state)?;
         Some((

@@ -5,11 +5,11 @@ mod common;
 
 use std::io::Write as _;
 use std::net::TcpListener;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use common::{PASSED, image, lab, stub, terminate, verdict, whole_run};
-use dispatch_testkit::firmware::BootError;
+use dispatch_testkit::firmware::{BootError, Firmware};
 
 #[test]
 fn a_malformed_report_is_answered_with_what_is_wrong_and_changes_nothing() {
@@ -322,4 +322,49 @@ fn the_health_of_a_session_can_be_asked_for() {
     let answer = program.firmware().at("/health").exchange("GET", "", b"").expect("an answer");
     assert_eq!((answer.status, answer.field("content-type")), (200, Some("application/json")));
     assert!(answer.text().contains(r#""status":"ok""#), "{}", answer.text());
+}
+
+#[test]
+fn a_host_whose_image_vanished_while_it_was_up_is_answered() {
+    let mut lab = lab(&["a.efi", "b.efi"], &[]);
+    lab.image("dispatch.yaml", b"workloads:\n  - name: a.efi\n    reboots: 1\n").expect("a file");
+    let program = lab.start().expect("a start");
+    let firmware = program.firmware();
+    image(&firmware);
+    firmware.post().expect("an answer");
+    std::fs::remove_file(lab.folder.join("images/a.efi")).expect("removed");
+    assert_eq!(image(&firmware), "b.efi");
+}
+
+#[test]
+fn a_file_from_before_1970_is_served() {
+    let mut lab = lab(&["a.efi"], &[]);
+    let path = lab.folder.join("images/a.efi");
+    let file = std::fs::File::options().write(true).open(path).expect("the image");
+    file.set_modified(std::time::SystemTime::UNIX_EPOCH - Duration::from_hours(1)).expect("a time");
+    let program = lab.start().expect("a start");
+    assert_eq!(image(&program.firmware()), "a.efi");
+}
+
+/// Ctrl-S on a terminal, or a pager that waits: standard output takes nothing.
+#[test]
+fn an_output_that_nobody_reads_holds_up_no_host() {
+    let mut lab = lab(&["a.efi"], &[]);
+    let port = lab.start().expect("a start").address;
+    lab.bind = port;
+    let mut command = lab.command();
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("a start");
+    let firmware = Firmware::new(port, "/dispatch");
+    let title = "x".repeat(20_000);
+    while firmware.head().is_err() {
+        assert!(child.try_wait().expect("a child").is_none(), "it has ended");
+    }
+    image(&firmware);
+    firmware.post().expect("an answer");
+    for number in 0..20 {
+        let json = format!(r#"{{"title":"{number} {title}"}}"#);
+        assert_eq!(firmware.put(&json, None).expect("an answer"), 200, "report {number}");
+    }
+    assert_eq!(firmware.at("/health").head().expect("an answer").status, 200);
+    child.kill().and_then(|()| child.wait()).expect("ended");
 }

@@ -25,10 +25,16 @@ impl Response {
         self
     }
 
-    /// Adds `Last-Modified`.
+    /// Adds `Last-Modified`, unless the file is from a time that HTTP has no form for (RFC 9110 §5.6.7).
     #[must_use]
     pub fn with_modified(self, modified: SystemTime) -> Self {
-        self.with("Last-Modified", &httpdate::fmt_http_date(modified))
+        const YEAR_9999: u64 = 253_370_764_800;
+        match modified.duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(age) if age.as_secs() < YEAR_9999 => {
+                self.with("Last-Modified", &httpdate::fmt_http_date(modified))
+            }
+            _ => self,
+        }
     }
 
     /// The status code.
@@ -43,6 +49,8 @@ impl Response {
         let mut head = String::with_capacity(256);
         let _ = write!(head, "HTTP/1.1 {} {}\r\n", self.status, reason(self.status));
         let _ = write!(head, "Date: {}\r\n", httpdate::fmt_http_date(now));
+        // Each host has an image of its own under the one URL, and a browser a page: nobody may keep an answer.
+        head.push_str("Cache-Control: no-store\r\nVary: Accept\r\n");
         head.push_str(&self.fields);
         head.push_str(if keep_alive {
             "Connection: keep-alive\r\n\r\n"
@@ -81,9 +89,21 @@ mod tests {
             Response::new(200, 12).with("Content-Type", "application/efi").head(true, SystemTime::UNIX_EPOCH);
         assert_eq!(
             head,
-            "HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Length: 12\r\n\
+            "HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nCache-Control: no-store\r\nVary: Accept\r\n\
+             Content-Length: 12\r\n\
              Content-Type: application/efi\r\nConnection: keep-alive\r\n\r\n"
         );
+    }
+
+    #[test]
+    fn a_file_from_before_1970_or_after_9999_has_no_date() {
+        let second = std::time::Duration::from_secs(1);
+        let early = SystemTime::UNIX_EPOCH - second;
+        let late = SystemTime::UNIX_EPOCH + second * u32::MAX * 60;
+        for modified in [early, late] {
+            let head = Response::new(200, 0).with_modified(modified).head(true, SystemTime::UNIX_EPOCH);
+            assert!(!head.contains("Last-Modified"), "{head}");
+        }
     }
 
     #[test]

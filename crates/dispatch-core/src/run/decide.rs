@@ -146,6 +146,10 @@ impl At<'_> {
     }
 
     fn begin(mut self, size: u64, start: u64) -> Step {
+        if self.run.transfer == Transfer::Sending && start > self.run.most_sent {
+            // It goes on where an older transfer has come to, whose end is not noted yet.
+            self.run.most_sent = start;
+        }
         self.run.transfers += 1;
         self.run.transfer = Transfer::Sending;
         self.run.size = size;
@@ -265,10 +269,6 @@ impl At<'_> {
     fn start(mut self) -> Result<Step, Refused> {
         match self.run.state {
             RunState::Assigned if self.run.wholes == 0 => return Err(Refused::NotReached),
-            // A range has ended, and the rest was never asked for.
-            RunState::Downloading if self.run.wholes == 0 && self.run.transfer == Transfer::Partial => {
-                return Err(Refused::NotReached);
-            }
             RunState::Booting => {
                 self.renew();
                 return Ok(self.step(None));

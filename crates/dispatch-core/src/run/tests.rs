@@ -139,3 +139,16 @@ fn a_range_that_leaves_a_gap_makes_nothing_whole() {
     let run = step(&run, &RunEvent::Ended { transfer: 1, sent: 1000, count: 600, end: End::Whole });
     assert_eq!((run.wholes, run.is_reached(), run.transfer), (0, false, Transfer::Partial));
 }
+
+#[test]
+fn ranges_whose_ends_are_noted_in_the_wrong_order_make_a_whole() {
+    let deadlines = Deadlines::default();
+    let now = Timestamp::UNIX_EPOCH;
+    let step = |run: &Run, event: &RunEvent| decide(run, event, &deadlines, now).expect("taken").run;
+    let run = step(&run(RunState::Assigned, Transfer::None), &RunEvent::Began { size: 1000, start: 0 });
+    let run = step(&run, &RunEvent::Began { size: 1000, start: 600 });
+    let run = step(&run, &RunEvent::Ended { transfer: 2, sent: 1000, count: 400, end: End::Whole });
+    assert_eq!((run.wholes, run.transfer), (1, Transfer::Whole));
+    let older = RunEvent::Ended { transfer: 1, sent: 600, count: 600, end: End::Partial };
+    assert_eq!(step(&run, &older).wholes, 1);
+}

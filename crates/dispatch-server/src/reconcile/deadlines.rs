@@ -67,14 +67,12 @@ impl Deadlines {
         self.note_progress().await?;
         let next =
             self.engine.decide(Focus::default(), |snapshot, context| snapshot.tick(context.now)).await?;
-        let live = self.engine.live();
-        if live.all().is_empty() {
+        let live = self.engine.live().all();
+        if live.is_empty() {
             return Ok(next);
         }
-        self.engine
-            .store
-            .look(Focus::default(), &self.engine.policy, |snapshot| stop_orphans(live, &snapshot))
-            .await?;
+        let look = |snapshot| stop_orphans(&live, &snapshot);
+        self.engine.store.look(Focus::default(), &self.engine.policy, look).await?;
         let glance = GLANCE.min(self.engine.policy.deadlines.download / 4);
         let glance = later(self.engine.clock.now(), glance);
         Ok(Some(next.map_or(glance, |next| next.min(glance))))

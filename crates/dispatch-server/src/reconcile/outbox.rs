@@ -15,6 +15,9 @@ use crate::reports;
 /// The longest wait between two tries.
 const MAX_WAIT: Duration = Duration::from_mins(1);
 
+/// The shortest wait between two rounds that nobody asked for.
+const TROUBLE: Duration = Duration::from_secs(1);
+
 /// How many effects are fetched at once.
 const BATCH: u32 = 50;
 
@@ -46,7 +49,11 @@ impl Outbox {
                 return;
             }
             let clock = &self.engine.clock;
-            let next = self.engine.store.next_effect().await.unwrap_or(Some(later(clock.now(), MAX_WAIT)));
+            let next = match self.engine.store.next_effect().await {
+                // What is due and could not be noted as done or failed must not be tried without a pause.
+                Ok(next) => next.map(|next| next.max(later(clock.now(), TROUBLE))),
+                Err(_) => Some(later(clock.now(), MAX_WAIT)),
+            };
             let sleep = async {
                 match next {
                     Some(at) => clock.sleep_until(at).await,
@@ -81,15 +88,17 @@ impl Outbox {
 
     async fn carry_out(&self, due: &DueEffect) -> Result<(), StoreError> {
         let result = match due.effect {
-            Effect::WriteReport { report } => match self.engine.store.report(report).await? {
-                Some(stored) => {
+            Effect::WriteReport { report } => match self.engine.store.report(report).await {
+                Ok(Some(stored)) => {
                     let folder = self.reports.clone();
                     let written = tokio::task::spawn_blocking(move || reports::write(&folder, &stored)).await;
                     written
                         .map_err(|error| error.to_string())
                         .and_then(|done| done.map_err(|error| error.to_string()))
                 }
-                None => Err("the report is not in the state".to_owned()),
+                Ok(None) => Err("the report is not in the state".to_owned()),
+                // One damaged report must not hold up the others.
+                Err(error) => Err(error.to_string()),
             },
         };
         let now = self.engine.clock.now();
