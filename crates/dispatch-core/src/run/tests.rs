@@ -61,6 +61,7 @@ fn table() -> String {
         ("📌 assigned", run(RunState::Assigned, Transfer::None)),
         ("📥 sending", run(RunState::Downloading, Transfer::Sending)),
         ("📥 sent whole", run(RunState::Downloading, Transfer::Whole)),
+        ("📥 unsure", run(RunState::Downloading, Transfer::Unsure)),
         ("📥 we were down", run(RunState::Downloading, Transfer::Lost)),
         ("⚡ booting", run(RunState::Booting, Transfer::Whole)),
         ("📝 reported", run(RunState::Reported, Transfer::Whole)),
