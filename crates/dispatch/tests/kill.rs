@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Lab, PASSED, SIZE, image, lab, stub, terminate, verdict};
+use common::{Lab, PASSED, SIZE, begun_download, big_image, image, lab, stub, terminate, verdict};
 use dispatch_testkit::firmware::{BootError, Firmware};
 use dispatch_testkit::program::Program;
 
@@ -51,15 +51,12 @@ fn while_a_run_is_assigned() {
 #[test]
 fn inside_a_download() {
     let mut lab = lab(&[], &[]);
-    lab.image("a.efi", &vec![7; 64 << 20]).expect("an image");
+    lab.image("a.efi", &big_image()).expect("an image");
     let program = lab.start().expect("a start");
     let firmware = program.firmware();
-    let mut connection = firmware.connect().expect("a connection");
-    connection.send(firmware.request("GET", "").as_bytes()).expect("sent");
-    let length = connection.head().expect("an answer").length().expect("a length");
-    connection.body(1 << 20).expect("a part");
+    let mut connection = begun_download(&firmware);
     let program = kill(&mut lab, program);
-    assert!(matches!(connection.body(length), Err(BootError::Io(_))), "it is cut off, not made up");
+    assert!(matches!(connection.body(64 << 20), Err(BootError::Io(_))), "it is cut off, not made up");
     firmware.boot().expect("the same again");
     let (_, run) = firmware.post().expect("an answer");
     finish(&lab, program, &firmware, run.as_deref());
@@ -69,13 +66,10 @@ fn inside_a_download() {
 #[test]
 fn a_clean_end_inside_a_download_is_no_break_and_no_attempt() {
     let mut lab = lab(&[], &[]);
-    lab.image("a.efi", &vec![7; 64 << 20]).expect("an image");
+    lab.image("a.efi", &big_image()).expect("an image");
     let program = lab.start().expect("a start");
     let firmware = program.firmware();
-    let mut connection = firmware.connect().expect("a connection");
-    connection.send(firmware.request("GET", "").as_bytes()).expect("sent");
-    connection.head().expect("an answer");
-    connection.body(1 << 20).expect("a part");
+    let _connection = begun_download(&firmware);
     terminate(program);
     let program = lab.start().expect("a start");
     assert_eq!(verdict(&lab, "a.efi"), "assigned");

@@ -5,7 +5,9 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use common::{PASSED, SIZE, content, image, lab, stub, terminate, verdict, whole_run};
+use common::{
+    PASSED, SIZE, begun_download, big_image, content, image, lab, stub, terminate, verdict, whole_run,
+};
 use dispatch_testkit::firmware::{BootError, Booted};
 
 #[test]
@@ -288,7 +290,7 @@ fn many_hosts_at_once_get_a_job_each_and_no_job_twice() {
 fn a_host_whose_download_breaks_three_times_has_errored() {
     let mut lab = lab(&[], &["--retries", "0"]);
     // More than the socket's buffers hold, so that a broken download is one.
-    lab.image("big.efi", &vec![7; 64 << 20]).expect("an image");
+    lab.image("big.efi", &big_image()).expect("an image");
     let mut program = lab.start().expect("a start");
     let firmware = program.firmware();
     for nth in 1..=3 {
@@ -375,11 +377,28 @@ fn an_image_goes_out_without_being_read_into_memory() {
 #[test]
 fn sigint_ends_it_in_good_order_too_even_inside_a_download() {
     let mut lab = lab(&[], &[]);
-    lab.image("big.efi", &vec![7; 64 << 20]).expect("an image");
+    lab.image("big.efi", &big_image()).expect("an image");
     let program = lab.start().expect("a start");
     let firmware = program.firmware();
-    let mut connection = firmware.connect().expect("a connection");
-    connection.send(firmware.request("GET", "").as_bytes()).expect("sent");
-    connection.head().expect("an answer");
+    let _connection = begun_download(&firmware);
     assert!(program.interrupt().expect("an end").success());
+}
+
+/// Byte for byte what beacon 1.1.0 sends, as it was recorded.
+#[test]
+fn the_beacon_that_is_out_there_is_understood() {
+    let mut lab = lab(&["a.efi"], &["--pass-if", "milestone"]);
+    let mut program = lab.start().expect("a start");
+    let firmware = program.firmware();
+    image(&firmware);
+    for recorded in
+        [&include_bytes!("beacon-1.1.0/boot.http")[..], &include_bytes!("beacon-1.1.0/report.http")[..]]
+    {
+        let mut connection = firmware.connect().expect("a connection");
+        connection.send(recorded).expect("sent");
+        assert_eq!(connection.answer().expect("an answer").status, 200);
+    }
+    let report = program.event("report", "a.efi").expect("an event");
+    assert_eq!((&report["title"], &report["verdict"]), (&"certificate 3".into(), &"passed".into()));
+    assert_eq!(lab.status().expect("a status")["jobs"][0]["state"], "reported");
 }

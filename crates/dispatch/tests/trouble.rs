@@ -8,7 +8,7 @@ use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::{PASSED, image, lab, stub, terminate, verdict, whole_run};
+use common::{PASSED, big_image, image, lab, stub, terminate, verdict, whole_run};
 use dispatch_testkit::firmware::{BootError, Firmware};
 
 #[test]
@@ -126,7 +126,7 @@ fn old_clients_and_kept_connections_are_served() {
 #[test]
 fn head_is_answered_within_a_second_while_a_hundred_clients_are_slow() {
     let mut lab = lab(&["a.efi", "b.efi"], &[]);
-    lab.image("big.efi", &vec![7; 64 << 20]).expect("an image");
+    lab.image("big.efi", &big_image()).expect("an image");
     let program = lab.start().expect("a start");
     let firmware = program.firmware();
     let mut slow = Vec::new();
@@ -152,7 +152,7 @@ fn head_is_answered_within_a_second_while_a_hundred_clients_are_slow() {
 #[test]
 fn a_file_that_shrinks_while_it_is_sent_breaks_the_transfer_and_is_not_padded() {
     let mut lab = lab(&[], &[]);
-    lab.image("big.efi", &vec![7; 64 << 20]).expect("an image");
+    lab.image("big.efi", &big_image()).expect("an image");
     let mut program = lab.start().expect("a start");
     let firmware = program.firmware();
     let mut connection = firmware.connect().expect("a connection");

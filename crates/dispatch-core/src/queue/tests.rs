@@ -1,7 +1,8 @@
 //! Each rule for metal is a named test here; the properties are in [`properties`].
 
+mod asking;
+mod ending;
 mod properties;
-mod rules;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -3,7 +3,7 @@
 
 use std::ops::{Deref, DerefMut};
 
-use dispatch_testkit::firmware::{Booted, Firmware};
+use dispatch_testkit::firmware::{Booted, Connection, Firmware};
 use dispatch_testkit::program::{Program, Setup};
 use tempfile::TempDir;
 
@@ -73,6 +73,20 @@ pub(crate) fn stub(firmware: &Firmware) -> String {
 }
 
 pub(crate) const PASSED: &str = r#"{"title":"all good","verdict":"passed"}"#;
+
+/// More than the buffers of sockets hold, so that a download of it can be broken off.
+pub(crate) fn big_image() -> Vec<u8> {
+    vec![7; 64 << 20]
+}
+
+/// A download that has begun and is far from its end.
+pub(crate) fn begun_download(firmware: &Firmware) -> Connection {
+    let mut connection = firmware.connect().expect("a connection");
+    connection.send(firmware.request("GET", "").as_bytes()).expect("sent");
+    connection.head().expect("an answer");
+    connection.body(1 << 20).expect("a part");
+    connection
+}
 
 /// A whole run: boot, call, report.
 pub(crate) fn whole_run(firmware: &Firmware) -> String {
