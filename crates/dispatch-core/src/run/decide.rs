@@ -154,7 +154,10 @@ impl At<'_> {
         self.run.transfer = Transfer::Sending;
         self.run.size = size;
         self.run.sent = start;
+        // A range that follows others has no time of its own: only bytes are progress.
+        let deadline = self.run.deadline.filter(|_| start > 0 && self.run.state == RunState::Downloading);
         self.enter(RunState::Downloading);
+        self.run.deadline = deadline.or(self.run.deadline);
         self.run.since = self.now;
         self.step(Happening::Downloading { size, start })
     }
@@ -176,6 +179,7 @@ impl At<'_> {
         if transfer != self.run.transfers || self.run.transfer == Transfer::Whole {
             return Err(Refused::Stale);
         }
+        let had = self.run.most_sent;
         let follows = self.note_bytes(sent, count);
         match end {
             End::Whole if follows => {
@@ -196,7 +200,9 @@ impl At<'_> {
             End::Whole | End::Partial => {
                 self.run.sent = sent;
                 self.run.transfer = Transfer::Partial;
-                self.renew();
+                if self.run.most_sent > had {
+                    self.renew();
+                }
                 Ok(self.step(None))
             }
             End::Unsure if follows => {

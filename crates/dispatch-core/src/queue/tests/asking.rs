@@ -236,3 +236,24 @@ fn the_named_run_outranks_the_address() {
     let unknown = RunId::new(queue.now, [255; 10]);
     assert_eq!(queue.put(2, Some(unknown), "of nobody", Verdict::Passed), None);
 }
+
+#[test]
+fn the_same_range_again_and_again_is_no_progress() {
+    let mut queue = Model::new(&["a.efi"]);
+    queue.ask(1, Ask::Get);
+    queue.begin(1);
+    queue.end(1, 10, End::Partial);
+    let deadline = queue.active(1).expect("a run").deadline;
+    for _ in 0..5 {
+        queue.pass(20);
+        let run = queue.active(1).expect("a run").id;
+        queue.decide(|snapshot, context| snapshot.begin(run, 1000, 5, context.now));
+        let transfer = queue.active(1).expect("a run").transfers;
+        let event = RunEvent::Ended { transfer, sent: 10, count: 5, end: End::Partial };
+        queue.decide(|snapshot, context| snapshot.note(run, &event, context.now));
+        assert_eq!(queue.active(1).expect("a run").deadline, deadline);
+    }
+    queue.pass(20);
+    queue.tick();
+    assert_eq!(queue.state(1), None);
+}
