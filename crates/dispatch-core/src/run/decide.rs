@@ -211,8 +211,8 @@ impl At<'_> {
                 self.renew();
                 Ok(self.step(None))
             }
-            // Nothing went out, so there was no download to break off: a boot menu that only checks.
-            End::Broken | End::Cut if count == 0 || end == End::Cut => {
+            // We broke it off; or nothing has ever gone out, as with a boot menu that only checks.
+            End::Broken | End::Cut if end == End::Cut || self.run.most_sent == 0 => {
                 self.assign_again();
                 Ok(self.step(None))
             }

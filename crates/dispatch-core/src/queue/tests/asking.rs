@@ -257,3 +257,15 @@ fn the_same_range_again_and_again_is_no_progress() {
     queue.tick();
     assert_eq!(queue.state(1), None);
 }
+
+/// Else a host that asks and takes nothing, after it had taken something once, would hold its run for ever.
+#[test]
+fn once_bytes_have_gone_out_a_download_of_nothing_is_a_break_too() {
+    let mut queue = Model::new(&["a.efi"]);
+    queue.head(1);
+    queue.get(1, 500);
+    queue.get(1, 0);
+    assert_eq!(queue.active(1).expect("a run").broken, 2);
+    queue.get(1, 0);
+    assert_eq!(queue.latest("a.efi").verdict, Some(Verdict::Errored));
+}
