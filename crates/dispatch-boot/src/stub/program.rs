@@ -117,6 +117,9 @@ pub(super) struct Program {
     vars: u32,
 }
 
+/// CR, LF and the terminating NUL, as the console takes them (§12.4.3).
+const LINE_BREAK: [u8; 6] = [b'\r', 0, b'\n', 0, 0, 0];
+
 /// The most arguments that a function is called with.
 pub(super) const MAX_ARGUMENTS: usize = 6;
 
@@ -210,9 +213,16 @@ impl Program {
         self.mark(headless);
     }
 
-    /// Prints a text that is known before the program is.
+    /// Prints a text that is known before the program is, on a line of its own: firmware's
+    /// progress of a download does not end its line.
     pub(super) fn say(&mut self, text: &str) {
-        let line = self.data(&console_line(text));
+        let line = self.data(&[&LINE_BREAK[..4], &console_line(text)].concat());
+        self.print(line);
+    }
+
+    /// Ends a line that the firmware may have left unfinished.
+    pub(super) fn say_line_break(&mut self) {
+        let line = self.data(&LINE_BREAK);
         self.print(line);
     }
 

@@ -295,6 +295,7 @@ impl Wait {
         p.set(self.kept, self.file);
         p.set(self.record, self.file);
         p.add(self.record, pe::DATA_OFFSET as u64);
+        p.say_line_break();
         p.jump(self.print_line);
     }
 
