@@ -1,4 +1,4 @@
-//! The programs' steps as instructions for AArch64.
+//! The programs' steps as instructions for `AArch64`.
 //!
 //! For the parent module only. An EFI application is called, and calls the firmware, by Arm's
 //! procedure call standard (UEFI 2.10 §2.3.6.4): arguments in X0 to X7; SP always a multiple of
@@ -9,6 +9,12 @@
 //! Only registers that need not be preserved are used, but for X29 and X30, and none of them
 //! keeps anything from one step to the next. The variables begin at SP; above them, X29 and X30
 //! make the frame record that a debugger follows.
+#![expect(
+    clippy::unnecessary_semicolon,
+    clippy::useless_conversion,
+    clippy::used_underscore_binding,
+    reason = "in what `dynasm!` makes of offsets and registers that are known at run time"
+)]
 
 use dynasmrt::aarch64::Aarch64Relocation;
 use dynasmrt::{DynamicLabel, DynasmApi, DynasmLabelApi, VecAssembler, dynasm};
@@ -128,16 +134,17 @@ fn read(ops: &mut Assembler, register: u8, value: Value) {
         Value::Image(at) => dynasm!(ops ; .arch aarch64 ; adr X(register), extern at),
         Value::Number(number) => {
             // Sixteen bits at a time, since few numbers fit into one instruction.
-            let part = |shift: u32| u32::from((number >> shift) as u16);
-            dynasm!(ops ; .arch aarch64 ; movz X(register), part(0));
-            if part(16) != 0 {
-                dynasm!(ops ; .arch aarch64 ; movk X(register), part(16), lsl 16);
+            let part = |shift: u32| u32::try_from(number >> shift & 0xffff).unwrap_or_default();
+            let (first, second, third, fourth) = (part(0), part(16), part(32), part(48));
+            dynasm!(ops ; .arch aarch64 ; movz X(register), first);
+            if second != 0 {
+                dynasm!(ops ; .arch aarch64 ; movk X(register), second, lsl 16);
             }
-            if part(32) != 0 {
-                dynasm!(ops ; .arch aarch64 ; movk X(register), part(32), lsl 32);
+            if third != 0 {
+                dynasm!(ops ; .arch aarch64 ; movk X(register), third, lsl 32);
             }
-            if part(48) != 0 {
-                dynasm!(ops ; .arch aarch64 ; movk X(register), part(48), lsl 48);
+            if fourth != 0 {
+                dynasm!(ops ; .arch aarch64 ; movk X(register), fourth, lsl 48);
             }
         }
     }

@@ -65,9 +65,8 @@ pub(super) const LOAD_FILE_PROTOCOL: Guid =
 /// A GUID from its usual notation, of which the first three groups are numbers, and those are
 /// little-endian.
 pub(super) const fn guid(first: u32, second: u16, third: u16, rest: [u8; 8]) -> Guid {
-    let ([a, b, c, d], [e, f], [g, h]) = (first.to_le_bytes(), second.to_le_bytes(), third.to_le_bytes());
-    let [i, j, k, l, m, n, o, p] = rest;
-    [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
+    let numbers = first as u128 | (second as u128) << 32 | (third as u128) << 48;
+    (numbers | (u64::from_le_bytes(rest) as u128) << 64).to_le_bytes()
 }
 
 /// A device path node's type, followed by its sub-type, as a number of 16 bits (§10.3.1); its

@@ -8,7 +8,8 @@
 
 use super::console_line;
 use super::firmware::{
-    BOOT_SERVICES, CON_OUT, FIRST_ERROR, Guid, OUTPUT_STRING, RESET_SYSTEM, RUNTIME_SERVICES, ResetType,
+    BOOT_SERVICES, CON_OUT, FIRST_ERROR, FREE_POOL, Guid, HANDLE_PROTOCOL, OUTPUT_STRING, RESET_SYSTEM,
+    RUNTIME_SERVICES, ResetType,
 };
 use super::pe;
 
@@ -182,6 +183,25 @@ impl Program {
         self.call(Var::TABLE, function, arguments);
     }
 
+    /// `HandleProtocol`; goes on at the label if the handle has no such protocol.
+    pub(super) fn open(&mut self, handle: Var, protocol: Value, interface: Var, or_else: Label) {
+        self.boot_service(HANDLE_PROTOCOL, &[handle.into(), protocol, Value::AddressOf(interface)]);
+        self.jump_if_failed(or_else);
+    }
+
+    /// Gives memory back to the pool.
+    pub(super) fn free(&mut self, memory: Var) {
+        self.boot_service(FREE_POOL, &[memory.into()]);
+    }
+
+    /// [`Program::free`], unless it is NULL.
+    pub(super) fn free_if_any(&mut self, memory: Var) {
+        let none = self.label();
+        self.jump_if(memory, Is::Equal, 0, none);
+        self.free(memory);
+        self.mark(none);
+    }
+
     pub(super) fn jump(&mut self, label: Label) {
         self.steps.push(Step::Jump(label));
     }
@@ -213,10 +233,21 @@ impl Program {
         self.mark(headless);
     }
 
-    /// Prints a text that is known before the program is, on a line of its own: firmware's
-    /// progress of a download does not end its line.
+    /// Makes the variable point to a text that is known before the program is, as a line for
+    /// [`Program::print`]. It ends an unfinished line before: firmware's progress of a download
+    /// is one.
+    pub(super) fn set_line(&mut self, line: Var, text: &str) {
+        let bytes = self.line(text);
+        self.set(line, bytes);
+    }
+
+    fn line(&mut self, text: &str) -> Value {
+        self.data(&[&LINE_BREAK[..4], &console_line(text)].concat())
+    }
+
+    /// Prints a text, as a line of its own.
     pub(super) fn say(&mut self, text: &str) {
-        let line = self.data(&[&LINE_BREAK[..4], &console_line(text)].concat());
+        let line = self.line(text);
         self.print(line);
     }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::MAX_TEXT;
 use super::firmware::{
-    ALLOCATE_POOL, BOOT_WATCHDOG, DEVICE_HANDLE, EFI_ABORTED, EFI_BUFFER_TOO_SMALL, EFI_SUCCESS, FREE_POOL,
-    Guid, HANDLE_PROTOCOL, LOAD_FILE, LOAD_FILE_PROTOCOL, LOAD_IMAGE, LOAD_OPTIONS, LOAD_OPTIONS_SIZE,
+    ALLOCATE_POOL, BOOT_WATCHDOG, DEVICE_HANDLE, EFI_ABORTED, EFI_BUFFER_TOO_SMALL, EFI_SUCCESS, FIRST_ERROR,
+    Guid, LOAD_FILE, LOAD_FILE_PROTOCOL, LOAD_IMAGE, LOAD_OPTIONS, LOAD_OPTIONS_SIZE,
     LOADED_IMAGE_DEVICE_PATH_PROTOCOL, LOADED_IMAGE_PROTOCOL, LOADER_DATA, Pause, ResetType, START_IMAGE,
     UNLOAD_IMAGE, guid, node,
 };
@@ -53,6 +53,7 @@ mod record {
     /// The line, and NUL up to the end.
     pub(super) const LINE: u32 = 0x18;
     /// The last character of the longest line, which is NUL in every line.
+    #[expect(clippy::cast_possible_truncation, reason = "a line has some hundred characters")]
     pub(super) const LAST_NUL: u32 = LINE + 2 * (MAX_TEXT as u32 + 2);
     /// The length of it all, a multiple of 8.
     pub(super) const LEN: u32 = (LAST_NUL + 2).next_multiple_of(8);
@@ -63,8 +64,8 @@ const ASKING_AGAIN: &str = "dispatch: no answer, asking again";
 const STARTING: &str = "dispatch: starting what there is now";
 const NO_ANSWER: &str = "dispatch: resetting: still no answer";
 const NO_WAY: &str = "dispatch: resetting: cannot ask from here";
-const DISK_IMAGE: &str = "dispatch: resetting: a disk image needs that";
-const REFUSED: &str = "dispatch: resetting: firmware refuses the image";
+const DISK_IMAGE: &str = "dispatch: resetting: for a disk image";
+const REFUSED: &str = "dispatch: resetting: the image is refused";
 
 /// The program that prints the line, a [`super::console_line`], and waits.
 pub(super) fn wait(line: &[u8], pause: Pause) -> Program {
@@ -97,6 +98,8 @@ struct Wait {
     /// The file that it is in, to be freed when another takes its place; 0 at first, when it is
     /// the running image.
     kept: Var,
+    /// The line to be printed next.
+    line: Var,
     /// Failed downloads in a row.
     failures: Var,
     /// The own image's device path, its URI node, and the `LoadFile` protocol of its device.
@@ -125,6 +128,7 @@ impl Wait {
         let stub = Self {
             record: p.var(),
             kept: p.var(),
+            line: p.var(),
             failures: p.var(),
             path: p.var(),
             uri: p.var(),
@@ -150,11 +154,11 @@ impl Wait {
 
     /// Prints the record's line and pauses as it says.
     fn pause(&self, p: &mut Program) {
-        let (line, seconds, rest, watchdog) = (p.var(), p.var(), p.var(), p.var());
+        let (seconds, rest, watchdog) = (p.var(), p.var(), p.var());
         p.mark(self.print_line);
-        p.set(line, self.record);
-        p.add(line, u64::from(record::LINE));
-        p.print(line.into());
+        p.set(self.line, self.record);
+        p.add(self.line, u64::from(record::LINE));
+        p.print(self.line.into());
 
         p.mark(self.ask);
         p.load(Width::U32, seconds, self.record, record::SECONDS);
@@ -172,10 +176,10 @@ impl Wait {
         let device = p.var();
         let device_path = p.guid(LOADED_IMAGE_DEVICE_PATH_PROTOCOL);
         let load_file = p.guid(LOAD_FILE_PROTOCOL);
-        self.open(p, Var::IMAGE, self.loaded_image, self.own_loaded, self.no_way);
-        self.open(p, Var::IMAGE, device_path, self.path, self.no_way);
+        p.open(Var::IMAGE, self.loaded_image, self.own_loaded, self.no_way);
+        p.open(Var::IMAGE, device_path, self.path, self.no_way);
         p.load(Width::U64, device, self.own_loaded, DEVICE_HANDLE);
-        self.open(p, device, load_file, self.load_file, self.no_way);
+        p.open(device, load_file, self.load_file, self.no_way);
 
         // EDK2's client takes the URI from the path that it is handed; without one it waits for
         // DHCP to name one. The nodes before it lead to the device, which would not know them.
@@ -194,16 +198,9 @@ impl Wait {
         p.jump(self.no_way);
     }
 
-    /// `HandleProtocol`; goes on at `or_else` if the handle has no such protocol.
-    fn open(&self, p: &mut Program, handle: Var, protocol: Value, interface: Var, or_else: Label) {
-        p.boot_service(HANDLE_PROTOCOL, &[handle.into(), protocol, Value::AddressOf(interface)]);
-        p.jump_if_failed(or_else);
-    }
-
     /// Downloads the file into memory from the pool.
     fn download(&self, p: &mut Program) {
-        let (has_size, complete) = (p.label(), p.label());
-        let free = p.label();
+        let (has_size, complete, free) = (p.label(), p.label(), p.label());
         p.mark(self.found);
         p.set(self.size, 0);
         self.load(p, 0.into());
@@ -222,13 +219,13 @@ impl Wait {
         self.load(p, self.file.into());
         p.jump_if(Var::STATUS, Is::Equal, EFI_SUCCESS, complete);
         // The memory is not freed: it is a RAM disk by now.
-        p.jump_if(Var::STATUS, Is::AtLeast, super::firmware::FIRST_ERROR, free);
+        p.jump_if(Var::STATUS, Is::AtLeast, FIRST_ERROR, free);
         p.jump(self.disk_image);
 
         // Also when there is a larger file by now (EFI_BUFFER_TOO_SMALL): the next round asks for
         // its size.
         p.mark(free);
-        self.free(p, self.file);
+        p.free(self.file);
         p.jump(self.failed);
 
         p.mark(complete);
@@ -241,30 +238,16 @@ impl Wait {
         p.call(self.load_file, LOAD_FILE, &[self.load_file.into(), self.uri.into(), 1.into(), size, buffer]);
     }
 
-    fn free(&self, p: &mut Program, memory: Var) {
-        p.boot_service(FREE_POOL, &[memory.into()]);
-    }
-
-    /// [`Wait::free`], unless it is NULL.
-    fn free_if_any(&self, p: &mut Program, memory: Var) {
-        let none = p.label();
-        p.jump_if(memory, Is::Equal, 0, none);
-        self.free(p, memory);
-        p.mark(none);
-    }
-
     /// If the file is a stub that waits, goes on waiting as it says.
     fn keep_waiting(&self, p: &mut Program) {
         let (there, here, end) = (p.var(), p.var(), p.var());
         let (left, right) = (p.var(), p.var());
-        let (compare, another) = (p.label(), p.label());
+        let (long_enough, compare, another) = (p.label(), p.label(), p.label());
 
-        // Too short to have a record?
-        let whole = p.label();
         let shortest = pe::DATA_OFFSET as u64 + u64::from(record::LEN);
-        p.jump_if(self.size, Is::AtLeast, shortest, whole);
+        p.jump_if(self.size, Is::AtLeast, shortest, long_enough);
         p.jump(self.start);
-        p.mark(whole);
+        p.mark(long_enough);
 
         p.set(there, self.file);
         p.add(there, pe::DATA_OFFSET as u64);
@@ -286,12 +269,12 @@ impl Wait {
         p.add(there, 8);
         p.add(here, 8);
         p.jump_if(there, Is::Unequal, end, compare);
-        self.free(p, self.file);
+        p.free(self.file);
         p.jump(self.ask);
 
         // The file is kept for its record, in place of the last one: at most one is.
         p.mark(another);
-        self.free_if_any(p, self.kept);
+        p.free_if_any(self.kept);
         p.set(self.kept, self.file);
         p.set(self.record, self.file);
         p.add(self.record, pe::DATA_OFFSET as u64);
@@ -320,7 +303,7 @@ impl Wait {
         p.boot_service(LOAD_IMAGE, &arguments);
         p.set(status, Var::STATUS);
         // The image is a copy, and may need the room.
-        self.free(p, self.file);
+        p.free(self.file);
         p.jump_if(status, Is::Equal, EFI_SUCCESS, loaded_it);
         // With EFI_SECURITY_VIOLATION the image is loaded all the same, only not to be started.
         p.jump_if(image, Is::Equal, 0, self.refused);
@@ -329,13 +312,13 @@ impl Wait {
 
         p.mark(loaded_it);
         // The boot option's own data, such as a command line, is for the image that is booted.
-        self.open(p, image, self.loaded_image, loaded, no_options);
+        p.open(image, self.loaded_image, loaded, no_options);
         for field in [LOAD_OPTIONS_SIZE, LOAD_OPTIONS] {
             p.load(Width::U64, option, self.own_loaded, field);
             p.store(loaded, field, option);
         }
         p.mark(no_options);
-        self.free_if_any(p, self.kept);
+        p.free_if_any(self.kept);
         set_watchdog(p, BOOT_WATCHDOG.into());
         p.set(exit_data, 0);
         let arguments = [image.into(), Value::AddressOf(exit_data_size), Value::AddressOf(exit_data)];
@@ -344,7 +327,7 @@ impl Wait {
         // An application that has ended is unloaded (§7.4.2); what it leaves is for its caller
         // to free.
         p.set(status, Var::STATUS);
-        self.free_if_any(p, exit_data);
+        p.free_if_any(exit_data);
         p.jump_if(status, Is::Unequal, EFI_SUCCESS, ended);
         p.set(status, EFI_ABORTED);
         p.mark(ended);
@@ -353,31 +336,29 @@ impl Wait {
 
     /// The ends that are not a start.
     fn give_up(&self, p: &mut Program) {
-        let reset = p.label();
+        let (first, reset) = (p.label(), p.label());
 
         p.mark(self.failed);
-        let (first, no_answer) = (p.label(), p.label());
         p.add(self.failures, 1);
         p.jump_if(self.failures, Is::Equal, 1, first);
-        p.jump_if(self.failures, Is::AtLeast, u64::from(MAX_FAILURES), no_answer);
+        p.set_line(self.line, NO_ANSWER);
+        p.jump_if(self.failures, Is::AtLeast, u64::from(MAX_FAILURES), reset);
         p.jump(self.ask);
         p.mark(first);
         p.say(ASKING_AGAIN);
         p.jump(self.ask);
-        p.mark(no_answer);
-        p.say(NO_ANSWER);
-        p.jump(reset);
 
         for (label, text) in [(self.no_way, NO_WAY), (self.disk_image, DISK_IMAGE), (self.refused, REFUSED)] {
             p.mark(label);
-            p.say(text);
+            p.set_line(self.line, text);
             p.jump(reset);
         }
 
         p.mark(reset);
+        p.print(self.line.into());
         p.reset(ResetType::Cold);
         // Firmware that cannot reset: on with its next boot option, as `Stub::PowerOff`.
-        self.free_if_any(p, self.kept);
+        p.free_if_any(self.kept);
         p.returns(EFI_ABORTED);
     }
 }

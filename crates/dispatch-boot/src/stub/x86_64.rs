@@ -6,9 +6,15 @@
 //! RSP a multiple of 16 before each call; RBX, RBP, RSI, RDI and R12 to R15 preserved; the result
 //! in RAX. The entry point gets the image's handle in RCX and the system table in RDX.
 //!
-//! Only the registers that need not be preserved are used, and none of them keeps anything from
-//! one step to the next. From RSP upwards there are, after the prologue: the 32 bytes, the
-//! arguments beyond the fourth, the variables.
+//! Only registers that need not be preserved are used, but for RBP, and none of them keeps
+//! anything from one step to the next. From RSP upwards there are, after the prologue: the 32
+//! bytes, the arguments beyond the fourth, the variables. RBP is 128 bytes into the variables, so
+//! that instructions reach 32 of them by a single byte.
+#![expect(
+    clippy::useless_conversion,
+    clippy::used_underscore_binding,
+    reason = "in what `dynasm!` makes of a register that is known at run time"
+)]
 
 use dynasmrt::x64::X64Relocation;
 use dynasmrt::{DynamicLabel, DynasmApi, DynasmLabelApi, VecAssembler, dynasm};
@@ -28,6 +34,8 @@ const MORE_ARGUMENTS: i32 = 0x20;
 /// Where the variables begin, in bytes from RSP.
 #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "two arguments of 8 bytes")]
 const VARIABLES: i32 = MORE_ARGUMENTS + 8 * (MAX_ARGUMENTS - ARGUMENTS.len()) as i32;
+/// Where RBP points to, in bytes from the first variable.
+const MIDDLE: i32 = 128;
 
 /// The code of the program, to be entered at its first byte, which is `code` bytes from the
 /// image's base.
@@ -37,9 +45,11 @@ pub(super) fn assemble(program: &Program, code: usize) -> Vec<u8> {
     let frame = frame(program);
     dynasm!(ops
         ; .arch x64
+        ; push rbp
         ; sub rsp, frame
-        ; mov [rsp + slot(Var::IMAGE)], rcx
-        ; mov [rsp + slot(Var::SYSTEM)], rdx
+        ; lea rbp, [rsp + VARIABLES + MIDDLE]
+        ; mov [BYTE rbp + slot(Var::IMAGE)], rcx
+        ; mov [BYTE rbp + slot(Var::SYSTEM)], rdx
     );
     for step in &program.steps {
         translate(&mut ops, step, &labels, frame);
@@ -53,26 +63,28 @@ pub(super) fn assemble(program: &Program, code: usize) -> Vec<u8> {
     ops.finalize().expect("every label is marked in the program")
 }
 
-/// The return address has been pushed last, so RSP is 8 off a multiple of 16 at the entry, and
-/// so must the frame be.
+/// The return address and RBP have been pushed, so RSP is a multiple of 16, and so must the
+/// frame be.
 fn frame(program: &Program) -> i32 {
     let len = VARIABLES.cast_unsigned() + program.vars_len();
-    (len.next_multiple_of(16) + 8).cast_signed()
+    len.next_multiple_of(16).cast_signed()
 }
 
-fn slot(var: Var) -> i32 {
-    VARIABLES + var.offset().cast_signed()
+/// Where the variable is, in bytes from RBP.
+#[expect(clippy::expect_used, reason = "does not depend on the arguments, and the tests assemble every stub")]
+fn slot(var: Var) -> i8 {
+    i8::try_from(var.offset().cast_signed() - MIDDLE).expect("no program has more than 32 variables")
 }
 
 fn translate(ops: &mut Assembler, step: &Step, labels: &[DynamicLabel], frame: i32) {
     match step {
         Step::Set(var, value) => {
             read(ops, RAX, *value);
-            dynasm!(ops ; .arch x64 ; mov [rsp + slot(*var)], rax);
+            dynasm!(ops ; .arch x64 ; mov [BYTE rbp + slot(*var)], rax);
         }
         Step::Add(var, value) => {
             read(ops, RAX, *value);
-            dynasm!(ops ; .arch x64 ; add [rsp + slot(*var)], rax);
+            dynasm!(ops ; .arch x64 ; add [BYTE rbp + slot(*var)], rax);
         }
         Step::Load(width, var, address, offset) => {
             read(ops, RCX, *address);
@@ -83,7 +95,7 @@ fn translate(ops: &mut Assembler, step: &Step, labels: &[DynamicLabel], frame: i
                 Width::U32 => dynasm!(ops ; .arch x64 ; mov eax, [rcx + offset]),
                 Width::U64 => dynasm!(ops ; .arch x64 ; mov rax, [rcx + offset]),
             }
-            dynasm!(ops ; .arch x64 ; mov [rsp + slot(*var)], rax);
+            dynasm!(ops ; .arch x64 ; mov [BYTE rbp + slot(*var)], rax);
         }
         Step::Store(address, offset, value) => {
             read(ops, RCX, *address);
@@ -106,7 +118,7 @@ fn translate(ops: &mut Assembler, step: &Step, labels: &[DynamicLabel], frame: i
         Step::Mark(label) => dynasm!(ops ; .arch x64 ; =>labels[label.0]),
         Step::Return(status) => {
             read(ops, RAX, *status);
-            dynasm!(ops ; .arch x64 ; add rsp, frame ; ret);
+            dynasm!(ops ; .arch x64 ; add rsp, frame ; pop rbp ; ret);
         }
     }
 }
@@ -122,17 +134,17 @@ fn call(ops: &mut Assembler, table: Var, function: u32, arguments: &[Value]) {
     }
     dynasm!(ops
         ; .arch x64
-        ; mov rax, [rsp + slot(table)]
+        ; mov rax, [BYTE rbp + slot(table)]
         ; call QWORD [rax + function.cast_signed()]
-        ; mov [rsp + slot(Var::STATUS)], rax
+        ; mov [BYTE rbp + slot(Var::STATUS)], rax
     );
 }
 
 /// Changes no register but this one.
 fn read(ops: &mut Assembler, register: u8, value: Value) {
     match value {
-        Value::Var(var) => dynasm!(ops ; .arch x64 ; mov Rq(register), [rsp + slot(var)]),
-        Value::AddressOf(var) => dynasm!(ops ; .arch x64 ; lea Rq(register), [rsp + slot(var)]),
+        Value::Var(var) => dynasm!(ops ; .arch x64 ; mov Rq(register), [BYTE rbp + slot(var)]),
+        Value::AddressOf(var) => dynasm!(ops ; .arch x64 ; lea Rq(register), [BYTE rbp + slot(var)]),
         Value::Image(at) => dynasm!(ops ; .arch x64 ; lea Rq(register), [extern at]),
         // To write the lower half of a register clears the upper one.
         Value::Number(number) => match u32::try_from(number) {

@@ -1,4 +1,4 @@
-//! Runs AArch64 stubs on any processor, by an interpreter of the few instructions that they are
+//! Runs `AArch64` stubs on any processor, by an interpreter of the few instructions that they are
 //! made of. It knows no others and stops at them.
 //!
 //! Encodings are those of the Arm Architecture Reference Manual, C4.1.
@@ -164,8 +164,7 @@ impl Machine {
     fn call_firmware(&mut self, function: u64) {
         assert!(self.x[SP].is_multiple_of(16), "the stack is aligned at the call");
         let number = usize::try_from((function - FUNCTIONS) / 4).unwrap();
-        let [a, b, c, d, e, f, ..] = self.x;
-        let status = call(Call::ALL[number], [a, b, c, d, e, f]);
+        let status = call(Call::ALL[number], *self.x.first_chunk().unwrap());
         for register in &mut self.x[..18] {
             *register = status ^ MARK;
         }

@@ -10,10 +10,10 @@ pub(crate) const BUFFER_TOO_SMALL: u64 = 1 << 63 | 5;
 pub(crate) const UNSUPPORTED: u64 = 1 << 63 | 3;
 pub(crate) const DEVICE_ERROR: u64 = 1 << 63 | 7;
 pub(crate) const OUT_OF_RESOURCES: u64 = 1 << 63 | 9;
-pub(crate) const NOT_FOUND: u64 = 1 << 63 | 14;
-pub(crate) const ACCESS_DENIED: u64 = 1 << 63 | 15;
-pub(crate) const ABORTED: u64 = 1 << 63 | 21;
-pub(crate) const SECURITY_VIOLATION: u64 = 1 << 63 | 26;
+pub(crate) const NOT_FOUND: u64 = 1 << 63 | 0xe;
+pub(crate) const ACCESS_DENIED: u64 = 1 << 63 | 0xf;
+pub(crate) const ABORTED: u64 = 1 << 63 | 0x15;
+pub(crate) const SECURITY_VIOLATION: u64 = 1 << 63 | 0x1a;
 
 /// Handles, which are nothing but names.
 pub(crate) const OWN_IMAGE: u64 = 0x1111;

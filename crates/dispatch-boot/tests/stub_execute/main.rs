@@ -1,6 +1,6 @@
 //! Runs the stubs as firmware would: copied into memory section by section, entered with a system
 //! table whose functions write down how they are called. Those for x86-64 run on the CPU of the
-//! test machine if it is one, those for AArch64 in an interpreter.
+//! test machine if it is one, those for `AArch64` in an interpreter.
 //!
 //! It shows what a boot on real firmware cannot: a headless machine, a `ResetSystem` that
 //! returns, memory that is not given back, and whether the calling convention is kept to the

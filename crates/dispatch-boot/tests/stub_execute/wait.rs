@@ -15,8 +15,8 @@ const STARTING: &str = "dispatch: starting what there is now";
 const ASKING_AGAIN: &str = "dispatch: no answer, asking again";
 const NO_ANSWER: &str = "dispatch: resetting: still no answer";
 const NO_WAY: &str = "dispatch: resetting: cannot ask from here";
-const DISK_IMAGE: &str = "dispatch: resetting: a disk image needs that";
-const REFUSED: &str = "dispatch: resetting: firmware refuses the image";
+const DISK_IMAGE: &str = "dispatch: resetting: for a disk image";
+const REFUSED: &str = "dispatch: resetting: the image is refused";
 
 /// Runs the stub on each architecture, each time with the firmware that `firmware` makes of an
 /// architecture, and hands what came of it to `check`.
