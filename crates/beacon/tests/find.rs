@@ -24,7 +24,7 @@ fn machine() -> Machine {
 fn found(machine: &Machine, given: Option<&str>, remembered: Option<&str>) -> (Vec<String>, Vec<String>) {
     let url = |text: &str| text.parse::<ServerUrl>().expect("a URL");
     let remembered = remembered.map(|text| Remembered { url: url(text), run: None });
-    let findings: Vec<_> = finders(&machine.root(), given.map(url).as_ref(), remembered.as_ref())
+    let findings: Vec<_> = finders(&machine.root(), given.map(url).as_ref(), remembered.as_ref(), vec![])
         .iter()
         .map(|finder| finder.find())
         .collect();
