@@ -1,7 +1,7 @@
 //! A session: one directory of images, one state folder, one listener.
 
 use std::io::Write;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -13,6 +13,7 @@ use dispatch_store::{Focus, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::addresses::own_addresses;
 use crate::clock::{Clock, Random};
 use crate::engine::Engine;
 use crate::log::Log;
@@ -170,34 +171,4 @@ async fn cut_downloads(engine: Engine, stop: CancellationToken) {
     for (_, progress) in engine.live().all() {
         progress.stop(Stop::WeEnd);
     }
-}
-
-/// The addresses of this machine that a host could reach: those of real networks first, bridges of containers and
-/// virtual machines last; loopback only if there is nothing else.
-fn own_addresses(with_ipv6: bool) -> Vec<IpAddr> {
-    let Ok(interfaces) = nix::ifaddrs::getifaddrs() else { return vec![IpAddr::from([127, 0, 0, 1])] };
-    let mut addresses: Vec<(bool, bool, IpAddr)> = interfaces
-        .filter_map(|interface| {
-            let address = interface.address?;
-            let ip = match (address.as_sockaddr_in(), address.as_sockaddr_in6()) {
-                (Some(v4), _) => IpAddr::V4(v4.ip()),
-                (_, Some(v6)) => IpAddr::V6(v6.ip()),
-                _ => return None,
-            };
-            let is_link_local = matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
-            let is_wanted = !is_link_local && (with_ipv6 || ip.is_ipv4());
-            let is_bridge = ["docker", "br-", "virbr", "veth", "cni", "podman"]
-                .iter()
-                .any(|prefix| interface.interface_name.starts_with(prefix));
-            is_wanted.then_some((is_bridge, ip.is_ipv6(), ip))
-        })
-        .collect();
-    addresses.sort_unstable();
-    let reachable: Vec<IpAddr> =
-        addresses.iter().map(|(_, _, ip)| *ip).filter(|ip| !ip.is_loopback()).collect();
-    if reachable.is_empty() {
-        let loopback = [IpAddr::from([127, 0, 0, 1]), Ipv6Addr::LOCALHOST.into()];
-        return loopback.into_iter().filter(|ip| with_ipv6 || ip.is_ipv4()).collect();
-    }
-    reachable
 }
