@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use dispatch_boot::route::BootPath;
-use dispatch_boot::{Bind, BindError, Limits, Listener, Stop};
+use dispatch_boot::{Announcement, Bind, BindError, Limits, Listener, Service, Stop};
 use dispatch_core::run::Policy;
 use dispatch_store::{Focus, Store, StoreError};
 use tokio_util::sync::CancellationToken;
@@ -38,6 +38,8 @@ pub struct Config {
     pub bind: Bind,
     /// The boot path.
     pub path: BootPath,
+    /// Announce the server by mDNS, unless it listens on loopback.
+    pub mdns: bool,
     /// The state folder.
     pub state: PathBuf,
     /// Forget what the state folder holds.
@@ -73,6 +75,7 @@ pub struct Session {
     /// Held until the session ends.
     state: State,
     told: i64,
+    announced: Option<Service>,
     /// What a person should know, a sentence each.
     pub notices: Vec<String>,
 }
@@ -91,6 +94,7 @@ impl Session {
         let store = Store::open(&state.database()).await?;
         let told = *store.watch_events().borrow();
         let title = config.dir.display().to_string();
+        let announced = announced(&config, listener.bound(), &random);
         let policy = Arc::new(config.policy.clone());
         let engine = Engine::new(store, policy, clock, random, directory, &title);
         engine.decide(Focus::default(), |snapshot, context| snapshot.recover(context.now)).await?;
@@ -104,7 +108,7 @@ impl Session {
                 dispatch_core::queue::tally(&overview.jobs)
             ));
         }
-        Ok(Self { engine, listener, config, state, told, notices })
+        Ok(Self { engine, listener, config, state, told, announced, notices })
     }
 
     /// What the session works with.
@@ -135,7 +139,7 @@ impl Session {
         now: fn() -> SystemTime,
         stop: CancellationToken,
     ) -> Result<crate::view::View, StoreError> {
-        let Self { engine, listener, config, state, told, .. } = self;
+        let Self { engine, listener, config, state, told, announced, .. } = self;
         let overview = engine.store.overview().await?;
         let log = log.with_names(overview.jobs.iter().map(|job| job.name.as_str()));
         let tasks = TaskTracker::new();
@@ -143,6 +147,9 @@ impl Session {
         tasks.spawn(Deadlines::new(engine.clone()).run(later.clone()));
         tasks.spawn(Outbox::new(engine.clone(), config.reports).run(later.clone()));
         tasks.spawn(cut_downloads(engine.clone(), stop.clone()));
+        if let Some(service) = announced {
+            tasks.spawn(announce(service, stop.clone()));
+        }
         let telling = TaskTracker::new();
         let last = CancellationToken::new();
         telling.spawn(Story::new(engine.store.clone(), log, told).run(last.clone()));
@@ -170,5 +177,36 @@ async fn cut_downloads(engine: Engine, stop: CancellationToken) {
     stop.cancelled().await;
     for (_, progress) in engine.live().all() {
         progress.stop(Stop::WeEnd);
+    }
+}
+
+/// What is announced of a session: nothing of one that only this machine can reach.
+fn announced(config: &Config, bound: Bind, random: &Random) -> Option<Service> {
+    let is_loopback = bound.address.is_some_and(|address| address.is_loopback());
+    let [a, b, c, d, ..] = random();
+    // Not the whole path: it is nobody's business on the network.
+    let name = config.dir.file_name().unwrap_or_default();
+    (config.mdns && !is_loopback).then(|| Service {
+        bound,
+        path: config.path.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        description: format!("boot images of {}", name.display()),
+        suffix: u32::from_be_bytes([a, b, c, d]),
+    })
+}
+
+/// Lets images find the server until `stop`. A session goes on without.
+async fn announce(service: Service, stop: CancellationToken) {
+    match Announcement::start(&service) {
+        Ok(announcement) => {
+            tracing::debug!("announced by mDNS as {}", announcement.name());
+            stop.cancelled().await;
+            announcement.stop().await;
+        }
+        Err(error) => {
+            tracing::warn!(
+                "not announced by mDNS, hosts need the boot URL (--no-mdns does not try): {error}"
+            );
+        }
     }
 }

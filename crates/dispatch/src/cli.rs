@@ -58,6 +58,10 @@ pub(crate) struct SessionArgs {
     #[arg(short, long, value_name = "PATH", default_value = "/dispatch", value_parser = BootPath::new)]
     pub(crate) path: BootPath,
 
+    /// Do not announce the server by mDNS, by which beacon finds one that it was not told
+    #[arg(long)]
+    pub(crate) no_mdns: bool,
+
     /// Where the queue is kept [default: a folder for each source in the XDG state directory]
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
