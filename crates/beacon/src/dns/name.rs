@@ -69,9 +69,19 @@ impl Name {
     /// The first label and the name that is left without it; `None` for the root.
     #[must_use]
     pub fn split_first(&self) -> Option<(&[u8], Self)> {
-        let (&length, rest) = self.0.split_first()?;
-        let label = rest.get(..usize::from(length)).filter(|label| !label.is_empty())?;
-        Some((label, Self(rest.get(label.len()..)?.to_vec())))
+        let label = self.labels().next()?;
+        Some((label, Self(self.0.get(1 + label.len()..)?.to_vec())))
+    }
+
+    /// The labels, without the root's.
+    pub fn labels(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = self.0.as_slice();
+        std::iter::from_fn(move || {
+            let (&length, after) = rest.split_first()?;
+            let (label, after) = after.split_at_checked(usize::from(length))?;
+            rest = after;
+            (!label.is_empty()).then_some(label)
+        })
     }
 
     /// Whether this is the root, which as the target of a service says that there is none (RFC 2782).
@@ -98,18 +108,14 @@ impl PartialOrd for Name {
 
 impl Ord for Name {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.0.to_ascii_lowercase().cmp(&other.0.to_ascii_lowercase())
+        let labels = |name: &Self| name.labels().map(<[u8]>::to_ascii_lowercase).collect::<Vec<_>>();
+        labels(self).cmp(&labels(other))
     }
 }
 
 impl fmt::Display for Name {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut rest = self.clone();
-        while let Some((label, after)) = rest.split_first() {
-            write!(to, "{}.", String::from_utf8_lossy(label).escape_debug())?;
-            rest = after;
-        }
-        Ok(())
+        self.labels().try_for_each(|label| write!(to, "{}.", String::from_utf8_lossy(label).escape_debug()))
     }
 }
 
@@ -145,6 +151,14 @@ mod tests {
         let (name, _) = Name::read(b"\x05lab.1\x09_dispatch\0", 0).expect("a name");
         let (label, rest) = name.split_first().expect("a label");
         assert_eq!((label, rest), (&b"lab.1"[..], Name::parse("_dispatch").expect("a name")));
+    }
+
+    #[test]
+    fn names_are_in_order_of_their_labels() {
+        let name = |text| Name::parse(text).expect("a name");
+        assert!(name("a-long-one.x") < name("B.x") && name("b.x") < name("b.y"));
+        assert_eq!(name("b.X").cmp(&name("B.x")), Ordering::Equal);
+        assert_eq!(name("lab.Example.").to_string(), "lab.Example.");
     }
 
     proptest! {
