@@ -22,8 +22,9 @@ pub const MIN_ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// How many downloads in a row may fail before the machine is reset.
 ///
-/// A server program that is restarted, or a switch, is back after fewer; a network card that the
-/// firmware has lost is not back without a reset, and then the minutes it takes are well spent.
+/// With pauses of ten seconds this is about two minutes. A server program that is restarted is
+/// back by then, and most switches are; a network card that the firmware has lost is not back
+/// without a reset, and then the minutes it takes are well spent.
 pub const MAX_FAILURES: u8 = 8;
 
 /// How much later than the end of the pause the watchdog resets the machine, in seconds. The
