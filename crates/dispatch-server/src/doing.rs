@@ -29,26 +29,25 @@ pub struct Around {
 }
 
 impl Doing {
-    /// What a job is doing. `run` is the run that it is on; `past` says what happened in the attempts before.
+    /// What a job is doing. `run` is the run that it is on, `runs` are all of its attempts, the oldest first.
     #[must_use]
-    pub fn new(job: &Job, run: Option<&Run>, past: &str, around: Around, now: Timestamp) -> Self {
+    pub fn new(job: &Job, run: Option<&Run>, runs: &[&Run], around: Around, now: Timestamp) -> Self {
         match (job.state, run) {
-            (JobState::Queued, _) => Self::queued(job, past, around),
+            (JobState::Queued, _) => Self::queued(job, past(runs), around),
             (JobState::Active, Some(run)) => Self { brief: None, detail: active(run, now) },
             (JobState::Active, None) => Self::default(),
             (JobState::Done | JobState::Cancelled, run) => {
                 let reports = run.map_or(0, |run| run.reports);
                 let brief = (reports > 0).then(|| text::count(reports.into(), "report"));
-                Self { brief, detail: job.reason.clone() }
+                Self { brief, detail: past(runs).or_else(|| job.reason.clone()) }
             }
         }
     }
 
-    fn queued(job: &Job, past: &str, around: Around) -> Self {
+    fn queued(job: &Job, past: Option<String>, around: Around) -> Self {
         if job.waits.is_some() {
             return Self { brief: None, detail: job.waits.clone() };
         }
-        let past = (!past.is_empty()).then(|| past.to_owned());
         if around.ahead > 0 {
             let brief = format!("behind {}", text::count(around.ahead as u64, "other"));
             return Self { brief: Some(brief), detail: past };
@@ -61,6 +60,26 @@ impl Doing {
         };
         let detail = past.map_or(next.clone(), |past| format!("{next}; {past}"));
         Self { brief: Some("next in line".to_owned()), detail: Some(detail) }
+    }
+}
+
+/// What went wrong in the attempts that are over, the latest first: it is what one can still do something about.
+fn past(runs: &[&Run]) -> Option<String> {
+    let ended: Vec<(u32, &str)> = runs
+        .iter()
+        .rev()
+        .filter(|run| run.state.is_final())
+        .filter_map(|run| Some((run.attempt, run.reason.as_deref()?)))
+        .collect();
+    match ended.as_slice() {
+        [] => None,
+        [(_, reason), rest @ ..] if !rest.is_empty() && rest.iter().all(|(_, other)| other == reason) => {
+            Some(format!("{} times: {reason}", ended.len()))
+        }
+        all => {
+            let words = all.iter().map(|(attempt, reason)| format!("attempt {attempt}: {reason}"));
+            Some(words.collect::<Vec<_>>().join("; "))
+        }
     }
 }
 
@@ -78,7 +97,6 @@ fn active(run: &Run, now: Timestamp) -> Option<String> {
             within(&format!("reboots, {} of {} times that it may", run.reboots, run.reboots_allowed))
         }
         (RunState::Assigned, _) => within("has not begun its download yet"),
-        (RunState::Downloading, Transfer::Sending | Transfer::None) => return None,
         (RunState::Downloading, Transfer::Partial) => within("has a part of its image; asks for the rest"),
         (RunState::Downloading, Transfer::Whole) => within("has its image; no call from it yet"),
         (RunState::Downloading, Transfer::Lost | Transfer::Unsure) => {
@@ -89,8 +107,9 @@ fn active(run: &Run, now: Timestamp) -> Option<String> {
             let verdict = run.verdict.map(|verdict| format!(", {verdict} so far")).unwrap_or_default();
             let left = left.map(|left| format!(", or in {left}")).unwrap_or_default();
             let reports = text::count(run.reports.into(), "report");
-            format!("{reports}{verdict}; done when its server asks again{left}")
+            format!("{reports}{verdict}; ends when it asks again{left}")
         }
+        // While bytes go out, the download speaks for itself.
         _ => return None,
     })
 }
@@ -156,13 +175,17 @@ mod tests {
         }
     }
 
-    fn queued(past: &str, around: Around) -> (Option<String>, Option<String>) {
-        let Doing { brief, detail } = Doing::new(&job(JobState::Queued), None, past, around, NOW);
+    fn failed(attempt: u32, reason: &str) -> Run {
+        Run { attempt, reason: Some(reason.to_owned()), ..run(RunState::Failed, Transfer::Whole, 0) }
+    }
+
+    fn queued(runs: &[&Run], around: Around) -> (Option<String>, Option<String>) {
+        let Doing { brief, detail } = Doing::new(&job(JobState::Queued), None, runs, around, NOW);
         (brief, detail)
     }
 
     fn doing(run: &Run) -> String {
-        let doing = Doing::new(&job(JobState::Active), Some(run), "", Around::default(), NOW);
+        let doing = Doing::new(&job(JobState::Active), Some(run), &[run], Around::default(), NOW);
         doing.detail.unwrap_or_default()
     }
 
@@ -171,20 +194,32 @@ mod tests {
         let brief = |text: &str| Some(text.to_owned());
         let nobody = Around::default();
         let detail = "no server has asked yet: enter the boot URL in its boot menu";
-        assert_eq!(queued("", nobody), (brief("next in line"), brief(detail)));
+        let hung = failed(1, "hung");
+        assert_eq!(queued(&[], nobody), (brief("next in line"), brief(detail)));
         let busy = Around { busy: 3, is_asked: true, ahead: 0 };
         let detail = "goes to the server that asks next; 3 are at work; attempt 1: hung";
-        assert_eq!(queued("attempt 1: hung", busy), (brief("next in line"), brief(detail)));
-        assert_eq!(queued("", Around { ahead: 1, ..busy }), (brief("behind 1 other"), None));
+        assert_eq!(queued(&[&hung], busy), (brief("next in line"), brief(detail)));
+        assert_eq!(queued(&[], Around { ahead: 1, ..busy }), (brief("behind 1 other"), None));
         let behind = Around { ahead: 12, ..busy };
-        assert_eq!(queued("attempt 1: hung", behind), (brief("behind 12 others"), brief("attempt 1: hung")));
+        assert_eq!(queued(&[&hung], behind), (brief("behind 12 others"), brief("attempt 1: hung")));
     }
 
     #[test]
     fn what_cannot_run_says_why_before_anything_else() {
         let job = Job { waits: Some("its image cannot be read".to_owned()), ..job(JobState::Queued) };
-        let doing = Doing::new(&job, None, "attempt 1: hung", Around::default(), NOW);
+        let doing = Doing::new(&job, None, &[&failed(1, "hung")], Around::default(), NOW);
         assert_eq!(doing.detail.as_deref(), Some("its image cannot be read"));
+    }
+
+    #[test]
+    fn what_went_wrong_is_told_the_latest_first_and_the_same_only_once() {
+        let (hung, lost, again) = (failed(1, "hung"), failed(2, "lost"), failed(2, "hung"));
+        assert_eq!(past(&[&hung, &lost]).as_deref(), Some("attempt 2: lost; attempt 1: hung"));
+        assert_eq!(past(&[&hung, &again]).as_deref(), Some("2 times: hung"));
+        assert_eq!(past(&[&run(RunState::Finished, Transfer::Whole, 0)]), None);
+        let job = Job { reason: Some("attempt 1 on a host: hung".to_owned()), ..job(JobState::Done) };
+        let doing = Doing::new(&job, None, &[&hung], Around::default(), NOW);
+        assert_eq!(doing.detail.as_deref(), Some("attempt 1: hung"));
     }
 
     #[test]
@@ -206,7 +241,7 @@ mod tests {
         );
         assert_eq!(
             doing(&run(RunState::Reported, Transfer::Whole, 90)),
-            "2 reports, passed so far; done when its server asks again, or in 90 s"
+            "2 reports, passed so far; ends when it asks again, or in 90 s"
         );
     }
 }

@@ -208,7 +208,7 @@ fn row(
         job: job.state,
         is_stuck: job.state == JobState::Queued && job.waits.is_some(),
         download: shown.and_then(|run| download(run, live)),
-        doing: Doing::new(job, shown.copied(), &past(runs), around, now),
+        doing: Doing::new(job, shown.copied(), runs, around, now),
     }
 }
 
