@@ -27,13 +27,15 @@ const ARROWS: [(&str, &[&str]); 9] = [
 ];
 
 /// Libraries that belong to one room.
-const OWNERS: [(&str, &[&str]); 6] = [
+const OWNERS: [(&str, &[&str]); 8] = [
     ("sqlx", &["dispatch-store"]),
     ("rtnetlink", &["dispatch-boot"]),
     ("dynasmrt", &["dispatch-boot"]),
     ("httparse", &["dispatch-boot"]),
     ("clap", &["dispatch", "beacon", "xtask"]),
     ("ureq", &["beacon"]),
+    ("ratatui", &["dispatch"]),
+    ("crossterm", &["dispatch"]),
 ];
 
 /// All that the core may use from elsewhere.

@@ -9,6 +9,7 @@ mod diagnostics;
 mod real;
 mod session;
 mod status;
+mod terminal;
 
 use std::process::ExitCode;
 
