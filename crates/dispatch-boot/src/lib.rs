@@ -7,6 +7,7 @@
 
 mod connection;
 pub mod http;
+mod idle;
 mod listener;
 pub mod neighbour;
 mod protocol;
@@ -15,5 +16,6 @@ pub mod route;
 pub mod stub;
 mod transfer;
 
+pub use idle::{Programs, ProgramsError};
 pub use listener::{Bind, BindError, Limits, Listener, MAX_DOWNLOADS};
-pub use queue::{About, Image, Progress, Queue, Stop, Unavailable, Work};
+pub use queue::{Asked, Image, Progress, Queue, Stop, Unavailable, Work};

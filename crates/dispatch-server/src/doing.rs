@@ -143,6 +143,9 @@ mod tests {
             verdict: None,
             reason: None,
             waits: None,
+            is_withdrawn: false,
+            forgiven: 0,
+            round: 1,
             since: NOW,
         }
     }

@@ -7,18 +7,21 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use dispatch_boot::route::BootPath;
-use dispatch_boot::{Bind, BindError, Limits, Listener, Stop};
+use dispatch_boot::{Bind, BindError, Limits, Listener, Programs, ProgramsError, Stop};
+use dispatch_core::Verdict;
+use dispatch_core::queue::{Opened, exit_status};
 use dispatch_core::run::Policy;
-use dispatch_store::{Focus, Store, StoreError};
+use dispatch_store::{Cursor, Focus, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::{Clock, Random};
 use crate::engine::Engine;
 use crate::log::Log;
-use crate::reconcile::{Deadlines, Outbox, Story};
+use crate::reconcile::{Deadlines, Ending, Hook, Outbox, Story};
 use crate::source::{Directory, SourceError};
 use crate::state::{State, StateError};
+use crate::view::View;
 
 /// How much longer than its run's deadline a transfer's own is: the run's comes first and has the better words.
 const STALL_MARGIN: Duration = Duration::from_secs(10);
@@ -45,6 +48,23 @@ pub struct Config {
     pub reports: PathBuf,
     /// The settings of the queue.
     pub policy: Policy,
+    /// What came out so is run again.
+    pub again: Vec<Verdict>,
+    /// A directory of signed programs for hosts without work.
+    pub stubs: Option<PathBuf>,
+    /// End when all jobs are over.
+    pub exit_when_done: bool,
+    /// A shell command to be run with each event.
+    pub on_event: Option<String>,
+}
+
+/// How a session ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// How the queue stands.
+    pub view: View,
+    /// The exit status of a session that ended by itself.
+    pub status: u8,
 }
 
 /// Why a session did not start. Each is one sentence that says what to do.
@@ -62,6 +82,19 @@ pub enum StartError {
     /// The listener.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The signed programs.
+    #[error(transparent)]
+    Programs(#[from] ProgramsError),
+    /// Nothing came out as `--again` says.
+    #[error(
+        "nothing is to be run again: no job of the last round is {wanted} ({tally}); without --again everything is run"
+    )]
+    NothingAgain {
+        /// What was wanted, in words.
+        wanted: String,
+        /// How the last round came out.
+        tally: String,
+    },
 }
 
 /// A session that has started: its port is open, and its queue is up to date.
@@ -82,7 +115,11 @@ impl Session {
         let directory = Directory::new(config.dir.clone(), config.filters.clone());
         let scan = directory.scan()?;
         let state = State::take(&config.state)?;
-        let listener = Listener::bind(config.bind)?;
+        let (programs, mut warnings) = match &config.stubs {
+            Some(directory) => Programs::signed(directory)?,
+            None => Default::default(),
+        };
+        let listener = Listener::bind(config.bind)?.with_programs(programs);
         if config.fresh {
             // Only now that nothing but the database itself can keep the session from starting.
             state.forget()?;
@@ -90,18 +127,33 @@ impl Session {
         let store = Store::open(&state.database()).await?;
         let told = *store.watch_events().borrow();
         let title = config.dir.display().to_string();
-        let policy = Arc::new(config.policy.clone());
+        let arch = config.policy.arch.or(scan.arch());
+        let policy = Arc::new(Policy { arch, ..config.policy.clone() });
         let engine = Engine::new(store, policy, clock, random, directory, &title);
         engine.decide(Focus::default(), |snapshot, context| snapshot.recover(context.now)).await?;
         let everything = Focus { all_jobs: true, ..Focus::default() };
-        engine.decide(everything, |snapshot, context| snapshot.sync(&scan.found, context)).await?;
+        let again = config.again.clone();
+        let opened = engine
+            .decide(everything, |snapshot, context| snapshot.open(&scan.found, &again, context))
+            .await?;
         let mut notices = scan.warnings;
-        let overview = engine.store.overview().await?;
-        if overview.jobs.iter().all(|job| job.state.is_final()) {
-            notices.push(format!(
-                "everything in this state is done ({}); --fresh runs it again",
-                dispatch_core::queue::tally(&overview.jobs)
-            ));
+        notices.append(&mut warnings);
+        match opened {
+            Opened::NothingAgain(tally) => {
+                let wanted = again.iter().map(|verdict| verdict.as_str()).collect::<Vec<_>>().join(" or ");
+                return Err(StartError::NothingAgain { wanted, tally });
+            }
+            Opened::AllOver(tally) => notices.push(format!(
+                "everything in this state is done ({tally}), and the session before was cut off: this one ends it; \
+                 start again to run everything anew"
+            )),
+            Opened::Round(..) | Opened::GoesOn(_) => {}
+        }
+        match (&config.on_event, engine.store.cursor(Cursor::OnEvent).await?) {
+            // From here on; what happened before it was asked for is nobody's news.
+            (Some(_), None) => engine.store.set_cursor(Cursor::OnEvent, Some(told)).await?,
+            (None, Some(_)) => engine.store.set_cursor(Cursor::OnEvent, None).await?,
+            _ => {}
         }
         Ok(Self { engine, listener, config, state, told, notices })
     }
@@ -133,7 +185,7 @@ impl Session {
         log: Log<W>,
         now: fn() -> SystemTime,
         stop: CancellationToken,
-    ) -> Result<crate::view::View, StoreError> {
+    ) -> Result<Ended, StoreError> {
         let Self { engine, listener, config, state, told, .. } = self;
         let overview = engine.store.overview().await?;
         let log = log.with_names(overview.jobs.iter().map(|job| job.name.as_str()));
@@ -145,6 +197,12 @@ impl Session {
         let telling = TaskTracker::new();
         let last = CancellationToken::new();
         telling.spawn(Story::new(engine.store.clone(), log, told).run(last.clone()));
+        if let Some(command) = config.on_event {
+            telling.spawn(Hook::new(engine.store.clone(), command).run(last.clone()));
+        }
+        if config.exit_when_done {
+            tasks.spawn(Ending::new(engine.clone()).run(stop.clone()));
+        }
         let stall = config.policy.deadlines.download.saturating_add(STALL_MARGIN);
         let limits = Limits { stall, ..Limits::default() };
         listener.serve(engine.clone(), config.path, now, limits, stop).await;
@@ -153,13 +211,15 @@ impl Session {
         if tokio::time::timeout(LAST_EFFECTS, tasks.wait()).await.is_err() {
             tracing::warn!("some reports are not written yet; the next start writes them");
         }
+        engine.decide(Focus { all_jobs: true, ..Focus::default() }, |snapshot, _| snapshot.close()).await?;
         last.cancel();
         telling.close();
         let _ = tokio::time::timeout(LAST_EFFECTS, telling.wait()).await;
         let view = engine.view().await;
+        let status = engine.store.overview().await.map(|all| exit_status(&all.jobs));
         engine.store.close().await;
         drop(state);
-        view
+        Ok(Ended { view: view?, status: status? })
     }
 }
 

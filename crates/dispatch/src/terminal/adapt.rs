@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use dispatch_boot::Asked;
 use dispatch_core::queue::JobState;
 use dispatch_core::{Host, JobId, RunId, RunState, Verdict};
 use dispatch_server::log::{tell, told};
@@ -178,6 +179,22 @@ pub(crate) fn notices(notices: &[diagnostics::Notice], zone: &TimeZone) -> Vec<N
         text: notice.text.clone(),
     };
     notices.iter().map(notice).collect()
+}
+
+/// The last requests, the newest first.
+pub(crate) fn requests(asked: &[Asked], zone: &TimeZone) -> Vec<Request> {
+    let request = |asked: &Asked| Request {
+        at: Timestamp::try_from(asked.at).map(|at| clock(at, zone)).unwrap_or_default(),
+        address: asked.who.address.to_string(),
+        mac: asked.who.mac.map(|mac| mac.to_string()),
+        name: asked.who.name.as_ref().map(ToString::to_string),
+        method: asked.method.clone(),
+        target: asked.target.clone(),
+        status: asked.status,
+        agent: asked.agent.clone(),
+        answer: asked.answer.clone(),
+    };
+    asked.iter().rev().map(request).collect()
 }
 
 /// A time of day.

@@ -1,21 +1,28 @@
-//! What the view asks of the session beside looking at its store.
+//! What a person orders from the view.
 
 use dispatch_core::JobId;
+use dispatch_core::queue::NotDone;
+use dispatch_store::StoreError;
 
 use super::Viewer;
-use super::model::Request;
 
 impl Viewer<'_> {
-    pub(super) fn retry(&mut self, _job: JobId) {
-        self.ui.said = Some("not possible yet".to_owned());
+    pub(super) async fn retry(&mut self, job: JobId) {
+        let result = self.engine.retry(job).await;
+        self.say(job, "is in the queue again", result);
     }
 
-    pub(super) fn cancel(&mut self, _job: JobId) {
-        self.ui.said = Some("not possible yet".to_owned());
+    pub(super) async fn cancel(&mut self, job: JobId) {
+        let result = self.engine.cancel(job).await;
+        self.say(job, "is cancelled", result);
     }
 
-    /// The last requests, the newest first.
-    pub(super) fn requests(&self) -> Vec<Request> {
-        self.seen.requests.clone()
+    fn say(&mut self, job: JobId, done: &str, result: Result<Result<(), NotDone>, StoreError>) {
+        let name = self.board.job(job).map_or("the job", |job| job.name.as_str());
+        self.ui.said = Some(match result {
+            Ok(Ok(())) => format!("{name} {done}"),
+            Ok(Err(why)) => format!("{name}: {why}"),
+            Err(error) => error.to_string(),
+        });
     }
 }

@@ -139,7 +139,7 @@ impl<'a> Viewer<'a> {
         let downloads = adapt::downloads(&self.seen.overview, &self.seen.live);
         self.seen.rates = self.seen.rates.after(&downloads, now);
         self.seen.notices = adapt::notices(&self.notices.all(), &self.facts.zone);
-        self.seen.requests = self.requests();
+        self.seen.requests = adapt::requests(&self.engine.requests(), &self.facts.zone);
         self.board = Arc::new(adapt::board(&self.facts, &self.seen, now));
         self.settle();
     }
@@ -152,8 +152,8 @@ impl<'a> Viewer<'a> {
         match action {
             None => {}
             Some(Action::Quit) => return true,
-            Some(Action::Retry(job)) => self.retry(job),
-            Some(Action::Cancel(job)) => self.cancel(job),
+            Some(Action::Retry(job)) => self.retry(job).await,
+            Some(Action::Cancel(job)) => self.cancel(job).await,
         }
         if self.ui.screen != before
             && let Screen::Sheet(Sheet::Story(job), _) = self.ui.screen

@@ -124,13 +124,15 @@ pub(crate) struct Request {
     pub(crate) at: String,
     pub(crate) address: String,
     pub(crate) mac: Option<String>,
+    /// The name of the host, as its URL gave it.
+    pub(crate) name: Option<String>,
+    /// Empty where the bytes were no request.
     pub(crate) method: String,
     pub(crate) target: String,
     pub(crate) status: u16,
-    /// The image that it was about.
-    pub(crate) name: Option<String>,
     pub(crate) agent: Option<String>,
-    pub(crate) reason: Option<String>,
+    /// What the answer was, or why it was none.
+    pub(crate) answer: String,
 }
 
 /// What happened to one job.

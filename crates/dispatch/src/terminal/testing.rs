@@ -151,9 +151,9 @@ fn around(jobs: Vec<Job>) -> Board {
                 method: "GET".into(),
                 target: "/dispatch".into(),
                 status: 200,
-                name: Some("image-001.efi".into()),
+                name: Some("r1".into()),
                 agent: Some("UefiHttpBoot/1.0".into()),
-                reason: Some("its image, 1.3 GiB".into()),
+                answer: "image-001.efi, 1.3 GiB".into(),
             },
             Request {
                 at: "12:09:41".into(),
@@ -162,7 +162,7 @@ fn around(jobs: Vec<Job>) -> Board {
                 target: "/favicon.ico".into(),
                 status: 404,
                 agent: Some("Mozilla/5.0 (X11; Linux x86_64) \u{1b}]0;owned\u{7}".into()),
-                reason: Some("this is not the boot path".into()),
+                answer: "nothing is here".into(),
                 ..Request::default()
             },
         ],

@@ -231,32 +231,34 @@ impl Page {
 
     fn request(&mut self, request: &Request) {
         let has_room = self.width >= 70;
-        let who = request.mac.as_ref().unwrap_or(&request.address);
+        let who = request.name.as_ref().or(request.mac.as_ref()).unwrap_or(&request.address);
         let tone = match request.status {
             200..300 => Tone::Good,
             300..400 | 404 | 417 => Tone::Warn,
             _ => Tone::Bad,
         };
+        let method = if request.method.is_empty() { "?" } else { &request.method };
         let mut spans = vec![
             self.paint.span(format!(" {}  ", text::padded(&request.at, 8)), Tone::Quiet),
             Span::raw(text::padded(&text::cut_middle(who, 17), 17)),
-            self.paint.span(format!("  {}", text::padded(&request.method, 4)), Tone::Strong),
-            self.paint.span(format!("  {}", request.status), tone),
+            self.paint.span(format!("  {}", text::padded(method, 4)), Tone::Strong),
+            self.paint.span(format!("  {:>3}  ", request.status), tone),
         ];
         if has_room {
-            let about = request.name.as_ref().unwrap_or(&request.target);
-            let used: usize = spans.iter().map(Span::width).sum();
-            let room = self.width.saturating_sub(used + 3);
-            spans.push(Span::raw(format!("  {}", text::cut_middle(about, room))));
+            let room = self.width.saturating_sub(spans.iter().map(Span::width).sum::<usize>() + 1);
+            spans.push(Span::raw(text::cut(&request.answer, room)));
         }
         self.line(spans);
         let mut words: Vec<&str> = Vec::new();
-        words.extend(request.reason.as_deref());
         if !has_room {
-            words.push(request.name.as_ref().unwrap_or(&request.target));
+            words.push(&request.answer);
+        }
+        words.push(&request.target);
+        if request.name.is_some() {
+            words.extend(request.mac.as_deref());
         }
         let at = format!("at {}", request.address);
-        if request.mac.is_some() {
+        if *who != request.address {
             words.push(&at);
         }
         words.push(request.agent.as_deref().unwrap_or("no agent named"));
