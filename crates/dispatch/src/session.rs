@@ -69,6 +69,7 @@ pub(crate) async fn run(args: SessionArgs) -> Result<u8, Failure> {
     };
     announce(&session);
     let engine = session.engine().clone();
+    let log_of_view = with_view.then(|| log.clone());
     let facts = Facts { source, urls: session.urls(), reports: reports.clone(), log, zone: zone.clone() };
     let viewing = async {
         if with_view && let Err(error) = view(&engine, facts, &notices).await {
@@ -103,6 +104,9 @@ pub(crate) async fn run(args: SessionArgs) -> Result<u8, Failure> {
         let table = view::table(&ended.view, terminal_width());
         // Nobody may be there to read it any more.
         let _ = write!(Console, "\n{table}Reports are in {}\n", reports.display());
+        if let Some(log) = log_of_view {
+            let _ = writeln!(Console, "What happened while the view was up is in {}", log.display());
+        }
     }
     Ok(if has_ended_itself { ended.status } else { 0 })
 }
@@ -138,11 +142,12 @@ fn announce(session: &Session) {
     }
 }
 
-/// The width that `COLUMNS` names, or the usual one.
+/// The width that `COLUMNS` names, or that of the terminal, or the usual one.
 pub(crate) fn terminal_width() -> usize {
     std::env::var("COLUMNS")
         .ok()
         .and_then(|text| text.parse().ok())
+        .or_else(terminal::width)
         .filter(|width| *width >= 40)
         .unwrap_or(100)
 }

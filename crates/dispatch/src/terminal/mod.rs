@@ -33,7 +33,7 @@ use self::model::{Board, Screen, Sheet, Ui};
 use self::tty::{Input, Tty};
 use crate::diagnostics::Notices;
 
-pub(crate) use self::tty::is_there;
+pub(crate) use self::tty::{is_there, width};
 
 /// How often the view is drawn at most, but for keys.
 const FRAME: Duration = Duration::from_millis(250);

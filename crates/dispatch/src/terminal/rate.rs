@@ -17,8 +17,8 @@ const SHORTEST: f64 = 0.05;
 struct Seen {
     at: Timestamp,
     sent: u64,
-    /// Bytes a second; none before the second sample.
-    rate: Option<f64>,
+    /// Bytes that moved and seconds that passed, the older the less they count.
+    moved_lately: (f64, f64),
     /// When bytes were last seen to move.
     moved: Timestamp,
 }
@@ -43,7 +43,7 @@ impl Rates {
             let seen = match self.0.get(&run) {
                 // Fewer bytes than before: it has begun anew.
                 Some(before) if sent >= before.sent => before.after(sent, now),
-                _ => Seen { at: now, sent, rate: None, moved: now },
+                _ => Seen { at: now, sent, moved_lately: (0.0, 0.0), moved: now },
             };
             (run, seen)
         });
@@ -53,7 +53,7 @@ impl Rates {
     /// How fast a download is.
     pub(crate) fn of(&self, run: RunId) -> Pace {
         self.0.get(&run).map_or_else(Pace::default, |seen| Pace {
-            rate: seen.rate,
+            rate: Some(seen.moved_lately).filter(|(_, time)| *time > 0.0).map(|(bytes, time)| bytes / time),
             still: Duration::try_from(seen.at.duration_since(seen.moved)).unwrap_or_default(),
         })
     }
@@ -66,12 +66,14 @@ impl Seen {
             return self;
         }
         #[expect(clippy::cast_precision_loss, reason = "three digits of it are shown")]
-        let latest = (sent - self.sent) as f64 / seconds;
-        // Weighs by time, so that it does not matter how often one looks.
-        let weight = 1.0 - (-seconds / MEMORY).exp();
-        let rate = self.rate.map_or(latest, |rate| rate + (latest - rate) * weight);
+        let latest = (sent - self.sent) as f64;
+        // By time, so that it does not matter how often one looks; and not from the first sample alone, which says
+        // little.
+        let fades = (-seconds / MEMORY).exp();
+        let (bytes, time) = self.moved_lately;
+        let moved_lately = (bytes * fades + latest, time * fades + seconds);
         let moved = if sent > self.sent { now } else { self.moved };
-        Self { at: now, sent, rate: Some(rate), moved }
+        Self { at: now, sent, moved_lately, moved }
     }
 }
 
@@ -109,9 +111,16 @@ mod tests {
     }
 
     #[test]
+    fn a_slow_start_is_soon_forgotten() {
+        let rate =
+            seen(&[(0, 0), (250, 0), (500, 250_000), (750, 500_000), (1000, 750_000)]).rate.expect("a rate");
+        assert!((700_000.0..900_000.0).contains(&rate), "{rate}");
+    }
+
+    #[test]
     fn a_hiccup_does_not_make_the_rate_jump_and_a_stall_is_told() {
         let hiccup = seen(&[(0, 0), (1000, 1_000_000), (1250, 1_000_000)]);
-        assert!(hiccup.rate.expect("a rate") > 900_000.0);
+        assert!(hiccup.rate.expect("a rate") > 750_000.0);
         let stall: Vec<(i64, u64)> =
             (0..40_i64).map(|step| (step * 1000, 1_000_000 * step.min(10).unsigned_abs())).collect();
         let stall = seen(&stall);

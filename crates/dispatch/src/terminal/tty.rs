@@ -64,6 +64,12 @@ pub(crate) fn is_there() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal() && !is_dumb
 }
 
+/// The width of the terminal that standard output is, if it is one.
+pub(crate) fn width() -> Option<usize> {
+    let is_terminal = io::stdout().is_terminal();
+    is_terminal.then(|| size().ok()).flatten().map(|(columns, _)| usize::from(columns))
+}
+
 /// Whether colours are wanted (no-color.org).
 pub(crate) fn has_colours() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
