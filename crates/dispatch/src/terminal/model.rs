@@ -309,8 +309,7 @@ impl Ui {
         match self.screen {
             Screen::Queue => {
                 let room = draw::queue::room(&self, board);
-                let heights: Vec<u16> =
-                    jobs.iter().map(|job| draw::queue::height(job, self.size.0)).collect();
+                let heights = draw::queue::heights(&self, board, &jobs);
                 self.top = scrolled(self.top, cursor, &heights, room);
             }
             Screen::Sheet(sheet, top) => {

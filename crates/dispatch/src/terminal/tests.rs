@@ -107,6 +107,21 @@ fn what_goes_on_and_trouble_are_in_view_of_a_small_terminal_with_many_jobs() {
 }
 
 #[test]
+fn where_more_goes_on_than_fits_in_two_lines_each_it_is_shown_in_one() {
+    let mut board = many(300);
+    for job in board.jobs.iter_mut().skip(3).take(10) {
+        *job = Job { group: Group::Active, verdict: None, ..job.clone() };
+    }
+    board.jobs = arranged(board.jobs);
+    let text = shown(&board, Ui::new((80, 24), true));
+    let active = board.jobs.iter().filter(|job| matches!(job.group, Group::Active | Group::Trouble));
+    for job in active {
+        assert!(text.contains(&text::cut_middle(&job.name, 16)), "{} in\n{text}", job.name);
+    }
+    picture("dense-80x24", &text);
+}
+
+#[test]
 fn a_terminal_that_is_too_small_says_so() {
     let board = three();
     for size in [(39, 24), (80, 7), (12, 3), (1, 1)] {

@@ -95,11 +95,11 @@ const NUMBERS: usize = 31;
 /// How far a download is: a bar as long as there is room for, and the numbers.
 pub(crate) fn download(download: &Download, width: usize, paint: Paint) -> Vec<Span<'static>> {
     let Download { sent, size, pace } = *download;
-    let percent = sent.saturating_mul(100).checked_div(size).unwrap_or(100).min(100);
+    let percent = percent(download);
     let mut numbers = format!("{percent:>3} %");
     let mut tone = Tone::Plain;
     match pace.rate {
-        _ if pace.still.as_secs() >= 5 => {
+        _ if is_still(download) => {
             tone = Tone::Warn;
             numbers = format!("{numbers}  no byte for {}", text::age(pace.still));
         }
@@ -125,6 +125,28 @@ pub(crate) fn download(download: &Download, width: usize, paint: Paint) -> Vec<S
         Span::raw(gap),
         paint.span(text::cut(&numbers, room), tone),
     ]
+}
+
+/// How far a download is: a bar, and how much of the image that is.
+pub(crate) fn short_download(download: &Download, width: usize, paint: Paint) -> Vec<Span<'static>> {
+    let percent = percent(download);
+    let bar = width.saturating_sub(6);
+    let filled = usize::try_from(percent).unwrap_or(0) * bar / 100;
+    let tone = if is_still(download) { Tone::Warn } else { Tone::Plain };
+    vec![
+        paint.span("━".repeat(filled), Tone::Active),
+        paint.span("─".repeat(bar - filled), Tone::Quiet),
+        paint.span(format!("{percent:>4} %"), tone),
+    ]
+}
+
+fn percent(download: &Download) -> u64 {
+    download.sent.saturating_mul(100).checked_div(download.size).unwrap_or(100).min(100)
+}
+
+/// Whether no byte has moved for so long that somebody should know.
+fn is_still(download: &Download) -> bool {
+    download.pace.still.as_secs() >= 5
 }
 
 /// Bytes a second in words.

@@ -24,6 +24,8 @@ const HOST: usize = 17;
 const HOST_AND_ADDRESS: usize = 35;
 const TRY: usize = 3;
 const AGE: usize = 7;
+/// A short bar and how far it is.
+const SHORT: usize = 11;
 /// Where names begin: behind the cursor, the sign and the state.
 const INDENT: usize = 4 + STATE + 2;
 
@@ -64,18 +66,47 @@ pub(crate) fn room(ui: &Ui, board: &Board) -> u16 {
     Rows::new(ui, board).table
 }
 
-/// How many lines a job takes.
-pub(crate) fn height(job: &Job, width: u16) -> u16 {
-    let has_more = job.download.is_some() || job.detail.is_some();
-    if width < WIDE && job.group != Group::Done && has_more { 2 } else { 1 }
+/// How rows are laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Density {
+    /// Everything in one line.
+    Wide,
+    /// A second line for what a job does.
+    Roomy,
+    /// One line, but for the row under the cursor: what goes on and what is in trouble would not fit otherwise.
+    Dense,
+}
+
+/// How rows are laid out for these jobs.
+pub(crate) fn density(ui: &Ui, board: &Board, jobs: &[&Job]) -> Density {
+    if ui.size.0 >= WIDE {
+        return Density::Wide;
+    }
+    let first = jobs.iter().filter(|job| matches!(job.group, Group::Active | Group::Trouble));
+    let lines: usize = first.map(|job| usize::from(height(job, Density::Roomy, false))).sum();
+    if lines > usize::from(room(ui, board)) { Density::Dense } else { Density::Roomy }
+}
+
+fn height(job: &Job, density: Density, is_under_cursor: bool) -> u16 {
+    let has_more = (job.download.is_some() || job.detail.is_some()) && job.group != Group::Done;
+    match density {
+        Density::Roomy if has_more => 2,
+        Density::Dense if has_more && is_under_cursor => 2,
+        _ => 1,
+    }
+}
+
+/// How many lines each of these jobs takes.
+pub(crate) fn heights(ui: &Ui, board: &Board, jobs: &[&Job]) -> Vec<u16> {
+    let (density, cursor) = (density(ui, board, jobs), ui.cursor(jobs));
+    jobs.iter().enumerate().map(|(index, job)| height(job, density, index == cursor)).collect()
 }
 
 /// How many jobs are in view.
 pub(crate) fn rows_in_view(ui: &Ui, board: &Board) -> usize {
     let mut room = room(ui, board);
     let mut rows = 0;
-    for job in ui.shown(board).iter().skip(ui.top) {
-        let height = height(job, ui.size.0);
+    for height in heights(ui, board, &ui.shown(board)).into_iter().skip(ui.top) {
         if height > room {
             break;
         }
@@ -89,7 +120,7 @@ pub(crate) fn rows_in_view(ui: &Ui, board: &Board) -> usize {
 pub(crate) fn render(buffer: &mut Buffer, area: Rect, board: &Board, ui: &Ui) {
     let paint = Paint::new(ui);
     let rows = Rows::new(ui, board);
-    let columns = Columns::new(board, area.width);
+    let columns = Columns::new(board, area.width, density(ui, board, &ui.shown(board)));
     let mut y = area.y;
     let mut next = |lines: u16| {
         let at = y;
@@ -131,7 +162,7 @@ fn draw_rows(buffer: &mut Buffer, table: Rect, board: &Board, ui: &Ui, columns: 
         let sign = paint.tone(if is_quiet { Tone::Quiet } else { Tone::Plain });
         buffer.set_stringn(table.x + 1, y, job.sign, 2, sign);
         y += 1;
-        if height(job, table.width) == 2 && y < table.bottom() {
+        if height(job, columns.density, index == cursor) == 2 && y < table.bottom() {
             put(buffer, table, y, columns.second(job, paint));
             y += 1;
         }
@@ -149,29 +180,35 @@ struct Columns {
     name: usize,
     /// Nothing below [`TINY`].
     host: usize,
+    density: Density,
     is_wide: bool,
     /// What it is doing, where that stands in the same line.
     doing: usize,
 }
 
 impl Columns {
-    fn new(board: &Board, width: u16) -> Self {
-        let is_wide = width >= WIDE;
+    fn new(board: &Board, width: u16, density: Density) -> Self {
+        let is_wide = density == Density::Wide;
         let columns = usize::from(width);
         if width < TINY {
             let name = columns - INDENT - 2 - AGE - 1;
-            return Self { width: columns, name, host: 0, is_wide, doing: 0 };
+            return Self { width: columns, name, host: 0, density, is_wide, doing: 0 };
         }
         let has_addresses = board.jobs.iter().any(|job| job.address.is_some());
         let host = if width >= 120 && has_addresses { HOST_AND_ADDRESS } else { HOST };
         let rest = columns - INDENT - (2 + host) - (2 + TRY) - (2 + AGE) - 1;
-        if !is_wide {
-            return Self { width: columns, name: rest, host, is_wide, doing: 0 };
+        match density {
+            Density::Wide => {}
+            Density::Roomy => return Self { width: columns, name: rest, host, density, is_wide, doing: 0 },
+            Density::Dense => {
+                let name = rest - 2 - SHORT;
+                return Self { width: columns, name, host, density, is_wide, doing: SHORT };
+            }
         }
         let rest = rest - (2 + VERDICT) - 2;
         let longest = board.jobs.iter().map(|job| text::width(&text::plain(&job.name))).max().unwrap_or(0);
         let name = longest.clamp(16, rest / 2);
-        Self { width: columns, name, host, is_wide, doing: rest - name }
+        Self { width: columns, name, host, density, is_wide, doing: rest - name }
     }
 
     fn heads(&self, paint: Paint) -> Line<'static> {
@@ -182,6 +219,8 @@ impl Columns {
         cells.push(text::right("for", AGE));
         if self.is_wide {
             cells.extend([text::padded("verdict", VERDICT), text::cut("now", self.doing)]);
+        } else if self.doing > 0 {
+            cells.push(text::padded("now", self.doing));
         }
         let line = format!("    {}", cells.join("  "));
         Line::from(paint.span(line, Tone::Quiet))
@@ -230,6 +269,11 @@ impl Columns {
         if self.is_wide {
             spans.push(Span::raw("  "));
             spans.extend(self.doing(job, self.doing, paint));
+        } else if self.doing > 0
+            && let Some(download) = &job.download
+        {
+            spans.push(Span::raw("  "));
+            spans.extend(paint::short_download(download, self.doing, paint));
         }
         Line::from(spans)
     }
