@@ -34,7 +34,7 @@ impl Doing {
     pub fn new(job: &Job, run: Option<&Run>, runs: &[&Run], around: Around, now: Timestamp) -> Self {
         match (job.state, run) {
             (JobState::Queued, _) => Self::queued(job, past(runs), around),
-            (JobState::Active, Some(run)) => Self { brief: None, detail: active(run, now) },
+            (JobState::Active, Some(run)) => Self { brief: in_brief(run), detail: active(run, now) },
             (JobState::Active, None) => Self::default(),
             (JobState::Done | JobState::Cancelled, run) => {
                 let reports = run.map_or(0, |run| run.reports);
@@ -81,6 +81,20 @@ fn past(runs: &[&Run]) -> Option<String> {
             Some(words.collect::<Vec<_>>().join("; "))
         }
     }
+}
+
+/// What the word for a run's state leaves open.
+fn in_brief(run: &Run) -> Option<String> {
+    let words = match (run.state, run.transfer) {
+        (RunState::Assigned, _) if run.broken > 0 => "broke off",
+        (RunState::Assigned, _) if run.reboots > 0 => "reboots",
+        (RunState::Downloading, Transfer::Partial) => "in parts",
+        (RunState::Downloading, Transfer::Whole) => "all sent",
+        (RunState::Downloading, Transfer::Lost | Transfer::Unsure) => "unsure",
+        (RunState::Reported, _) => return Some(text::count(run.reports.into(), "report")),
+        _ => return None,
+    };
+    Some(words.to_owned())
 }
 
 fn active(run: &Run, now: Timestamp) -> Option<String> {
@@ -185,6 +199,17 @@ mod tests {
     fn queued(runs: &[&Run], around: Around) -> (Option<String>, Option<String>) {
         let Doing { brief, detail } = Doing::new(&job(JobState::Queued), None, runs, around, NOW);
         (brief, detail)
+    }
+
+    #[test]
+    fn in_brief_is_said_what_the_state_leaves_open() {
+        let brief = |state, transfer| {
+            let run = run(state, transfer, 60);
+            Doing::new(&job(JobState::Active), Some(&run), &[&run], Around::default(), NOW).brief
+        };
+        assert_eq!(brief(RunState::Downloading, Transfer::Whole).as_deref(), Some("all sent"));
+        assert_eq!(brief(RunState::Downloading, Transfer::Sending), None);
+        assert_eq!(brief(RunState::Reported, Transfer::Whole).as_deref(), Some("2 reports"));
     }
 
     fn doing(run: &Run) -> String {

@@ -269,11 +269,15 @@ impl Columns {
         if self.is_wide {
             spans.push(Span::raw("  "));
             spans.extend(self.doing(job, self.doing, paint));
-        } else if self.doing > 0
-            && let Some(download) = &job.download
-        {
+        } else if self.doing > 0 && job.group == Group::Active {
             spans.push(Span::raw("  "));
-            spans.extend(paint::short_download(download, self.doing, paint));
+            spans.extend(match &job.download {
+                Some(download) => paint::short_download(download, self.doing, paint),
+                None => {
+                    let brief = job.brief.as_deref().unwrap_or_default();
+                    vec![paint.span(text::cut(brief, self.doing), Tone::Quiet)]
+                }
+            });
         }
         Line::from(spans)
     }
@@ -445,11 +449,13 @@ fn below(board: &Board, ui: &Ui, most: usize) -> Vec<Line<'static>> {
         }
     }
     if let Some(said) = &ui.said {
-        lines.push(Line::from(paint.span(format!(" {}", text::cut(said, width - 2)), Tone::Strong)));
+        let said = text::wrapped(said, width - 2).into_iter().take(most);
+        lines.extend(said.map(|part| Line::from(paint.span(format!(" {part}"), Tone::Strong))));
     }
     if ui.is_typing || !ui.filter.is_empty() {
         let mark = if ui.is_typing { "▏" } else { "" };
-        let count = format!("{} of {} jobs", ui.shown(board).len(), board.jobs.len());
+        let back = if ui.is_typing { "" } else { " (Esc: all)" };
+        let count = format!("{} of {} jobs{back}", ui.shown(board).len(), board.jobs.len());
         let filter = text::cut(&ui.filter, width.saturating_sub(34));
         let words = format!(" filter: {filter}{mark}   ");
         lines.push(Line::from(vec![paint.span(words, Tone::Strong), paint.span(count, Tone::Quiet)]));
