@@ -210,6 +210,31 @@ async fn a_report_is_found_with_its_run_job_and_host() {
 }
 
 #[tokio::test]
+async fn a_job_has_its_own_timeline_and_its_own_reports() {
+    let mut lab = Lab::new(&["a.efi", "b.efi"]).await;
+    lab.boot(1).await;
+    lab.report(1, "one", Verdict::Passed).await;
+    lab.report(1, "two", Verdict::Failed).await;
+    lab.boot(2).await;
+    lab.report(2, "another", Verdict::Passed).await;
+    let job = lab.store.overview().await.expect("an overview").jobs[0].id;
+    let titles: Vec<String> = lab
+        .store
+        .reports_of(job)
+        .await
+        .expect("reports")
+        .into_iter()
+        .map(|stored| stored.report.content.title)
+        .collect();
+    assert_eq!(titles, ["one", "two"]);
+    let timeline = lab.store.timeline(job, 100).await.expect("a timeline");
+    assert!(timeline.iter().all(|stored| stored.event.job.as_ref().is_some_and(|known| known.id == job)));
+    assert!(timeline.is_sorted_by_key(|stored| stored.seq) && timeline.len() > 5, "{timeline:?}");
+    let latest = lab.store.timeline(job, 2).await.expect("a timeline");
+    assert_eq!(latest, timeline[timeline.len() - 2..]);
+}
+
+#[tokio::test]
 async fn a_decision_that_fails_commits_nothing() {
     let mut lab = Lab::new(&["a.efi"]).await;
     let run = lab.boot(1).await;
