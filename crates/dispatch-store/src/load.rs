@@ -52,11 +52,12 @@ pub(crate) async fn snapshot(
         let query = sqlx::query("SELECT job FROM runs WHERE id = $1").bind(run.to_string());
         more_jobs.extend(maybe(connection, query, |row| rows::parsed::<JobId>(row, "job")).await?);
     }
-    let (jobs, runs, workloads) = if focus.all_jobs {
+    let (jobs, runs, workloads, hosts) = if focus.all_jobs {
         (
             "SELECT * FROM jobs ORDER BY position, id",
             "SELECT * FROM runs ORDER BY created, id",
             "SELECT * FROM workloads",
+            "SELECT * FROM hosts WHERE id IN (SELECT host FROM runs) ORDER BY first_seen, id",
         )
     } else {
         (
@@ -64,11 +65,19 @@ pub(crate) async fn snapshot(
             "SELECT * FROM runs WHERE job IN (SELECT id FROM jobs WHERE state IN ('queued', 'active')) \
              ORDER BY created, id",
             "SELECT * FROM workloads WHERE id IN (SELECT workload FROM jobs WHERE state IN ('queued', 'active'))",
+            "SELECT * FROM hosts WHERE id IN (SELECT host FROM runs WHERE job IN \
+             (SELECT id FROM jobs WHERE state IN ('queued', 'active'))) ORDER BY first_seen, id",
         )
     };
     snapshot.jobs = all(connection, sqlx::query(jobs), rows::job).await?;
     snapshot.runs = all(connection, sqlx::query(runs), rows::run).await?;
     snapshot.workloads = all(connection, sqlx::query(workloads), rows::workload).await?;
+    // All at once: with a query for each, many hosts that boot at the same time would wait for one another.
+    for host in all(connection, sqlx::query(hosts), rows::host).await? {
+        if !snapshot.hosts.iter().any(|known| known.id == host.id) {
+            snapshot.hosts.push(host);
+        }
+    }
     for id in more_jobs {
         if !snapshot.jobs.iter().any(|job| job.id == id) {
             add_job(connection, &mut snapshot, id).await?;
@@ -112,7 +121,7 @@ async fn add_job(
     Ok(())
 }
 
-/// The hosts that runs are on, where they are not there yet.
+/// The hosts that runs of further jobs are on, where they are not there yet.
 async fn add_hosts(connection: &mut AnyConnection, snapshot: &mut Snapshot) -> Result<(), StoreError> {
     let known: BTreeSet<HostId> = snapshot.hosts.iter().map(|host| host.id).collect();
     let wanted: BTreeSet<HostId> = snapshot.runs.iter().map(|run| run.host).collect();
