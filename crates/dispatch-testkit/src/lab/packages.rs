@@ -60,10 +60,12 @@ pub enum Need {
     Depmod,
     /// `ip`, for networks in namespaces of their own.
     Ip,
+    /// What `cargo xtask bench` compares with; nothing else needs it.
+    Nginx,
 }
 
 impl Need {
-    /// Everything.
+    /// Everything that a test needs.
     pub const ALL: &[Self] = &[Self::Qemu, Self::Ovmf, Self::EfiStub, Self::Objcopy, Self::Depmod, Self::Ip];
     /// What it takes to build an image.
     pub const IMAGE: &[Self] = &[Self::EfiStub, Self::Objcopy, Self::Depmod];
@@ -78,6 +80,7 @@ impl Need {
             Self::Objcopy => "binutils",
             Self::Depmod => "kmod",
             Self::Ip => "iproute2",
+            Self::Nginx => "nginx-light",
         }
     }
 
@@ -89,6 +92,7 @@ impl Need {
             Self::Objcopy => find_tool("objcopy").is_some(),
             Self::Depmod => find_tool("depmod").is_some(),
             Self::Ip => find_tool("ip").is_some(),
+            Self::Nginx => find_tool("nginx").is_some(),
         }
     }
 }
