@@ -2,6 +2,7 @@
 //! both install what they need.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to people")]
 
+mod bench;
 mod demo;
 mod dist;
 mod rooms;
@@ -28,6 +29,9 @@ enum Task {
     Test(test::Args),
     /// The static binaries, into target/dist
     Dist,
+    /// Measures
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Whether every crate keeps to its room
     Rooms,
 }
@@ -60,6 +64,7 @@ fn main() -> ExitCode {
         Task::Demo(args) => demo::run(&args),
         Task::Test(args) => test::run(&args),
         Task::Dist => dist::run(),
+        Task::Bench(bench) => bench::run(&bench),
         Task::Rooms => rooms::run(),
     };
     match result {

@@ -7,7 +7,7 @@ use dispatch_core::run::Policy;
 use dispatch_core::{Host, HostId, JobId, ReportId, Run, RunId};
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
-use sqlx::{Any, AnyConnection};
+use sqlx::{Any, AnyConnection, AssertSqlSafe};
 
 use crate::{Focus, Overview, StoreError, StoredReport, rows};
 
@@ -48,9 +48,7 @@ pub(crate) async fn snapshot(
         .bind(who.name.map(|name| name.to_string()))
         .bind(mac);
         snapshot.hosts = all(connection, query, rows::host).await?;
-        for host in &mut snapshot.hosts {
-            add_macs(connection, host).await?;
-        }
+        add_macs(connection, &mut snapshot.hosts).await?;
         for host in &snapshot.hosts {
             more_jobs.extend(jobs_of_latest_runs(connection, host.id).await?);
         }
@@ -62,11 +60,12 @@ pub(crate) async fn snapshot(
     more_jobs.extend(focus.job);
     let round = sqlx::query("SELECT * FROM rounds ORDER BY number DESC LIMIT 1");
     snapshot.round = maybe(connection, round, rows::round).await?;
-    let (jobs, runs, workloads) = if focus.all_jobs {
+    let (jobs, runs, workloads, hosts) = if focus.all_jobs {
         (
             "SELECT * FROM jobs ORDER BY position, id",
             "SELECT * FROM runs ORDER BY created, id",
             "SELECT * FROM workloads",
+            "SELECT * FROM hosts WHERE id IN (SELECT host FROM runs) ORDER BY first_seen, id",
         )
     } else {
         (
@@ -74,11 +73,18 @@ pub(crate) async fn snapshot(
             "SELECT * FROM runs WHERE job IN (SELECT id FROM jobs WHERE state IN ('queued', 'active')) \
              ORDER BY created, id",
             "SELECT * FROM workloads WHERE id IN (SELECT workload FROM jobs WHERE state IN ('queued', 'active'))",
+            "SELECT * FROM hosts WHERE id IN (SELECT host FROM runs WHERE job IN \
+             (SELECT id FROM jobs WHERE state IN ('queued', 'active'))) ORDER BY first_seen, id",
         )
     };
     snapshot.jobs = all(connection, sqlx::query(jobs), rows::job).await?;
     snapshot.runs = all(connection, sqlx::query(runs), rows::run).await?;
     snapshot.workloads = all(connection, sqlx::query(workloads), rows::workload).await?;
+    // All at once: with a query for each, many hosts that boot at the same time would wait for one another.
+    let mut hosts = all(connection, sqlx::query(hosts), rows::host).await?;
+    hosts.retain(|host| !snapshot.hosts.iter().any(|known| known.id == host.id));
+    add_macs(connection, &mut hosts).await?;
+    snapshot.hosts.append(&mut hosts);
     for id in more_jobs {
         if !snapshot.jobs.iter().any(|job| job.id == id) {
             add_job(connection, &mut snapshot, id).await?;
@@ -122,7 +128,7 @@ async fn add_job(
     Ok(())
 }
 
-/// The hosts that runs are on, where they are not there yet.
+/// The hosts that runs of further jobs are on, where they are not there yet.
 async fn add_hosts(connection: &mut AnyConnection, snapshot: &mut Snapshot) -> Result<(), StoreError> {
     let known: BTreeSet<HostId> = snapshot.hosts.iter().map(|host| host.id).collect();
     let wanted: BTreeSet<HostId> = snapshot.runs.iter().map(|run| run.host).collect();
@@ -134,17 +140,27 @@ async fn add_hosts(connection: &mut AnyConnection, snapshot: &mut Snapshot) -> R
 
 async fn one_host(connection: &mut AnyConnection, id: HostId) -> Result<Option<Host>, StoreError> {
     let query = sqlx::query("SELECT * FROM hosts WHERE id = $1").bind(id.to_string());
-    let Some(mut host) = maybe(connection, query, rows::host).await? else { return Ok(None) };
-    add_macs(connection, &mut host).await?;
-    Ok(Some(host))
+    let mut host = maybe(connection, query, rows::host).await?;
+    add_macs(connection, host.as_mut_slice()).await?;
+    Ok(host)
 }
 
-async fn add_macs(connection: &mut AnyConnection, host: &mut Host) -> Result<(), StoreError> {
-    let query = sqlx::query("SELECT mac, seen FROM host_macs WHERE host = $1 ORDER BY place, mac")
-        .bind(host.id.to_string());
-    for (mac, was_seen) in all(connection, query, rows::mac).await? {
-        let macs = if was_seen { &mut host.macs } else { &mut host.told_macs };
-        macs.push(mac);
+/// The MACs of these hosts, which have a table of their own.
+async fn add_macs(connection: &mut AnyConnection, hosts: &mut [Host]) -> Result<(), StoreError> {
+    if hosts.is_empty() {
+        return Ok(());
+    }
+    let places = (1..=hosts.len()).map(|place| format!("${place}")).collect::<Vec<_>>().join(", ");
+    let query =
+        format!("SELECT host, mac, seen FROM host_macs WHERE host IN ({places}) ORDER BY host, place, mac");
+    // The text is made of nothing but numbers.
+    let query =
+        hosts.iter().fold(sqlx::query(AssertSqlSafe(query)), |query, host| query.bind(host.id.to_string()));
+    for (id, mac, was_seen) in all(connection, query, rows::mac).await? {
+        if let Some(host) = hosts.iter_mut().find(|host| host.id == id) {
+            let macs = if was_seen { &mut host.macs } else { &mut host.told_macs };
+            macs.push(mac);
+        }
     }
     Ok(())
 }
@@ -198,9 +214,7 @@ pub(crate) async fn overview(connection: &mut AnyConnection) -> Result<Overview,
     let workloads = all(connection, workloads, rows::workload).await?;
     let mut hosts =
         all(connection, sqlx::query("SELECT * FROM hosts ORDER BY first_seen, id"), rows::host).await?;
-    for host in &mut hosts {
-        add_macs(connection, host).await?;
-    }
+    add_macs(connection, &mut hosts).await?;
     let due = sqlx::query("SELECT COUNT(*) AS due FROM outbox WHERE done_at IS NULL");
     let due: i64 = sqlx::Row::try_get(&due.fetch_one(connection).await?, "due")?;
     Ok(Overview { round, jobs, runs, workloads, hosts, effects_due: u64::try_from(due).unwrap_or(0) })

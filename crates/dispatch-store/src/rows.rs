@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use dispatch_core::queue::{NewReport, Report, ReportKey, Round};
-use dispatch_core::{Host, Job, Mac, Run, Workload};
+use dispatch_core::{Host, HostId, Job, Mac, Run, Workload};
 use jiff::Timestamp;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
@@ -112,9 +112,9 @@ pub(crate) fn round(row: &AnyRow) -> Result<Round, StoreError> {
     })
 }
 
-/// A MAC, and whether the neighbour table had it.
-pub(crate) fn mac(row: &AnyRow) -> Result<(Mac, bool), StoreError> {
-    Ok((parsed(row, "mac")?, flag(row, "seen")?))
+/// A host's MAC, and whether the neighbour table had it.
+pub(crate) fn mac(row: &AnyRow) -> Result<(HostId, Mac, bool), StoreError> {
+    Ok((parsed(row, "host")?, parsed(row, "mac")?, flag(row, "seen")?))
 }
 
 pub(crate) fn run(row: &AnyRow) -> Result<Run, StoreError> {

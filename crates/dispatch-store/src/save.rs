@@ -1,7 +1,7 @@
 //! What a decision changes.
 
 use dispatch_core::queue::{Change, Lease, Report, Round};
-use dispatch_core::{Arch, Effect, Event, Host, Job, Mac, Run, Verdict, Workload};
+use dispatch_core::{Arch, Effect, Event, Host, HostId, Job, Mac, Run, Verdict, Workload};
 use jiff::Timestamp;
 use sqlx::{AnyConnection, Row as _};
 
@@ -78,18 +78,20 @@ async fn save_host(connection: &mut AnyConnection, host: &Host) -> Result<(), St
 
 async fn save_macs(connection: &mut AnyConnection, host: &Host) -> Result<(), StoreError> {
     let id = host.id.to_string();
-    let known = sqlx::query("SELECT mac, seen FROM host_macs WHERE host = $1 ORDER BY seen DESC, place, mac")
-        .bind(&id)
-        .fetch_all(&mut *connection)
-        .await?;
+    let known =
+        sqlx::query("SELECT host, mac, seen FROM host_macs WHERE host = $1 ORDER BY seen DESC, place, mac")
+            .bind(&id)
+            .fetch_all(&mut *connection)
+            .await?;
     let known = known.iter().map(rows::mac).collect::<Result<Vec<_>, _>>()?;
-    let seen = host.macs.iter().map(|mac| (*mac, true));
-    let wanted: Vec<(Mac, bool)> = seen.chain(host.told_macs.iter().map(|mac| (*mac, false))).collect();
+    let seen = host.macs.iter().map(|mac| (host.id, *mac, true));
+    let wanted: Vec<(HostId, Mac, bool)> =
+        seen.chain(host.told_macs.iter().map(|mac| (host.id, *mac, false))).collect();
     if known == wanted {
         return Ok(());
     }
     sqlx::query("DELETE FROM host_macs WHERE host = $1").bind(&id).execute(&mut *connection).await?;
-    for (place, (mac, was_seen)) in (0_i64..).zip(wanted) {
+    for (place, (_, mac, was_seen)) in (0_i64..).zip(wanted) {
         sqlx::query(
             "INSERT INTO host_macs (host, mac, seen, place) VALUES ($1, $2, $3, $4) \
              ON CONFLICT (host, mac, seen) DO NOTHING",

@@ -5,10 +5,11 @@
 //! Each may have a source address of its own: all of 127.0.0.0/8 is this machine.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 /// How long a firmware waits for anything.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -131,6 +132,38 @@ impl Connection {
             Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("the body breaks off after {at} bytes"))
                 .into())
         }
+    }
+
+    /// Waits for the first byte of an answer.
+    pub fn wait(&mut self) -> Result<(), BootError> {
+        if self.stream.fill_buf()?.is_empty() {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+        Ok(())
+    }
+
+    /// Takes so many bytes of a body and throws them away: inside the kernel (`MSG_TRUNC`, tcp(7)), which costs this
+    /// machine as good as nothing, or copied into our own memory first.
+    pub fn discard(&mut self, length: u64, is_copied: bool) -> Result<(), BootError> {
+        let mut buffer = vec![MaybeUninit::<u8>::uninit(); 1 << 20];
+        let known = self.stream.buffer().len().min(usize::try_from(length).unwrap_or(usize::MAX));
+        self.stream.consume(known);
+        let mut left = length - known as u64;
+        let flags = if is_copied { 0 } else { nix::libc::MSG_TRUNC };
+        let socket = SockRef::from(self.stream.get_ref());
+        while left > 0 {
+            let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+            match socket.recv_with_flags(&mut buffer[..most], flags) {
+                Ok(0) => {
+                    let what = format!("the body breaks off {left} bytes before its end");
+                    return Err(io::Error::new(io::ErrorKind::UnexpectedEof, what).into());
+                }
+                Ok(count) => left -= count as u64,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     fn line(&mut self) -> Result<String, BootError> {

@@ -232,7 +232,7 @@ fn exported_programs_are_served_when_they_are_given_back() {
     let export = export.expect("it runs");
     assert!(export.status.success(), "{export:?}");
     assert_eq!(
-        String::from_utf8_lossy(&export.stdout).lines().filter(|line| line.ends_with(".efi")).count(),
+        String::from_utf8_lossy(&export.stdout).lines().filter(|line| line.contains(".efi")).count(),
         8
     );
     let next = folder.join("next-x86-64.efi");

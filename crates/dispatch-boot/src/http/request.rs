@@ -98,8 +98,9 @@ impl Head {
     pub fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, BadRequest> {
         let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
         let mut request = httparse::Request::new(&mut fields);
-        let length = match request.parse(bytes) {
-            Ok(httparse::Status::Complete(length)) if length <= MAX_HEAD => length,
+        // What lies beyond is not looked at, or the answer would depend on how much of it has arrived.
+        let length = match request.parse(&bytes[..bytes.len().min(MAX_HEAD)]) {
+            Ok(httparse::Status::Complete(length)) => length,
             Ok(httparse::Status::Partial) if bytes.len() < MAX_HEAD => return Ok(None),
             Ok(_) | Err(httparse::Error::TooManyHeaders) => return Err(BadRequest::TooLong),
             Err(_) => return Err(BadRequest::Syntax),
@@ -132,7 +133,10 @@ impl Head {
         for field in fields {
             let name = field.name.to_ascii_lowercase();
             // What is not ASCII is in no field that is read here.
-            let value = std::str::from_utf8(field.value).unwrap_or_default().trim();
+            let value = std::str::from_utf8(field.value).unwrap_or_default();
+            // Only these two surround a value (RFC 9110 §5.6.3). A length behind any other blank is no length to
+            // others, and would be one to us.
+            let value = value.trim_matches([' ', '\t']);
             match name.as_str() {
                 "content-length" => {
                     let said = content_length(value)?;
@@ -278,6 +282,7 @@ mod tests {
             "PUT / HTTP/1.1\nContent-Length: +1\n\n",
             "PUT / HTTP/1.1\nContent-Length: 99999999999999999999\n\n",
             "PUT / HTTP/1.1\nContent-Length: 1\nTransfer-Encoding: chunked\n\n",
+            "PUT / HTTP/1.1\nContent-Length: \u{a0}1\n\n",
         ] {
             assert_eq!(head(text), Err(BadRequest::Length), "{text}");
         }
@@ -291,6 +296,8 @@ mod tests {
     fn a_head_without_end_is_refused() {
         let endless = format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(MAX_HEAD));
         assert_eq!(Head::parse(endless.as_bytes()), Err(BadRequest::TooLong));
+        let bad_beyond = format!("{endless}\r\n\0\r\n\r\n");
+        assert_eq!(Head::parse(bad_beyond.as_bytes()), Err(BadRequest::TooLong));
         let many = format!("GET / HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(MAX_FIELDS + 1));
         assert_eq!(Head::parse(many.as_bytes()), Err(BadRequest::TooLong));
     }

@@ -278,7 +278,10 @@ fn an_answer_starts_the_count_of_failures_again() {
 #[test]
 fn memory_that_the_firmware_does_not_have_is_a_failure() {
     wait(
-        |_| Firmware { allocations: 0, ..Firmware::new(std::iter::repeat_n(plain(), 2 * usize::from(MAX_FAILURES))) },
+        |_| Firmware {
+            allocations: 0,
+            ..Firmware::new(std::iter::repeat_n(plain(), 2 * usize::from(MAX_FAILURES)))
+        },
         |status, firmware| {
             assert_eq!(firmware.count(Call::Allocate), usize::from(MAX_FAILURES));
             assert_eq!(firmware.lines, [LINE, ASKING_AGAIN, NO_ANSWER]);

@@ -9,7 +9,7 @@ const POLL: Duration = Duration::from_millis(10);
 
 /// A point in real time until which something is waited for.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Deadline {
+pub struct Deadline {
     start: Instant,
     limit: Duration,
 }
@@ -20,7 +20,8 @@ pub(crate) struct Deadline {
 )]
 impl Deadline {
     /// So long from now.
-    pub(crate) fn after(limit: Duration) -> Self {
+    #[must_use]
+    pub fn after(limit: Duration) -> Self {
         Self { start: Instant::now(), limit }
     }
 
@@ -30,7 +31,8 @@ impl Deadline {
     }
 
     /// Sleeps a moment before the caller looks again; false, without sleeping, when the deadline is over.
-    pub(crate) fn pause(self) -> bool {
+    #[must_use]
+    pub fn pause(self) -> bool {
         let left = self.left();
         std::thread::sleep(POLL.min(left));
         !left.is_zero()

@@ -7,7 +7,7 @@
 //! script, [`nvram`] and [`load_option`] tell the firmware what to boot, [`qemu`] runs it.
 
 pub mod cpio;
-pub(crate) mod deadline;
+pub mod deadline;
 pub mod error;
 pub mod image;
 pub mod load_option;

@@ -64,10 +64,12 @@ pub enum Need {
     Avahi,
     /// `dnsmasq`, a name server.
     Dnsmasq,
+    /// What `cargo xtask bench` compares with; nothing else needs it.
+    Nginx,
 }
 
 impl Need {
-    /// Everything.
+    /// Everything that a test needs.
     pub const ALL: &[Self] = &[
         Self::Qemu,
         Self::Ovmf,
@@ -96,6 +98,7 @@ impl Need {
             Self::Ip => "iproute2",
             Self::Avahi => "avahi-daemon avahi-utils dbus",
             Self::Dnsmasq => "dnsmasq-base",
+            Self::Nginx => "nginx-light",
         }
     }
 
@@ -111,6 +114,7 @@ impl Need {
                 .iter()
                 .all(|tool| find_tool(tool).is_some()),
             Self::Dnsmasq => find_tool("dnsmasq").is_some(),
+            Self::Nginx => find_tool("nginx").is_some(),
         }
     }
 }
