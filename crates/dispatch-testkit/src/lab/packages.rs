@@ -15,6 +15,10 @@ use super::process::{find_tool, run};
 pub const OVMF_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
 /// OVMF's empty variable store, which every server gets a copy of.
 pub const OVMF_VARS: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+/// The same for Arm.
+pub const AAVMF_CODE: &str = "/usr/share/AAVMF/AAVMF_CODE.fd";
+/// A variable store for Arm. Not the one that is empty: Debian's is so empty that it is not even a store.
+pub const AAVMF_VARS: &str = "/usr/share/AAVMF/AAVMF_VARS.snakeoil.fd";
 /// systemd's EFI stub, which starts the kernel inside a unified kernel image.
 pub const EFI_STUB: &str = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub";
 
@@ -60,11 +64,41 @@ pub enum Need {
     Depmod,
     /// `ip`, for networks in namespaces of their own.
     Ip,
+    /// `dnsmasq`, which says by DHCP what to boot. Not the package that runs it as a service.
+    Dnsmasq,
+    /// The machine for Arm: `qemu-system-aarch64`.
+    QemuArm,
+    /// Its firmware.
+    Aavmf,
+    /// `xorriso`, which makes ISO images.
+    Xorriso,
+    /// `mformat` and `mcopy`, which make FAT file systems without mounting any.
+    Mtools,
+    /// `sbsign`, which signs EFI programs.
+    Sbsign,
+    /// `openssl`, which makes the keys for that.
+    Openssl,
 }
 
 impl Need {
     /// Everything.
-    pub const ALL: &[Self] = &[Self::Qemu, Self::Ovmf, Self::EfiStub, Self::Objcopy, Self::Depmod, Self::Ip];
+    pub const ALL: &[Self] = &[
+        Self::Qemu,
+        Self::Ovmf,
+        Self::EfiStub,
+        Self::Objcopy,
+        Self::Depmod,
+        Self::Ip,
+        Self::Dnsmasq,
+        Self::QemuArm,
+        Self::Aavmf,
+        Self::Xorriso,
+        Self::Mtools,
+        Self::Sbsign,
+        Self::Openssl,
+    ];
+    /// What the demo takes.
+    pub const DEMO: &[Self] = &[Self::Qemu, Self::Ovmf, Self::EfiStub, Self::Objcopy, Self::Depmod];
     /// What it takes to build an image.
     pub const IMAGE: &[Self] = &[Self::EfiStub, Self::Objcopy, Self::Depmod];
     /// What it takes to run a server.
@@ -78,6 +112,13 @@ impl Need {
             Self::Objcopy => "binutils",
             Self::Depmod => "kmod",
             Self::Ip => "iproute2",
+            Self::Dnsmasq => "dnsmasq-base",
+            Self::QemuArm => "qemu-system-arm",
+            Self::Aavmf => "qemu-efi-aarch64",
+            Self::Xorriso => "xorriso",
+            Self::Mtools => "mtools",
+            Self::Sbsign => "sbsigntool",
+            Self::Openssl => "openssl",
         }
     }
 
@@ -89,6 +130,13 @@ impl Need {
             Self::Objcopy => find_tool("objcopy").is_some(),
             Self::Depmod => find_tool("depmod").is_some(),
             Self::Ip => find_tool("ip").is_some(),
+            Self::Dnsmasq => find_tool("dnsmasq").is_some(),
+            Self::QemuArm => find_tool("qemu-system-aarch64").is_some(),
+            Self::Aavmf => [AAVMF_CODE, AAVMF_VARS].iter().all(|file| Path::new(file).is_file()),
+            Self::Xorriso => find_tool("xorriso").is_some(),
+            Self::Mtools => ["mformat", "mmd", "mcopy"].iter().all(|tool| find_tool(tool).is_some()),
+            Self::Sbsign => find_tool("sbsign").is_some(),
+            Self::Openssl => find_tool("openssl").is_some(),
         }
     }
 }
