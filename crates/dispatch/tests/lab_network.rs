@@ -4,17 +4,20 @@
 
 mod common;
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use common::{Lab, lab, verdict};
+use dispatch_boot::stub::{Arch, Stub, build};
 use dispatch_testkit::lab::LabError;
 use dispatch_testkit::lab::disk;
 use dispatch_testkit::lab::machine::Machine;
 use dispatch_testkit::lab::network::{BRIDGE, BRIDGE_V6, BootUrls, Network, PORT, boot_url};
 use dispatch_testkit::lab::packages::{Need, ensure_packages};
-use dispatch_testkit::lab::qemu::{BootEntry, Server};
-use dispatch_testkit::rig::{HELLO, Parts, Workload, bridge_config, cache, until_off};
+use dispatch_testkit::lab::process::{prefixed, run};
+use dispatch_testkit::lab::qemu::{BootEntry, Server, ServerConfig};
+use dispatch_testkit::lab::secure_boot::Signer;
+use dispatch_testkit::rig::{HELLO, Parts, STUCK, Workload, bridge_config, cache, until_off};
 use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_mins(5);
@@ -124,10 +127,8 @@ fn an_iso_and_a_disk_image_boot_as_ram_disks() {
     let Some((network, mut lab)) = bridged(BootUrls::default(), &[]) else { return };
     let (images, program) = (lab.folder.join("images"), lab.folder.join("program.efi"));
     parts().build(HELLO, None, &program).expect("an image");
-    let make: [(_, fn(_, &Path, &Path) -> _); 2] = [("cd.iso", disk::iso), ("disk.img", disk::gpt)];
-    for (name, make) in make {
-        make(Machine::X86_64, &program, &images.join(name)).expect("a disk");
-    }
+    disk::iso(Machine::X86_64, &program, &images.join("cd.iso")).expect("an ISO");
+    disk::gpt(Machine::X86_64, &program, &images.join("disk.img")).expect("a disk");
     let mut program = lab.start().expect("a start");
     let mut servers = [0, 1].map(|number| {
         let boot = vec![BootEntry::Http(boot_url(BRIDGE)), BootEntry::Retry];
@@ -138,4 +139,85 @@ fn an_iso_and_a_disk_image_boot_as_ram_disks() {
     until_off(&mut program, &mut servers, LIMIT).expect("the servers power off");
     common::terminate(program);
     assert_eq!((verdict(&lab, "cd.iso"), verdict(&lab, "disk.img")), ("passed".into(), "passed".into()));
+}
+
+/// Its card is silent from one moment to the next: no FIN, no RST, only a new firmware that asks.
+#[test]
+fn a_server_that_is_reset_at_any_moment_of_a_run_has_not_passed() {
+    let Some((network, mut lab)) = bridged(BootUrls::default(), &["--retries", "0"]) else { return };
+    parts().build(STUCK, None, &lab.folder.join("images/stuck.efi")).expect("an image");
+    let mut program = lab.start().expect("a start");
+    let boot = vec![BootEntry::Http(boot_url(BRIDGE)), BootEntry::Retry];
+    let mut server = Server::start(&bridge_config(&lab.folder, &network, 0, boot)).expect("a server");
+    // Inside the download, right after its last byte, when its system is up.
+    for moment in ["downloading", "downloaded", "booting"] {
+        program.event(moment, "stuck.efi").unwrap_or_else(|error| panic!("{error}\n{}", server.serial()));
+        server.reset().expect("a reset");
+    }
+    until_off(&mut program, std::slice::from_mut(&mut server), LIMIT).expect("the server powers off");
+    let lines = std::mem::take(&mut program.seen);
+    common::terminate(program);
+    assert_eq!(verdict(&lab, "stuck.efi"), "errored");
+    let count = |event| told(&lines, event, |line| &line["event"]).len();
+    let counts = ["assigned", "downloading", "downloaded", "booting", "failed", "finished"].map(count);
+    assert_eq!(counts, [1, 3, 2, 1, 1, 0], "one attempt, which failed when its system was gone: {lines:#?}");
+}
+
+/// A server whose firmware believes only in what our key has signed, as the program on its own disk is.
+fn secure_server(network: &Network, lab: &Lab) -> (Signer, ServerConfig) {
+    let signer = Signer::new(&lab.folder).expect("a key");
+    let boot = vec![BootEntry::Http(boot_url(BRIDGE)), BootEntry::Disk];
+    let mut config = bridge_config(&lab.folder, network, 0, boot);
+    config.trusted = Some(signer.certificate());
+    let from_disk = build(Stub::PowerOff, Arch::X86_64, FROM_DISK);
+    config.disk = Some(disk_of(lab, config.machine, &from_disk));
+    signer.sign(&lab.folder.join("disk").join(config.machine.default_program())).expect("a signature");
+    (signer, config)
+}
+
+/// What a server's own disk says.
+const FROM_DISK: &str = "booted from the disk";
+
+/// A folder that is a server's disk, with one program.
+fn disk_of(lab: &Lab, machine: Machine, program: &[u8]) -> PathBuf {
+    let disk = lab.folder.join("disk");
+    std::fs::create_dir_all(disk.join("EFI/BOOT")).expect("a folder");
+    std::fs::write(disk.join(machine.default_program()), program).expect("a program");
+    disk
+}
+
+/// Another host takes the only job, so that whoever comes next is a stranger.
+fn take_the_job(network: &Network) {
+    const SCRIPT: &str = "exec 3<>/dev/tcp/192.0.2.1/8080
+        printf 'GET /dispatch HTTP/1.0\\r\\n\\r\\n' >&3
+        read -r line <&3 && echo \"$line\" && cat <&3 >/dev/null";
+    let mut bash = prefixed(network.prefix(), "bash".as_ref());
+    let answer = run(bash.args(["-c", SCRIPT]), LIMIT).expect("an answer");
+    assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+}
+
+/// Boots a secure server for which there is no job, until it is off, and returns its console.
+fn secure_stranger(more: &[&str]) -> Option<String> {
+    let (network, mut lab) = bridged(BootUrls::default(), more)?;
+    lab.image("a.efi", &common::content("a.efi")).expect("an image");
+    let mut program = lab.start().expect("a start");
+    take_the_job(&network);
+    let (_, config) = secure_server(&network, &lab);
+    let mut server = Server::start(&config).expect("a server");
+    until_off(&mut program, std::slice::from_mut(&mut server), LIMIT).expect("the server powers off");
+    common::terminate(program);
+    Some(server.serial())
+}
+
+#[test]
+fn secure_boot_refuses_our_unsigned_program_and_goes_on() {
+    let Some(serial) = secure_stranger(&[]) else { return };
+    assert!(serial.contains("Access Denied") && serial.contains(FROM_DISK), "{serial}");
+    assert!(!serial.contains("dispatch:"), "{serial}");
+}
+
+#[test]
+fn secure_boot_goes_on_without_a_refusal_where_strangers_are_told_nothing() {
+    let Some(serial) = secure_stranger(&["--when-idle", "none"]) else { return };
+    assert!(!serial.contains("Access Denied") && serial.contains(FROM_DISK), "{serial}");
 }
