@@ -17,7 +17,7 @@ use crate::http::request::{BadRequest, BodyLength, Head, MAX_HEAD};
 use crate::http::response::Response;
 use crate::listener::Shared;
 use crate::protocol::{self, Answer, FileAnswer, sentence};
-use crate::queue::{self, Queue};
+use crate::queue::{self, Asked, Queue};
 use crate::route::Route;
 use crate::transfer::{self, Broke, Sent};
 
@@ -63,8 +63,9 @@ impl<Q: Queue> Connection<Q> {
                 Ok(true) => {}
                 Ok(false) | Err(Stop::Close) => break,
                 Err(Stop::Refuse(answer)) => {
-                    tracing::debug!("{}: refused", self.peer);
-                    if let Answer::Small(response, body) = answer {
+                    let who = self.who(&Route::Unknown).await;
+                    self.note(who, None, &answer);
+                    if let Answer::Small(response, body, _) = answer {
                         let _ = self.send_small(&response, &body, false, false).await;
                     }
                     break;
@@ -78,37 +79,47 @@ impl<Q: Queue> Connection<Q> {
     async fn exchange(&mut self) -> Result<bool, Stop> {
         let Some(head) = self.read_head().await? else { return Ok(false) };
         let route = self.shared.path.route(&head.target);
-        let takes_report = protocol::takes_report(route, &head);
+        let takes_report = protocol::takes_report(&route, &head);
         let limit = if takes_report { MAX_REPORT_BYTES } else { MAX_IGNORED_BODY };
         let body = self.read_body(&head, limit).await?;
-        let who = self.who().await;
+        let who = self.who(&route).await;
         // Held until the answer has been sent. Without a place nothing is begun: a host that asks again finds one.
         let shared = Arc::clone(&self.shared);
-        let may_download = route == Route::Boot && head.method == "GET" && !head.is_browser;
-        let place = may_download.then(|| shared.downloads.try_acquire());
+        let place = protocol::may_download(&route, &head).then(|| shared.downloads.try_acquire());
         let answer = if let Some(Err(_)) = place {
             sentence(503, "too many downloads are going on; ask again")
         } else {
-            protocol::answer(&self.shared.queue, who, route, &head, &body).await
+            protocol::answer(&shared.queue, &shared.programs, &who, &route, &head, &body).await
         };
-        let is_head = head.method == "HEAD";
+        let (is_head, keep_alive) = (head.method == "HEAD", head.keep_alive);
+        self.note(who, Some(head), &answer);
         match answer {
-            Answer::Small(response, body) => {
+            Answer::Small(response, body, _) => {
                 drop(place);
-                self.send_small(&response, &body, is_head, head.keep_alive).await?;
-                Ok(head.keep_alive)
+                self.send_small(&response, &body, is_head, keep_alive).await?;
+                Ok(keep_alive)
             }
             Answer::File(file) => {
-                let is_whole = self.send_file(*file, head.keep_alive).await;
+                let is_whole = self.send_file(*file, keep_alive).await;
                 drop(place);
-                Ok(is_whole && head.keep_alive)
+                Ok(is_whole && keep_alive)
             }
         }
     }
 
-    async fn who(&self) -> Sighting {
+    /// Tells the queue what was asked and answered.
+    fn note(&self, who: Sighting, head: Option<Head>, answer: &Answer) {
+        let (status, answer) = answer.told();
+        let (method, target, agent) =
+            head.map_or_else(Default::default, |head| (head.method, head.target, head.agent));
+        let at = (self.shared.now)();
+        self.shared.queue.asked(Asked { at, who, agent, method, target, status, answer });
+    }
+
+    async fn who(&self, route: &Route) -> Sighting {
         let address = self.peer.ip().to_canonical();
-        Sighting { address, mac: self.shared.neighbours.mac_of(address).await }
+        let name = if let Route::Boot(name) = route { name.clone() } else { None };
+        Sighting { address, mac: self.shared.neighbours.mac_of(address).await, name }
     }
 
     async fn read_head(&mut self) -> Result<Option<Head>, Stop> {

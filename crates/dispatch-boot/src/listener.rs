@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::connection::Connection;
+use crate::idle::Programs;
 use crate::neighbour::Neighbours;
 use crate::queue::Queue;
 use crate::route::BootPath;
@@ -128,6 +129,7 @@ impl Default for Limits {
 pub(crate) struct Shared<Q> {
     pub(crate) queue: Q,
     pub(crate) path: BootPath,
+    pub(crate) programs: Programs,
     pub(crate) neighbours: Neighbours,
     pub(crate) now: fn() -> SystemTime,
     pub(crate) limits: Limits,
@@ -136,8 +138,9 @@ pub(crate) struct Shared<Q> {
 
 /// The boot listener: open from the moment it is made, so that no host is turned away while its server starts.
 pub struct Listener {
-    listener: TcpListener,
+    socket: TcpListener,
     bound: Bind,
+    programs: Programs,
 }
 
 impl Listener {
@@ -166,7 +169,13 @@ impl Listener {
         };
         let listener = result?;
         let port = listener.local_addr().map_or(bind.port, |address| address.port());
-        Ok(Self { listener, bound: Bind { port, ..bind } })
+        Ok(Self { socket: listener, bound: Bind { port, ..bind }, programs: Programs::default() })
+    }
+
+    /// Serves these programs to hosts without work.
+    #[must_use]
+    pub fn with_programs(self, programs: Programs) -> Self {
+        Self { programs, ..self }
     }
 
     /// Where it listens, with the port that the system chose.
@@ -201,6 +210,7 @@ impl Listener {
         let shared = Arc::new(Shared {
             queue,
             path,
+            programs: self.programs,
             neighbours,
             now,
             limits,
@@ -211,7 +221,7 @@ impl Listener {
         loop {
             let accepted = tokio::select! {
                 () = stop.cancelled() => break,
-                accepted = accept(&self.listener, &room) => accepted,
+                accepted = accept(&self.socket, &room) => accepted,
             };
             let Some((stream, peer, place)) = accepted else { continue };
             let connection = Connection::new(Arc::clone(&shared), stream, peer);
@@ -221,7 +231,7 @@ impl Listener {
                 drop(place);
             });
         }
-        drop(self.listener);
+        drop(self.socket);
         tasks.close();
         if tokio::time::timeout(LAST_WORDS, tasks.wait()).await.is_err() {
             patience.cancel();

@@ -1,21 +1,17 @@
 //! The boot protocol: what each request is answered with (ARCHITECTURE.md, "The boot protocol").
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use dispatch_core::queue::{Ask, Idle, Stub as Told};
+use dispatch_core::queue::{Ask, Idle};
 use dispatch_core::{RunId, Sighting};
 use dispatch_wire::boot::{RUN_HEADER, Report};
 
 use crate::http::range::Part;
 use crate::http::request::Head;
 use crate::http::response::Response;
+use crate::idle::Programs;
 use crate::queue::{Image, Progress, Queue, Unavailable, Work};
 use crate::route::Route;
-use crate::stub::{self, Stub};
-
-/// How long a host that is to ask again waits before it resets.
-const ASK_AGAIN_AFTER: Duration = Duration::from_secs(30);
 
 const ALLOW: &str = "HEAD, GET, POST, PUT";
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -25,10 +21,20 @@ const JSON: &str = "application/json";
 /// An answer, ready to be sent.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    /// A head and its whole body.
-    Small(Response, Vec<u8>),
+    /// A head and its whole body, and what it is in words.
+    Small(Response, Vec<u8>, String),
     /// A head, and a part of an image.
     File(Box<FileAnswer>),
+}
+
+impl Answer {
+    /// The status, and what the answer is in words.
+    pub(crate) fn told(&self) -> (u16, String) {
+        match self {
+            Self::Small(response, _, words) => (response.status(), words.clone()),
+            Self::File(file) => (file.response.status(), file.image.name.clone()),
+        }
+    }
 }
 
 /// An answer whose body comes from a file.
@@ -43,14 +49,15 @@ pub(crate) struct FileAnswer {
     pub(crate) length: u64,
 }
 
-fn small(status: u16, media_type: &str, body: impl Into<Vec<u8>>) -> Answer {
+fn small(status: u16, media_type: &str, body: impl Into<Vec<u8>>, words: &str) -> Answer {
     let body = body.into();
-    Answer::Small(Response::new(status, body.len() as u64).with("Content-Type", media_type), body)
+    let response = Response::new(status, body.len() as u64).with("Content-Type", media_type);
+    Answer::Small(response, body, words.to_owned())
 }
 
 /// One sentence for whoever reads it.
 pub(crate) fn sentence(status: u16, text: &str) -> Answer {
-    small(status, TEXT, format!("{text}\n"))
+    small(status, TEXT, format!("{text}\n"), text)
 }
 
 fn unavailable(error: &Unavailable) -> Answer {
@@ -59,29 +66,38 @@ fn unavailable(error: &Unavailable) -> Answer {
 }
 
 /// Whether a request carries a body that is read before it is answered.
-pub(crate) fn takes_report(route: Route, head: &Head) -> bool {
-    route == Route::Boot && head.method == "PUT"
+pub(crate) fn takes_report(route: &Route, head: &Head) -> bool {
+    matches!(route, Route::Boot(_)) && head.method == "PUT"
+}
+
+/// Whether a request may start a download.
+pub(crate) fn may_download(route: &Route, head: &Head) -> bool {
+    matches!(route, Route::Boot(_)) && head.method == "GET" && !head.is_browser
 }
 
 /// Answers a request whose body, if it takes one, has been read.
 pub(crate) async fn answer<Q: Queue>(
     queue: &Q,
-    who: Sighting,
-    route: Route,
+    programs: &Programs,
+    who: &Sighting,
+    route: &Route,
     head: &Head,
     body: &[u8],
 ) -> Answer {
     let answer = match (route, head.method.as_str()) {
-        (Route::Boot, "HEAD" | "GET") if head.is_browser => {
-            queue.page().await.map(|page| small(200, HTML, page))
+        (Route::Boot(_), "HEAD" | "GET") if head.is_browser => {
+            queue.page().await.map(|page| small(200, HTML, page, "the status page"))
         }
-        (Route::Boot, "HEAD") => queue.ask(who, Ask::Head).await.map(|work| promise(&work)),
-        (Route::Boot, "GET") => get(queue, who, head).await,
-        (Route::Boot, "POST") => post(queue, who, head).await,
-        (Route::Boot, "PUT") => put(queue, who, head, body).await,
-        (Route::Health, "HEAD" | "GET") => queue.health().await.map(|health| small(200, JSON, health)),
-        (Route::Boot, _) => Ok(method_not_allowed(ALLOW)),
+        (Route::Boot(_), "HEAD") => queue.ask(who, Ask::Head).await.map(|work| promise(programs, &work)),
+        (Route::Boot(_), "GET") => get(queue, programs, who, head).await,
+        (Route::Boot(_), "POST") => post(queue, who, head).await,
+        (Route::Boot(_), "PUT") => put(queue, who, head, body).await,
+        (Route::Health, "HEAD" | "GET") => {
+            queue.health().await.map(|health| small(200, JSON, health, "health"))
+        }
+        (Route::Boot(_), _) => Ok(method_not_allowed(ALLOW)),
         (Route::Health, _) => Ok(method_not_allowed("HEAD, GET")),
+        (Route::BadName(why), _) => Ok(sentence(400, why)),
         (Route::Unknown, _) => {
             Ok(sentence(404, "nothing is here: dispatch prints its boot URL when it starts"))
         }
@@ -91,7 +107,7 @@ pub(crate) async fn answer<Q: Queue>(
 
 fn method_not_allowed(allow: &str) -> Answer {
     match sentence(405, &format!("this path takes {allow}")) {
-        Answer::Small(response, body) => Answer::Small(response.with("Allow", allow), body),
+        Answer::Small(response, body, words) => Answer::Small(response.with("Allow", allow), body, words),
         file @ Answer::File(_) => file,
     }
 }
@@ -105,10 +121,12 @@ fn image_head(status: u16, image: &Image, length: u64) -> Response {
 }
 
 /// The answer to a `HEAD`; the body of a small answer is left out by the connection.
-fn promise(work: &Work) -> Answer {
+fn promise(programs: &Programs, work: &Work) -> Answer {
     match work {
-        Work::Image(image) => Answer::Small(image_head(200, image, image.size), Vec::new()),
-        Work::Idle(idle) => idle_answer(idle),
+        Work::Image(image) => {
+            Answer::Small(image_head(200, image, image.size), Vec::new(), image.name.clone())
+        }
+        Work::Idle(idle) => idle_answer(programs, idle),
         Work::NotNow(why) => not_now(why),
     }
 }
@@ -117,25 +135,25 @@ fn not_now(why: &str) -> Answer {
     sentence(503, &format!("the image cannot be read at the moment: {why}; ask again"))
 }
 
-/// The program that tells a host what to do, or a 404 if there is to be none.
-fn idle_answer(idle: &Idle) -> Answer {
-    let (stub, what) = match idle.stub {
-        None => return sentence(404, &format!("nothing to boot: {}", idle.reason)),
-        Some(Told::PowerOff) => (Stub::PowerOff, "powering off".to_owned()),
-        Some(Told::Next) => (Stub::Next, "going on with the next boot device".to_owned()),
-        Some(Told::Reboot) => {
-            let pause = ASK_AGAIN_AFTER.as_secs();
-            (Stub::Reboot { after: ASK_AGAIN_AFTER }, format!("resetting in {pause} s to ask again"))
+/// The program that tells a host what to do, or a 404 if there is none.
+fn idle_answer(programs: &Programs, idle: &Idle) -> Answer {
+    match (programs.for_host(idle), idle.stub) {
+        (Some(program), Some(stub)) => {
+            small(200, "application/efi", program, &format!("{stub}: {}", idle.reason))
         }
-    };
-    let program = stub::build(stub, stub::Arch::X86_64, &format!("dispatch: {what}: {}", idle.reason));
-    small(200, "application/efi", program)
+        _ => sentence(404, &format!("nothing to boot: {}", idle.reason)),
+    }
 }
 
-async fn get<Q: Queue>(queue: &Q, who: Sighting, head: &Head) -> Result<Answer, Unavailable> {
+async fn get<Q: Queue>(
+    queue: &Q,
+    programs: &Programs,
+    who: &Sighting,
+    head: &Head,
+) -> Result<Answer, Unavailable> {
     let image = match queue.ask(who, Ask::Get).await? {
         Work::Image(image) => image,
-        Work::Idle(idle) => return Ok(idle_answer(&idle)),
+        Work::Idle(idle) => return Ok(idle_answer(programs, &idle)),
         Work::NotNow(why) => return Ok(not_now(&why)),
     };
     let size = image.size;
@@ -144,7 +162,7 @@ async fn get<Q: Queue>(queue: &Q, who: Sighting, head: &Head) -> Result<Answer, 
         Part::Range { first, last } => (206, first, last - first + 1),
         Part::Unsatisfiable => {
             let response = Response::new(416, 0).with("Content-Range", &format!("bytes */{size}"));
-            return Ok(Answer::Small(response, Vec::new()));
+            return Ok(Answer::Small(response, Vec::new(), format!("no such part of {}", image.name)));
         }
     };
     let Some(progress) = queue.begin(image.run, size, start).await? else {
@@ -157,18 +175,18 @@ async fn get<Q: Queue>(queue: &Q, who: Sighting, head: &Head) -> Result<Answer, 
     Ok(Answer::File(Box::new(FileAnswer { response, image, progress, start, length })))
 }
 
-fn ok_of_run(run: RunId) -> Answer {
-    Answer::Small(Response::new(200, 0).with(RUN_HEADER, &run.to_string()), Vec::new())
+fn ok_of_run(run: RunId, words: &str) -> Answer {
+    Answer::Small(Response::new(200, 0).with(RUN_HEADER, &run.to_string()), Vec::new(), words.to_owned())
 }
 
-async fn post<Q: Queue>(queue: &Q, who: Sighting, head: &Head) -> Result<Answer, Unavailable> {
-    Ok(match queue.started(who, &head.about).await? {
-        Some(run) => ok_of_run(run),
+async fn post<Q: Queue>(queue: &Q, who: &Sighting, head: &Head) -> Result<Answer, Unavailable> {
+    Ok(match queue.started(who, &head.told).await? {
+        Some(run) => ok_of_run(run, "its image is up"),
         None => sentence(417, "no run waits for this host"),
     })
 }
 
-async fn put<Q: Queue>(queue: &Q, who: Sighting, head: &Head, body: &[u8]) -> Result<Answer, Unavailable> {
+async fn put<Q: Queue>(queue: &Q, who: &Sighting, head: &Head, body: &[u8]) -> Result<Answer, Unavailable> {
     let report = match Report::from_json(body) {
         Ok(report) => report,
         Err(error) => return Ok(sentence(400, &error.to_string())),
@@ -179,7 +197,8 @@ async fn put<Q: Queue>(queue: &Q, who: Sighting, head: &Head, body: &[u8]) -> Re
         Some(Err(())) => return Ok(sentence(417, "the Dispatch-Run of this report is no run of ours")),
     };
     Ok(match queue.reported(who, run, report).await? {
-        Some(accepted) => ok_of_run(accepted.run),
+        Some(accepted) if accepted.known => ok_of_run(accepted.run, "a report that was here already"),
+        Some(accepted) => ok_of_run(accepted.run, "its report is stored"),
         None => sentence(417, "this report belongs to no run here"),
     })
 }

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use dispatch_core::queue::{Accepted, Ask, Idle};
 use dispatch_core::run::End;
-use dispatch_core::{Kind, Mac, RunId, Sighting};
+use dispatch_core::{Kind, RunId, Sighting, Told};
 use dispatch_wire::boot::Report;
 
 /// An image that is open and ready to be sent.
@@ -52,14 +52,25 @@ pub struct Progress {
     pub transfer: u32,
     start: u64,
     sent: AtomicU64,
+    /// Where it was when the host asked anew from the start.
+    asked_anew_at: AtomicU64,
     stop: AtomicU8,
 }
+
+/// No transfer comes this far.
+const NEVER: u64 = u64::MAX;
 
 impl Progress {
     /// A transfer that starts at `start` in its image.
     #[must_use]
     pub fn new(transfer: u32, start: u64) -> Self {
-        Self { transfer, start, sent: AtomicU64::new(start), stop: AtomicU8::new(0) }
+        Self {
+            transfer,
+            start,
+            sent: AtomicU64::new(start),
+            asked_anew_at: AtomicU64::new(NEVER),
+            stop: AtomicU8::new(0),
+        }
     }
 
     /// Where in the image the transfer starts, in bytes.
@@ -76,6 +87,24 @@ impl Progress {
 
     pub(crate) fn set_sent(&self, sent: u64) {
         self.sent.store(sent, Ordering::Relaxed);
+    }
+
+    /// The host has asked for the image anew, from the start: it does not read this any more. Unless it is two hosts.
+    pub fn is_asked_anew(&self) {
+        let _ = self.asked_anew_at.compare_exchange(NEVER, self.sent(), Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Whether the host has asked for the image anew.
+    #[must_use]
+    pub fn was_asked_anew(&self) -> bool {
+        self.asked_anew_at.load(Ordering::Relaxed) != NEVER
+    }
+
+    /// Whether somebody goes on reading this although its host has asked for the image anew.
+    #[must_use]
+    pub fn is_read_by_another(&self) -> bool {
+        let anew = self.asked_anew_at.load(Ordering::Relaxed);
+        anew != NEVER && dispatch_core::run::is_read_by_another(anew, self.sent())
     }
 
     /// Ends the transfer within a second.
@@ -107,7 +136,7 @@ pub enum Stop {
 /// The queue, as the boot server sees it. Each method returns only once what it says is stored durably.
 pub trait Queue: Send + Sync + 'static {
     /// A host asks for work.
-    fn ask(&self, who: Sighting, how: Ask) -> impl Future<Output = Result<Work, Unavailable>> + Send;
+    fn ask(&self, who: &Sighting, how: Ask) -> impl Future<Output = Result<Work, Unavailable>> + Send;
 
     /// The first byte of a transfer is about to go out; nothing if the run is no longer to be served.
     fn begin(
@@ -129,17 +158,20 @@ pub trait Queue: Send + Sync + 'static {
     /// `POST`: the image of this host is up. Nothing if no run waits for it.
     fn started(
         &self,
-        who: Sighting,
-        about: &About,
+        who: &Sighting,
+        told: &Told,
     ) -> impl Future<Output = Result<Option<RunId>, Unavailable>> + Send;
 
     /// `PUT`: a report. Nothing if it belongs to no run.
     fn reported(
         &self,
-        who: Sighting,
+        who: &Sighting,
         run: Option<RunId>,
         report: Report,
     ) -> impl Future<Output = Result<Option<Accepted>, Unavailable>> + Send;
+
+    /// A request was answered, or is just being answered with an image. Must not wait.
+    fn asked(&self, asked: Asked);
 
     /// The status page, as HTML.
     fn page(&self) -> impl Future<Output = Result<String, Unavailable>> + Send;
@@ -148,11 +180,21 @@ pub trait Queue: Send + Sync + 'static {
     fn health(&self) -> impl Future<Output = Result<String, Unavailable>> + Send;
 }
 
-/// What beacon tells of its host beside the request itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct About {
-    /// The SMBIOS UUID.
-    pub uuid: Option<String>,
-    /// The MAC addresses.
-    pub macs: Vec<Mac>,
+/// A request and what it was answered, for whoever wants to know whether a server asked at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// When.
+    pub at: SystemTime,
+    /// Who.
+    pub who: Sighting,
+    /// `User-Agent`.
+    pub agent: Option<String>,
+    /// The method; empty if the bytes were no request.
+    pub method: String,
+    /// The request target.
+    pub target: String,
+    /// The status of the answer.
+    pub status: u16,
+    /// What the answer was, or why it was none, in words.
+    pub answer: String,
 }

@@ -1,10 +1,14 @@
 //! Which paths are the boot path.
 
+use dispatch_core::HostName;
+
 /// What a request target leads to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// The boot path or one of its aliases.
-    Boot,
+    /// The boot path or one of its aliases, with the name of the host where it is given.
+    Boot(Option<HostName>),
+    /// The boot path with a name that cannot be one; the text says why.
+    BadName(String),
     /// `/health`.
     Health,
     /// Nothing of ours.
@@ -58,15 +62,26 @@ impl BootPath {
         if path == "/health" {
             return Route::Health;
         }
-        match path.strip_prefix(self.0.as_str()) {
-            Some("" | "/") => Route::Boot,
-            Some(rest) if EXTENSIONS.contains(&rest) => Route::Boot,
-            Some(rest) => match rest.strip_prefix("/boot") {
-                Some(extension) if EXTENSIONS.contains(&extension) => Route::Boot,
-                _ => Route::Unknown,
+        let Some(rest) = path.strip_prefix(self.0.as_str()) else { return Route::Unknown };
+        match without_extension(rest) {
+            "" | "/" => Route::Boot(None),
+            rest => match rest.strip_prefix("/@") {
+                Some(name) => match name.strip_suffix('/').unwrap_or(name).parse() {
+                    Ok(name) => Route::Boot(Some(name)),
+                    Err(error) => Route::BadName(error.to_string()),
+                },
+                None => Route::Unknown,
             },
-            None => Route::Unknown,
         }
+    }
+}
+
+/// A path without `.efi` or `/boot.efi` at its end, if it has one of these.
+fn without_extension(path: &str) -> &str {
+    match EXTENSIONS.iter().find_map(|extension| path.strip_suffix(extension)) {
+        // The root's alias is `/boot.efi`; a file of no name is none.
+        Some("/") | None => path,
+        Some(rest) => rest.strip_suffix("/boot").unwrap_or(rest),
     }
 }
 
@@ -116,7 +131,29 @@ mod tests {
             "http://192.0.2.1/dispatch",
             "http://192.0.2.1:8080/dispatch.efi?a",
         ] {
-            assert_eq!(route(target), Route::Boot, "{target}");
+            assert_eq!(route(target), Route::Boot(None), "{target}");
+        }
+    }
+
+    #[test]
+    fn a_host_may_be_named_and_an_extension_may_follow() {
+        for target in [
+            "/dispatch/@r1",
+            "/dispatch/@R1",
+            "/dispatch/@r1/",
+            "/dispatch/@r1.efi",
+            "/dispatch/@r1.iso?x",
+            "/dispatch/@r1/boot.efi",
+            "/dispatch/%40r1",
+            "http://192.0.2.1:8080/dispatch/@r1",
+        ] {
+            assert_eq!(route(target), Route::Boot("r1".parse().ok()), "{target}");
+        }
+        assert_eq!(route("/dispatch/@a.b.efi"), Route::Boot("a.b".parse().ok()));
+        let root = BootPath::new("/").expect("a path");
+        assert_eq!(root.route("/@r1.efi"), Route::Boot("r1".parse().ok()));
+        for target in ["/dispatch/@", "/dispatch/@a b", "/dispatch/@-", "/dispatch/@a/b", "/dispatch/@.efi"] {
+            assert!(matches!(route(target), Route::BadName(_)), "{target}");
         }
     }
 
@@ -128,6 +165,9 @@ mod tests {
             "*",
             "/dispatchx",
             "/dispatch.exe",
+            "/dispatch/.efi",
+            "/dispatch@r1",
+            "/dispatch/r1",
             "/dispatch/../etc/passwd",
             "/dispatch/boot.efi/x",
             "/x/dispatch",
@@ -146,7 +186,7 @@ mod tests {
         let root = BootPath::new("/").expect("a path");
         assert_eq!(root.as_str(), "/");
         for target in ["/", "/boot.efi", "/?x"] {
-            assert_eq!(root.route(target), Route::Boot, "{target}");
+            assert_eq!(root.route(target), Route::Boot(None), "{target}");
         }
         assert_eq!(root.route("/health"), Route::Health);
     }

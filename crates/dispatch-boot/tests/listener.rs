@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use dispatch_boot::route::BootPath;
-use dispatch_boot::{About, Bind, Image, Limits, Listener, Progress, Queue, Stop, Unavailable, Work};
+use dispatch_boot::{Asked, Bind, Image, Limits, Listener, Progress, Queue, Stop, Unavailable, Work};
 use dispatch_core::queue::{Accepted, Ask};
 use dispatch_core::run::End;
-use dispatch_core::{Kind, RunId, Sighting};
+use dispatch_core::{Kind, RunId, Sighting, Told};
 use dispatch_wire::boot::Report;
 use jiff::Timestamp;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -31,7 +31,7 @@ fn run() -> RunId {
 }
 
 impl Queue for OneImage {
-    async fn ask(&self, _: Sighting, _: Ask) -> Result<Work, Unavailable> {
+    async fn ask(&self, _: &Sighting, _: Ask) -> Result<Work, Unavailable> {
         if self.is_broken {
             return Err(Unavailable("the state cannot be read: disk on fire".into()));
         }
@@ -59,18 +59,20 @@ impl Queue for OneImage {
         Ok(())
     }
 
-    async fn started(&self, _: Sighting, _: &About) -> Result<Option<RunId>, Unavailable> {
+    async fn started(&self, _: &Sighting, _: &Told) -> Result<Option<RunId>, Unavailable> {
         Ok(Some(run()))
     }
 
     async fn reported(
         &self,
-        _: Sighting,
+        _: &Sighting,
         _: Option<RunId>,
         _: Report,
     ) -> Result<Option<Accepted>, Unavailable> {
         Ok(None)
     }
+
+    fn asked(&self, _: Asked) {}
 
     async fn page(&self) -> Result<String, Unavailable> {
         Ok("<html>".into())

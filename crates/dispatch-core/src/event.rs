@@ -18,6 +18,11 @@ use crate::workload::Kind;
 pub enum Happening {
     /// A host was seen for the first time.
     HostSeen,
+    /// What a host is known by turned out to stand for several hosts.
+    HostShared {
+        /// What showed it, and what to do.
+        reason: String,
+    },
     /// A job entered the queue.
     Queued {
         /// Which boot asset.
@@ -119,6 +124,8 @@ pub enum Happening {
         /// The last attempt that it gets.
         of: u32,
     },
+    /// A person asked for a job that was over to be run again.
+    Requeued,
     /// A late report changed what is known of a job that is over.
     Revised {
         /// The verdict, now.
@@ -145,6 +152,38 @@ pub enum Happening {
         /// Why.
         reason: String,
     },
+}
+
+impl Happening {
+    /// The word for it in the log and in JSON.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::HostSeen => "host-seen",
+            Self::HostShared { .. } => "host-shared",
+            Self::Queued { .. } => "queued",
+            Self::Replaced { .. } => "replaced",
+            Self::Waits { .. } => "waits",
+            Self::Assigned { .. } => "assigned",
+            Self::Returned { .. } => "returned",
+            Self::Downloading { .. } => "downloading",
+            Self::Broken { .. } => "broken",
+            Self::Downloaded { .. } => "downloaded",
+            Self::Booting { .. } => "booting",
+            Self::Rebooting { .. } => "rebooting",
+            Self::Report { .. } => "report",
+            Self::Finished { .. } => "finished",
+            Self::Failed { .. } => "failed",
+            Self::Cancelled { .. } => "cancelled",
+            Self::Retry { .. } => "retry",
+            Self::Requeued => "requeued",
+            Self::Revised { .. } => "revised",
+            Self::Done { .. } => "done",
+            Self::Drained => "drained",
+            Self::Resumed { .. } => "resumed",
+            Self::Idle { .. } => "idle",
+        }
+    }
 }
 
 /// A job as an event names it.

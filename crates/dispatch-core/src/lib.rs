@@ -18,7 +18,7 @@ pub mod verdict;
 pub mod workload;
 
 pub use event::{Effect, Event, Happening};
-pub use host::{Host, Mac, Sighting};
+pub use host::{Host, HostName, HostPattern, Mac, Sighting, Told};
 pub use id::{HostId, JobId, ReportId, RunId, WorkloadId};
 pub use queue::{Change, Job, JobState, Outcome, Snapshot};
 pub use run::{Deadlines, Policy, Run, RunState};

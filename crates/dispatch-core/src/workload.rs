@@ -87,6 +87,35 @@ pub enum Arch {
     Aarch64,
 }
 
+impl Arch {
+    /// The word that is stored, shown and used in file names.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x86-64",
+            Self::Aarch64 => "aarch64",
+        }
+    }
+}
+
+impl fmt::Display for Arch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Arch {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        match word {
+            "x86-64" => Ok(Self::X86_64),
+            "aarch64" => Ok(Self::Aarch64),
+            _ => Err(UnknownWord(word.to_owned())),
+        }
+    }
+}
+
 /// One version of something that can be run. Immutable: a file that changes on disk is another workload of
 /// the same name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,4 +134,6 @@ pub struct Workload {
     pub reboots: u32,
     /// One line for people.
     pub description: Option<String>,
+    /// The processor that it is made for, where its file tells.
+    pub arch: Option<Arch>,
 }

@@ -1,14 +1,14 @@
 //! Answers the boot server: loads state, lets `dispatch-core` decide, commits, and opens files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use dispatch_boot::{About, Image, Progress, Queue, Stop, Unavailable, Work};
-use dispatch_core::queue::{Accepted, Ask, Context, Found, NewReport, Offer, Unreadable};
+use dispatch_boot::{Asked, Image, Progress, Queue, Stop, Unavailable, Work};
+use dispatch_core::queue::{Accepted, Ask, Context, Found, NewReport, NotDone, Offer, Unreadable};
 use dispatch_core::run::{End, Policy, RunEvent};
 use dispatch_core::verdict::ReportFacts;
-use dispatch_core::{Outcome, RunId, RunState, Sighting, Snapshot, Workload, WorkloadId};
+use dispatch_core::{JobId, Outcome, RunId, RunState, Sighting, Snapshot, Told, Workload, WorkloadId};
 use dispatch_store::{Focus, Store, StoreError};
 use dispatch_wire::boot::Report;
 use jiff::Timestamp;
@@ -31,8 +31,12 @@ pub struct Engine {
     random: Random,
     directory: Arc<Directory>,
     live: Arc<Live>,
+    asked: Arc<Mutex<VecDeque<Asked>>>,
     title: Arc<str>,
 }
+
+/// How many requests are remembered.
+const REQUESTS: usize = 50;
 
 /// The transfers that are going on. A run may have several: ranges, or an old one whose host was reset.
 #[derive(Debug, Default)]
@@ -55,7 +59,7 @@ impl Live {
         if progress.start() == 0 {
             let older =
                 list.iter().filter(|(known, other)| *known == run && other.transfer < progress.transfer);
-            older.for_each(|(_, older)| older.stop(Stop::AskedAnew));
+            older.for_each(|(_, older)| older.is_asked_anew());
         }
         list.push((run, progress));
     }
@@ -82,8 +86,8 @@ impl Engine {
         directory: Directory,
         title: &str,
     ) -> Self {
-        let (directory, live) = (Arc::new(directory), Arc::default());
-        Self { store, policy, clock, random, directory, live, title: title.into() }
+        let (directory, live, asked) = (Arc::new(directory), Arc::default(), Arc::default());
+        Self { store, policy, clock, random, directory, live, asked, title: title.into() }
     }
 
     /// The transfers that are going on.
@@ -108,6 +112,31 @@ impl Engine {
             .await
     }
 
+    /// The latest requests, oldest first.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    /// Takes a job out of the queue, by hand.
+    pub async fn cancel(&self, job: JobId) -> Result<Result<(), NotDone>, StoreError> {
+        self.decide(Focus::job(job), |snapshot, context| {
+            snapshot.cancel(job, "cancelled by hand", context.now)
+        })
+        .await
+    }
+
+    /// Puts a job that is over back into the queue.
+    pub async fn retry(&self, job: JobId) -> Result<Result<(), NotDone>, StoreError> {
+        self.decide(Focus::job(job), |snapshot, context| snapshot.retry(job, context.now)).await
+    }
+
+    /// Two hosts take the image of one run: nobody can tell any more which of them it is on.
+    pub(crate) async fn dispute(&self, run: RunId) -> Result<bool, StoreError> {
+        let why = "two downloads of one image go on at the same time";
+        self.decide(Focus::run(run), |snapshot, context| snapshot.dispute(run, why, context.now)).await
+    }
+
     /// What people see of the queue.
     pub async fn view(&self) -> Result<View, StoreError> {
         let overview = self.store.overview().await?;
@@ -117,7 +146,7 @@ impl Engine {
 
     async fn preview(
         &self,
-        who: Sighting,
+        who: &Sighting,
         how: Ask,
         unreadable: &BTreeMap<WorkloadId, Unreadable>,
     ) -> Result<Preview, StoreError> {
@@ -138,7 +167,7 @@ impl Engine {
 
     /// Finds work for a host. Files are opened between decisions, never inside one: a file system that hangs
     /// must not hold up the queue.
-    async fn find_work(&self, who: Sighting, how: Ask) -> Result<Work, FindError> {
+    async fn find_work(&self, who: &Sighting, how: Ask) -> Result<Work, FindError> {
         let mut unreadable: BTreeMap<WorkloadId, Unreadable> = BTreeMap::new();
         let mut hangs = None;
         for _ in 0..MOST_ROUNDS {
@@ -264,7 +293,7 @@ fn judged(report: &Report, policy: &Policy) -> Result<NewReport, serde_json::Err
 }
 
 impl Queue for Engine {
-    async fn ask(&self, who: Sighting, how: Ask) -> Result<Work, Unavailable> {
+    async fn ask(&self, who: &Sighting, how: Ask) -> Result<Work, Unavailable> {
         match tokio::time::timeout(FIND, self.find_work(who, how)).await {
             Ok(work) => work.map_err(|error| Unavailable(error.to_string())),
             Err(_) => Err(Unavailable("the state does not answer in time; ask again".to_owned())),
@@ -301,19 +330,22 @@ impl Queue for Engine {
             }
         };
         self.live.remove(run, transfer);
+        if progress.is_read_by_another() {
+            // If it cannot be noted now, the other transfer is still going on, and shows it again.
+            let _ = self.dispute(run).await;
+        }
         noted.map(drop).map_err(unavailable)
     }
 
-    async fn started(&self, who: Sighting, about: &About) -> Result<Option<RunId>, Unavailable> {
-        let uuid = about.uuid.as_deref();
-        self.decide(Focus::host(who), |snapshot, context| snapshot.start(who, uuid, context))
+    async fn started(&self, who: &Sighting, told: &Told) -> Result<Option<RunId>, Unavailable> {
+        self.decide(Focus::host(who), |snapshot, context| snapshot.start(who, told, context))
             .await
             .map_err(unavailable)
     }
 
     async fn reported(
         &self,
-        who: Sighting,
+        who: &Sighting,
         run: Option<RunId>,
         report: Report,
     ) -> Result<Option<Accepted>, Unavailable> {
@@ -322,6 +354,14 @@ impl Queue for Engine {
         self.decide(focus, |snapshot, context| snapshot.report(who, run, report, context))
             .await
             .map_err(unavailable)
+    }
+
+    fn asked(&self, asked: Asked) {
+        let mut requests = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if requests.len() == REQUESTS {
+            requests.pop_front();
+        }
+        requests.push_back(asked);
     }
 
     async fn page(&self) -> Result<String, Unavailable> {

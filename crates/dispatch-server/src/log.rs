@@ -39,6 +39,14 @@ struct JsonLine<'a> {
     event: &'a Event,
 }
 
+/// An event as a line of JSON.
+#[must_use]
+pub fn json(stored: &StoredEvent) -> String {
+    let line = serde_json::to_string(&JsonLine { seq: stored.seq, event: &stored.event });
+    // Events are made of what JSON is made of.
+    line.unwrap_or_default() + "\n"
+}
+
 impl<W: Write> Log<W> {
     /// A log to `out`, with times in `zone`.
     pub fn new(out: W, format: Format, zone: TimeZone) -> Self {
@@ -56,10 +64,7 @@ impl<W: Write> Log<W> {
     /// Writes one event.
     pub fn write(&mut self, stored: &StoredEvent) -> io::Result<()> {
         match self.format {
-            Format::Json => {
-                serde_json::to_writer(&mut self.out, &JsonLine { seq: stored.seq, event: &stored.event })?;
-                self.out.write_all(b"\n")?;
-            }
+            Format::Json => self.out.write_all(json(stored).as_bytes())?,
             Format::Text => {
                 let line = self.line(&stored.event);
                 self.out.write_all(line.as_bytes())?;
@@ -105,6 +110,7 @@ fn tell(event: &Event) -> (&'static str, &'static str, String) {
     let attempt = event.run.as_ref().map_or(1, |run| run.attempt);
     match &event.what {
         H::HostSeen => ("", "new host", "asks for the first time".to_owned()),
+        H::HostShared { reason } => ("⚠", "unclear", reason.clone()),
         H::Queued { kind, size } => ("⏳", "queued", format!("{kind}, {}", text::bytes(*size))),
         H::Replaced { size } => {
             ("", "replaced", format!("the file is another one now, {}", text::bytes(*size)))
@@ -148,6 +154,7 @@ fn tell(event: &Event) -> (&'static str, &'static str, String) {
         H::Failed { reason } => (RunState::Failed.sign(), "failed", reason.clone()),
         H::Cancelled { reason } => (RunState::Cancelled.sign(), "cancelled", reason.clone()),
         H::Retry { attempt, of } => ("⏳", "queued", format!("again, for attempt {attempt} of {of}")),
+        H::Requeued => ("⏳", "queued", "again, by hand".to_owned()),
         H::Revised { verdict } => ("", "revised", format!("{verdict}, by a late report")),
         H::Done { verdict, reason: None } => ("", "done", verdict.to_string()),
         H::Done { verdict, reason: Some(reason) } => ("", "done", format!("{verdict}: {reason}")),
@@ -157,6 +164,7 @@ fn tell(event: &Event) -> (&'static str, &'static str, String) {
             let what = match stub {
                 Some(Stub::PowerOff) => "told to power off",
                 Some(Stub::Reboot) => "told to ask again",
+                Some(Stub::Wait) => "told to wait",
                 Some(Stub::Next) => "told to boot its next device",
                 None => "told that there is nothing",
             };

@@ -65,7 +65,7 @@ fn machine_readable(stored: &StoredReport, content: &Report) -> String {
         "job": job.id,
         "run": run.id,
         "attempt": run.attempt,
-        "host": { "id": host.id, "mac": host.mac, "address": host.address, "uuid": host.uuid },
+        "host": { "id": host.id, "name": host.name.as_ref().map(ToString::to_string), "macs": host.macs, "address": host.address, "uuid": host.uuid },
         "assigned_at": run.created,
         "booted_at": run.booted_at,
         "content": content,

@@ -1,24 +1,30 @@
 //! A session: one directory of images, one state folder, one listener.
 
 use std::io::Write;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use dispatch_boot::route::BootPath;
-use dispatch_boot::{Bind, BindError, Limits, Listener, Stop};
+use dispatch_boot::{
+    Announcement, Bind, BindError, Limits, Listener, Programs, ProgramsError, Service, Stop,
+};
+use dispatch_core::Verdict;
+use dispatch_core::queue::{Opened, exit_status};
 use dispatch_core::run::Policy;
-use dispatch_store::{Focus, Store, StoreError};
+use dispatch_store::{Cursor, Focus, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::addresses::own_addresses;
 use crate::clock::{Clock, Random};
 use crate::engine::Engine;
 use crate::log::Log;
-use crate::reconcile::{Deadlines, Outbox, Story};
+use crate::reconcile::{Deadlines, Ending, Hook, Outbox, Story};
 use crate::source::{Directory, SourceError};
 use crate::state::{State, StateError};
+use crate::view::View;
 
 /// How much longer than its run's deadline a transfer's own is: the run's comes first and has the better words.
 const STALL_MARGIN: Duration = Duration::from_secs(10);
@@ -37,6 +43,8 @@ pub struct Config {
     pub bind: Bind,
     /// The boot path.
     pub path: BootPath,
+    /// Announce the server by mDNS, unless it listens on loopback.
+    pub mdns: bool,
     /// The state folder.
     pub state: PathBuf,
     /// Forget what the state folder holds.
@@ -45,6 +53,23 @@ pub struct Config {
     pub reports: PathBuf,
     /// The settings of the queue.
     pub policy: Policy,
+    /// What came out so is run again.
+    pub again: Vec<Verdict>,
+    /// A directory of signed programs for hosts without work.
+    pub stubs: Option<PathBuf>,
+    /// End when all jobs are over.
+    pub exit_when_done: bool,
+    /// A shell command to be run with each event.
+    pub on_event: Option<String>,
+}
+
+/// How a session ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// How the queue stands.
+    pub view: View,
+    /// The exit status of a session that ended by itself.
+    pub status: u8,
 }
 
 /// Why a session did not start. Each is one sentence that says what to do.
@@ -62,6 +87,19 @@ pub enum StartError {
     /// The listener.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The signed programs.
+    #[error(transparent)]
+    Programs(#[from] ProgramsError),
+    /// Nothing came out as `--again` says.
+    #[error(
+        "nothing is to be run again: no job of the last round is {wanted} ({tally}); without --again everything is run"
+    )]
+    NothingAgain {
+        /// What was wanted, in words.
+        wanted: String,
+        /// How the last round came out.
+        tally: String,
+    },
 }
 
 /// A session that has started: its port is open, and its queue is up to date.
@@ -72,6 +110,7 @@ pub struct Session {
     /// Held until the session ends.
     state: State,
     told: i64,
+    announced: Option<Service>,
     /// What a person should know, a sentence each.
     pub notices: Vec<String>,
 }
@@ -82,7 +121,11 @@ impl Session {
         let directory = Directory::new(config.dir.clone(), config.filters.clone());
         let scan = directory.scan()?;
         let state = State::take(&config.state)?;
-        let listener = Listener::bind(config.bind)?;
+        let (programs, mut warnings) = match &config.stubs {
+            Some(directory) => Programs::signed(directory)?,
+            None => Default::default(),
+        };
+        let listener = Listener::bind(config.bind)?.with_programs(programs);
         if config.fresh {
             // Only now that nothing but the database itself can keep the session from starting.
             state.forget()?;
@@ -90,20 +133,36 @@ impl Session {
         let store = Store::open(&state.database()).await?;
         let told = *store.watch_events().borrow();
         let title = config.dir.display().to_string();
-        let policy = Arc::new(config.policy.clone());
+        let announced = announced(&config, listener.bound(), &random);
+        let arch = config.policy.arch.or(scan.arch());
+        let policy = Arc::new(Policy { arch, ..config.policy.clone() });
         let engine = Engine::new(store, policy, clock, random, directory, &title);
         engine.decide(Focus::default(), |snapshot, context| snapshot.recover(context.now)).await?;
         let everything = Focus { all_jobs: true, ..Focus::default() };
-        engine.decide(everything, |snapshot, context| snapshot.sync(&scan.found, context)).await?;
+        let again = config.again.clone();
+        let opened = engine
+            .decide(everything, |snapshot, context| snapshot.open(&scan.found, &again, context))
+            .await?;
         let mut notices = scan.warnings;
-        let overview = engine.store.overview().await?;
-        if overview.jobs.iter().all(|job| job.state.is_final()) {
-            notices.push(format!(
-                "everything in this state is done ({}); --fresh runs it again",
-                dispatch_core::queue::tally(&overview.jobs)
-            ));
+        notices.append(&mut warnings);
+        match opened {
+            Opened::NothingAgain(tally) => {
+                let wanted = again.iter().map(|verdict| verdict.as_str()).collect::<Vec<_>>().join(" or ");
+                return Err(StartError::NothingAgain { wanted, tally });
+            }
+            Opened::AllOver(tally) => notices.push(format!(
+                "everything in this state is done ({tally}), and the session before was cut off: this one ends it; \
+                 start again to run everything anew"
+            )),
+            Opened::Round(..) | Opened::GoesOn(_) => {}
         }
-        Ok(Self { engine, listener, config, state, told, notices })
+        match (&config.on_event, engine.store.cursor(Cursor::OnEvent).await?) {
+            // From here on; what happened before it was asked for is nobody's news.
+            (Some(_), None) => engine.store.set_cursor(Cursor::OnEvent, Some(told)).await?,
+            (None, Some(_)) => engine.store.set_cursor(Cursor::OnEvent, None).await?,
+            _ => {}
+        }
+        Ok(Self { engine, listener, config, state, told, announced, notices })
     }
 
     /// What the session works with.
@@ -133,8 +192,8 @@ impl Session {
         log: Log<W>,
         now: fn() -> SystemTime,
         stop: CancellationToken,
-    ) -> Result<crate::view::View, StoreError> {
-        let Self { engine, listener, config, state, told, .. } = self;
+    ) -> Result<Ended, StoreError> {
+        let Self { engine, listener, config, state, told, announced, .. } = self;
         let overview = engine.store.overview().await?;
         let log = log.with_names(overview.jobs.iter().map(|job| job.name.as_str()));
         let tasks = TaskTracker::new();
@@ -142,9 +201,18 @@ impl Session {
         tasks.spawn(Deadlines::new(engine.clone()).run(later.clone()));
         tasks.spawn(Outbox::new(engine.clone(), config.reports).run(later.clone()));
         tasks.spawn(cut_downloads(engine.clone(), stop.clone()));
+        if let Some(service) = announced {
+            tasks.spawn(announce(service, stop.clone()));
+        }
         let telling = TaskTracker::new();
         let last = CancellationToken::new();
         telling.spawn(Story::new(engine.store.clone(), log, told).run(last.clone()));
+        if let Some(command) = config.on_event {
+            telling.spawn(Hook::new(engine.store.clone(), command).run(last.clone()));
+        }
+        if config.exit_when_done {
+            tasks.spawn(Ending::new(engine.clone()).run(stop.clone()));
+        }
         let stall = config.policy.deadlines.download.saturating_add(STALL_MARGIN);
         let limits = Limits { stall, ..Limits::default() };
         listener.serve(engine.clone(), config.path, now, limits, stop).await;
@@ -153,13 +221,15 @@ impl Session {
         if tokio::time::timeout(LAST_EFFECTS, tasks.wait()).await.is_err() {
             tracing::warn!("some reports are not written yet; the next start writes them");
         }
+        engine.decide(Focus { all_jobs: true, ..Focus::default() }, |snapshot, _| snapshot.close()).await?;
         last.cancel();
         telling.close();
         let _ = tokio::time::timeout(LAST_EFFECTS, telling.wait()).await;
         let view = engine.view().await;
+        let status = engine.store.overview().await.map(|all| exit_status(&all.jobs));
         engine.store.close().await;
         drop(state);
-        view
+        Ok(Ended { view: view?, status: status? })
     }
 }
 
@@ -172,32 +242,33 @@ async fn cut_downloads(engine: Engine, stop: CancellationToken) {
     }
 }
 
-/// The addresses of this machine that a host could reach: those of real networks first, bridges of containers and
-/// virtual machines last; loopback only if there is nothing else.
-fn own_addresses(with_ipv6: bool) -> Vec<IpAddr> {
-    let Ok(interfaces) = nix::ifaddrs::getifaddrs() else { return vec![IpAddr::from([127, 0, 0, 1])] };
-    let mut addresses: Vec<(bool, bool, IpAddr)> = interfaces
-        .filter_map(|interface| {
-            let address = interface.address?;
-            let ip = match (address.as_sockaddr_in(), address.as_sockaddr_in6()) {
-                (Some(v4), _) => IpAddr::V4(v4.ip()),
-                (_, Some(v6)) => IpAddr::V6(v6.ip()),
-                _ => return None,
-            };
-            let is_link_local = matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
-            let is_wanted = !is_link_local && (with_ipv6 || ip.is_ipv4());
-            let is_bridge = ["docker", "br-", "virbr", "veth", "cni", "podman"]
-                .iter()
-                .any(|prefix| interface.interface_name.starts_with(prefix));
-            is_wanted.then_some((is_bridge, ip.is_ipv6(), ip))
-        })
-        .collect();
-    addresses.sort_unstable();
-    let reachable: Vec<IpAddr> =
-        addresses.iter().map(|(_, _, ip)| *ip).filter(|ip| !ip.is_loopback()).collect();
-    if reachable.is_empty() {
-        let loopback = [IpAddr::from([127, 0, 0, 1]), Ipv6Addr::LOCALHOST.into()];
-        return loopback.into_iter().filter(|ip| with_ipv6 || ip.is_ipv4()).collect();
+/// What is announced of a session: nothing of one that only this machine can reach.
+fn announced(config: &Config, bound: Bind, random: &Random) -> Option<Service> {
+    let is_loopback = bound.address.is_some_and(|address| address.is_loopback());
+    let [a, b, c, d, ..] = random();
+    // Not the whole path: it is nobody's business on the network.
+    let name = config.dir.file_name().unwrap_or_default();
+    (config.mdns && !is_loopback).then(|| Service {
+        bound,
+        path: config.path.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        description: format!("boot images of {}", name.display()),
+        suffix: u32::from_be_bytes([a, b, c, d]),
+    })
+}
+
+/// Lets images find the server until `stop`. A session goes on without.
+async fn announce(service: Service, stop: CancellationToken) {
+    match Announcement::start(&service) {
+        Ok(announcement) => {
+            tracing::debug!("announced by mDNS as {}", announcement.name());
+            stop.cancelled().await;
+            announcement.stop().await;
+        }
+        Err(error) => {
+            tracing::warn!(
+                "not announced by mDNS, hosts need the boot URL (--no-mdns does not try): {error}"
+            );
+        }
     }
-    reachable
 }

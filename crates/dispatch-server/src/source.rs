@@ -5,9 +5,10 @@ use std::io::{self, Read as _};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use dispatch_boot::stub::inspect::{HEAD_LEN, efi_arch};
+use dispatch_boot::stub::inspect::{HEAD_LEN, arch_of, efi_arch};
+use dispatch_boot::stub::pe::Machine;
 use dispatch_core::queue::{Found, Unreadable};
-use dispatch_core::{Kind, Workload};
+use dispatch_core::{Arch, Kind, Workload};
 use jiff::Timestamp;
 use nix::libc::{EAGAIN, EINTR, EMFILE, ENFILE};
 use serde::Deserialize;
@@ -92,6 +93,16 @@ pub struct Scan {
     pub warnings: Vec<String>,
 }
 
+impl Scan {
+    /// What all images are made for, as far as their files tell; nothing if they differ.
+    #[must_use]
+    pub fn arch(&self) -> Option<Arch> {
+        let mut archs = self.found.iter().filter_map(|file| file.arch);
+        let first = archs.next()?;
+        archs.all(|arch| arch == first).then_some(first)
+    }
+}
+
 impl Directory {
     /// The directory at `path`; `filters` are parts of names, any match keeps an image.
     #[must_use]
@@ -116,8 +127,10 @@ impl Directory {
                 filters: filters.join(" or "),
             });
         }
-        for file in scan.found.iter().filter(|file| file.kind == Kind::Efi) {
-            if !self.is_pe(&file.name) {
+        for file in scan.found.iter_mut().filter(|file| file.kind == Kind::Efi) {
+            let machine = self.machine(&file.name);
+            file.arch = machine.and_then(arch_of);
+            if machine.is_none() {
                 let warning = format!("{} is no EFI application (PE): firmware may refuse it", file.name);
                 scan.warnings.push(warning);
             }
@@ -153,6 +166,7 @@ impl Directory {
                     modified: whole_micros(meta.modified().map_err(failed)?),
                     reboots: 0,
                     description: None,
+                    arch: None,
                 }),
                 Err(error) => scan.warnings.push(format!("{name} is ignored: {error}")),
             }
@@ -191,11 +205,11 @@ impl Directory {
         Ok(())
     }
 
-    fn is_pe(&self, name: &str) -> bool {
+    fn machine(&self, name: &str) -> Option<Machine> {
         let mut head = Vec::with_capacity(HEAD_LEN);
         let read = File::open(self.path.join(name))
             .and_then(|file| file.take(HEAD_LEN as u64).read_to_end(&mut head));
-        read.is_ok() && efi_arch(&head).is_some()
+        read.ok().and_then(|_| efi_arch(&head))
     }
 
     /// Opens the image of a workload, as it is now.
@@ -267,6 +281,8 @@ impl Opened {
             modified: whole_micros(self.modified),
             reboots: workload.reboots,
             description: workload.description.clone(),
+            // That of the version before says nothing of this one.
+            arch: None,
         }
     }
 }

@@ -11,9 +11,9 @@ mod save;
 use std::path::Path;
 use std::time::Duration;
 
-use dispatch_core::queue::Snapshot;
+use dispatch_core::queue::{Round, Snapshot};
 use dispatch_core::run::Policy;
-use dispatch_core::{Effect, Event, Host, Job, Outcome, ReportId, Run, RunId, Sighting};
+use dispatch_core::{Effect, Event, Host, Job, JobId, Outcome, ReportId, Run, RunId, Sighting, Workload};
 use jiff::Timestamp;
 use sqlx::any::AnyPoolOptions;
 use sqlx::migrate::{MigrateError, Migrator};
@@ -28,12 +28,14 @@ static MIGRATIONS: Migrator = sqlx::migrate!();
 const BUSY: Duration = Duration::from_secs(5);
 
 /// What a decision is about, so that no more is loaded than it needs.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Focus {
     /// The host that asks.
     pub who: Option<Sighting>,
     /// A run that is named.
     pub run: Option<RunId>,
+    /// A job that is named.
+    pub job: Option<JobId>,
     /// Jobs that are over as well.
     pub all_jobs: bool,
 }
@@ -41,8 +43,14 @@ pub struct Focus {
 impl Focus {
     /// About the host that asks.
     #[must_use]
-    pub fn host(who: Sighting) -> Self {
-        Self { who: Some(who), ..Self::default() }
+    pub fn host(who: &Sighting) -> Self {
+        Self { who: Some(who.clone()), ..Self::default() }
+    }
+
+    /// About one job.
+    #[must_use]
+    pub fn job(job: JobId) -> Self {
+        Self { job: Some(job), ..Self::default() }
     }
 
     /// About one run.
@@ -83,6 +91,21 @@ pub struct StoredReport {
     pub job: Job,
     /// The run's host.
     pub host: Host,
+}
+
+/// A reader of the events that goes on where it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cursor {
+    /// The command of `--on-event`.
+    OnEvent,
+}
+
+impl Cursor {
+    fn name(self) -> &'static str {
+        match self {
+            Self::OnEvent => "on-event",
+        }
+    }
 }
 
 /// The database. Cheap to clone.
@@ -256,13 +279,37 @@ impl Store {
         Ok(())
     }
 
+    /// How far a reader of the events has come that goes on where it was.
+    pub async fn cursor(&self, cursor: Cursor) -> Result<Option<i64>, StoreError> {
+        let row = sqlx::query("SELECT value FROM counters WHERE name = $1")
+            .bind(cursor.name())
+            .fetch_optional(&self.readers)
+            .await?;
+        row.map(|row| Ok(sqlx::Row::try_get(&row, "value")?)).transpose()
+    }
+
+    /// Notes how far a reader of the events has come, or that it is no longer there.
+    pub async fn set_cursor(&self, cursor: Cursor, seq: Option<i64>) -> Result<(), StoreError> {
+        let query = match seq {
+            Some(_) => {
+                "INSERT INTO counters (name, value) VALUES ($1, $2) \
+                 ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+            }
+            None => "DELETE FROM counters WHERE name = $1",
+        };
+        let query = sqlx::query(query).bind(cursor.name());
+        let query = if seq.is_some() { query.bind(seq) } else { query };
+        query.execute(&self.writer).await?;
+        Ok(())
+    }
+
     /// One report with its run, job and host.
     pub async fn report(&self, id: ReportId) -> Result<Option<StoredReport>, StoreError> {
         let mut transaction = self.readers.begin().await?;
         load::report(&mut transaction, id).await
     }
 
-    /// All jobs in queue order, each with its runs in the order of their making.
+    /// The jobs of the latest round in queue order, their runs in the order of their making, and all hosts.
     pub async fn overview(&self) -> Result<Overview, StoreError> {
         let mut transaction = self.readers.begin().await?;
         load::overview(&mut transaction).await
@@ -292,10 +339,14 @@ async fn set_up(connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
 /// Everything there is to see of a queue.
 #[derive(Clone, Debug, Default)]
 pub struct Overview {
+    /// The latest round: what follows is of it.
+    pub round: Option<Round>,
     /// In queue order.
     pub jobs: Vec<Job>,
     /// In the order in which they were made.
     pub runs: Vec<Run>,
+    /// What the jobs run.
+    pub workloads: Vec<Workload>,
     /// In the order in which they were first seen.
     pub hosts: Vec<Host>,
     /// Effects that are still to be done.

@@ -40,10 +40,17 @@ pub(crate) async fn snapshot(
     let mut more_jobs: BTreeSet<JobId> = BTreeSet::new();
     if let Some(who) = focus.who {
         let mac = who.mac.map(|mac| mac.to_string());
-        let query = sqlx::query("SELECT * FROM hosts WHERE address = $1 OR mac = $2 ORDER BY first_seen, id")
-            .bind(who.address.to_string())
-            .bind(mac);
+        let query = sqlx::query(
+            "SELECT * FROM hosts WHERE address = $1 OR name = $2 OR id IN (SELECT host FROM host_macs WHERE mac = $3) \
+             ORDER BY first_seen, id",
+        )
+        .bind(who.address.to_string())
+        .bind(who.name.map(|name| name.to_string()))
+        .bind(mac);
         snapshot.hosts = all(connection, query, rows::host).await?;
+        for host in &mut snapshot.hosts {
+            add_macs(connection, host).await?;
+        }
         for host in &snapshot.hosts {
             more_jobs.extend(jobs_of_latest_runs(connection, host.id).await?);
         }
@@ -52,6 +59,9 @@ pub(crate) async fn snapshot(
         let query = sqlx::query("SELECT job FROM runs WHERE id = $1").bind(run.to_string());
         more_jobs.extend(maybe(connection, query, |row| rows::parsed::<JobId>(row, "job")).await?);
     }
+    more_jobs.extend(focus.job);
+    let round = sqlx::query("SELECT * FROM rounds ORDER BY number DESC LIMIT 1");
+    snapshot.round = maybe(connection, round, rows::round).await?;
     let (jobs, runs, workloads) = if focus.all_jobs {
         (
             "SELECT * FROM jobs ORDER BY position, id",
@@ -124,7 +134,19 @@ async fn add_hosts(connection: &mut AnyConnection, snapshot: &mut Snapshot) -> R
 
 async fn one_host(connection: &mut AnyConnection, id: HostId) -> Result<Option<Host>, StoreError> {
     let query = sqlx::query("SELECT * FROM hosts WHERE id = $1").bind(id.to_string());
-    maybe(connection, query, rows::host).await
+    let Some(mut host) = maybe(connection, query, rows::host).await? else { return Ok(None) };
+    add_macs(connection, &mut host).await?;
+    Ok(Some(host))
+}
+
+async fn add_macs(connection: &mut AnyConnection, host: &mut Host) -> Result<(), StoreError> {
+    let query = sqlx::query("SELECT mac, seen FROM host_macs WHERE host = $1 ORDER BY place, mac")
+        .bind(host.id.to_string());
+    for (mac, was_seen) in all(connection, query, rows::mac).await? {
+        let macs = if was_seen { &mut host.macs } else { &mut host.told_macs };
+        macs.push(mac);
+    }
+    Ok(())
 }
 
 pub(crate) async fn report(
@@ -142,12 +164,27 @@ pub(crate) async fn report(
 }
 
 pub(crate) async fn overview(connection: &mut AnyConnection) -> Result<Overview, StoreError> {
-    let jobs = sqlx::query("SELECT * FROM jobs ORDER BY priority DESC, position, id");
+    let round = sqlx::query("SELECT * FROM rounds ORDER BY number DESC LIMIT 1");
+    let round = maybe(connection, round, rows::round).await?;
+    let number = i64::from(round.as_ref().map_or(1, |round| round.number));
+    let jobs =
+        sqlx::query("SELECT * FROM jobs WHERE round = $1 ORDER BY priority DESC, position, id").bind(number);
     let jobs = all(connection, jobs, rows::job).await?;
-    let runs = all(connection, sqlx::query("SELECT * FROM runs ORDER BY created, id"), rows::run).await?;
-    let hosts =
+    let runs = sqlx::query(
+        "SELECT * FROM runs WHERE job IN (SELECT id FROM jobs WHERE round = $1) ORDER BY created, id",
+    )
+    .bind(number);
+    let runs = all(connection, runs, rows::run).await?;
+    let workloads =
+        sqlx::query("SELECT * FROM workloads WHERE id IN (SELECT workload FROM jobs WHERE round = $1)")
+            .bind(number);
+    let workloads = all(connection, workloads, rows::workload).await?;
+    let mut hosts =
         all(connection, sqlx::query("SELECT * FROM hosts ORDER BY first_seen, id"), rows::host).await?;
+    for host in &mut hosts {
+        add_macs(connection, host).await?;
+    }
     let due = sqlx::query("SELECT COUNT(*) AS due FROM outbox WHERE done_at IS NULL");
     let due: i64 = sqlx::Row::try_get(&due.fetch_one(connection).await?, "due")?;
-    Ok(Overview { jobs, runs, hosts, effects_due: u64::try_from(due).unwrap_or(0) })
+    Ok(Overview { round, jobs, runs, workloads, hosts, effects_due: u64::try_from(due).unwrap_or(0) })
 }

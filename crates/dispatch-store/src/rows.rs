@@ -2,8 +2,8 @@
 
 use std::str::FromStr;
 
-use dispatch_core::queue::{NewReport, Report, ReportKey};
-use dispatch_core::{Host, Job, Run, Workload};
+use dispatch_core::queue::{NewReport, Report, ReportKey, Round};
+use dispatch_core::{Host, Job, Mac, Run, Workload};
 use jiff::Timestamp;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
@@ -50,12 +50,21 @@ fn json<T: serde::de::DeserializeOwned>(column: &'static str, text: &str) -> Res
     serde_json::from_str(text).map_err(|_| damaged(column, &text))
 }
 
+fn flag(row: &AnyRow, column: &'static str) -> Result<bool, StoreError> {
+    Ok(number::<u8>(row, column)? != 0)
+}
+
+/// The host without its MACs, which have a table of their own.
 pub(crate) fn host(row: &AnyRow) -> Result<Host, StoreError> {
     Ok(Host {
         id: parsed(row, "id")?,
-        mac: optional_parsed(row, "mac")?,
+        name: optional_parsed(row, "name")?,
+        macs: Vec::new(),
+        told_macs: Vec::new(),
         address: parsed(row, "address")?,
         uuid: optional_text(row, "uuid")?,
+        arch: optional_parsed(row, "arch")?,
+        shared: optional_text(row, "shared")?,
         epoch: number(row, "epoch")?,
         idle: optional_text(row, "idle")?.map(|text| json("idle", &text)).transpose()?,
         first_seen: time(row, "first_seen")?,
@@ -72,6 +81,7 @@ pub(crate) fn workload(row: &AnyRow) -> Result<Workload, StoreError> {
         modified: time(row, "modified")?,
         reboots: number(row, "reboots")?,
         description: optional_text(row, "description")?,
+        arch: optional_parsed(row, "arch")?,
     })
 }
 
@@ -87,7 +97,24 @@ pub(crate) fn job(row: &AnyRow) -> Result<Job, StoreError> {
         reason: optional_text(row, "reason")?,
         waits: optional_text(row, "waits")?,
         since: time(row, "since")?,
+        round: number(row, "round")?,
+        forgiven: number(row, "forgiven")?,
+        is_withdrawn: flag(row, "withdrawn")?,
     })
+}
+
+pub(crate) fn round(row: &AnyRow) -> Result<Round, StoreError> {
+    Ok(Round {
+        number: number(row, "number")?,
+        begun: time(row, "begun")?,
+        again: json("again", &text(row, "again")?)?,
+        is_over: flag(row, "is_over")?,
+    })
+}
+
+/// A MAC, and whether the neighbour table had it.
+pub(crate) fn mac(row: &AnyRow) -> Result<(Mac, bool), StoreError> {
+    Ok((parsed(row, "mac")?, flag(row, "seen")?))
 }
 
 pub(crate) fn run(row: &AnyRow) -> Result<Run, StoreError> {
@@ -127,7 +154,7 @@ pub(crate) fn report(row: &AnyRow) -> Result<Report, StoreError> {
         id: parsed(row, "id")?,
         run: parsed(row, "run")?,
         at: time(row, "at")?,
-        late: number::<u8>(row, "late")? != 0,
+        late: flag(row, "late")?,
         content: NewReport {
             digest: text(row, "digest")?,
             title: text(row, "title")?,

@@ -1,11 +1,11 @@
 //! What a decision changes.
 
-use dispatch_core::queue::{Change, Lease, Report};
-use dispatch_core::{Effect, Event, Host, Job, Run, Verdict, Workload};
+use dispatch_core::queue::{Change, Lease, Report, Round};
+use dispatch_core::{Arch, Effect, Event, Host, Job, Mac, Run, Verdict, Workload};
 use jiff::Timestamp;
 use sqlx::{AnyConnection, Row as _};
 
-use crate::StoreError;
+use crate::{StoreError, rows};
 
 /// Writes the changes in their order. Returns the sequence number of the last event, if there was one.
 pub(crate) async fn changes(
@@ -26,6 +26,7 @@ pub(crate) async fn changes(
                 now = Some(report.at);
                 save_report(connection, report).await?;
             }
+            Change::Round(round) => save_round(connection, round).await?,
             Change::Event(event) => {
                 now = Some(event.at);
                 last = Some(append_event(connection, event).await?);
@@ -54,19 +55,64 @@ fn json<T: serde::Serialize>(column: &'static str, value: &T) -> Result<String, 
 async fn save_host(connection: &mut AnyConnection, host: &Host) -> Result<(), StoreError> {
     let idle = host.idle.as_ref().map(|idle| json("idle", idle)).transpose()?;
     sqlx::query(
-        "INSERT INTO hosts (id, mac, address, uuid, epoch, idle, first_seen, last_seen) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
-         ON CONFLICT (id) DO UPDATE SET mac = excluded.mac, address = excluded.address, uuid = excluded.uuid, \
-         epoch = excluded.epoch, idle = excluded.idle, last_seen = excluded.last_seen",
+        "INSERT INTO hosts (id, name, address, uuid, arch, shared, epoch, idle, first_seen, last_seen) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
+         ON CONFLICT (id) DO UPDATE SET name = excluded.name, address = excluded.address, uuid = excluded.uuid, \
+         arch = excluded.arch, shared = excluded.shared, epoch = excluded.epoch, idle = excluded.idle, \
+         last_seen = excluded.last_seen",
     )
     .bind(host.id.to_string())
-    .bind(host.mac.map(|mac| mac.to_string()))
+    .bind(host.name.as_ref().map(ToString::to_string))
     .bind(host.address.to_string())
     .bind(host.uuid.clone())
+    .bind(host.arch.map(Arch::as_str))
+    .bind(host.shared.clone())
     .bind(big(host.epoch))
     .bind(idle)
     .bind(host.first_seen.as_microsecond())
     .bind(host.last_seen.as_microsecond())
+    .execute(&mut *connection)
+    .await?;
+    save_macs(connection, host).await
+}
+
+async fn save_macs(connection: &mut AnyConnection, host: &Host) -> Result<(), StoreError> {
+    let id = host.id.to_string();
+    let known = sqlx::query("SELECT mac, seen FROM host_macs WHERE host = $1 ORDER BY seen DESC, place, mac")
+        .bind(&id)
+        .fetch_all(&mut *connection)
+        .await?;
+    let known = known.iter().map(rows::mac).collect::<Result<Vec<_>, _>>()?;
+    let seen = host.macs.iter().map(|mac| (*mac, true));
+    let wanted: Vec<(Mac, bool)> = seen.chain(host.told_macs.iter().map(|mac| (*mac, false))).collect();
+    if known == wanted {
+        return Ok(());
+    }
+    sqlx::query("DELETE FROM host_macs WHERE host = $1").bind(&id).execute(&mut *connection).await?;
+    for (place, (mac, was_seen)) in (0_i64..).zip(wanted) {
+        sqlx::query(
+            "INSERT INTO host_macs (host, mac, seen, place) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT (host, mac, seen) DO NOTHING",
+        )
+        .bind(&id)
+        .bind(mac.to_string())
+        .bind(i64::from(was_seen))
+        .bind(place)
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
+}
+
+async fn save_round(connection: &mut AnyConnection, round: &Round) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO rounds (number, begun, again, is_over) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (number) DO UPDATE SET is_over = excluded.is_over",
+    )
+    .bind(i64::from(round.number))
+    .bind(round.begun.as_microsecond())
+    .bind(json("again", &round.again)?)
+    .bind(i64::from(round.is_over))
     .execute(connection)
     .await?;
     Ok(())
@@ -74,8 +120,8 @@ async fn save_host(connection: &mut AnyConnection, host: &Host) -> Result<(), St
 
 async fn save_workload(connection: &mut AnyConnection, workload: &Workload) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO workloads (id, name, kind, size, modified, reboots, description) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO workloads (id, name, kind, size, modified, reboots, description, arch) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
     )
     .bind(workload.id.to_string())
     .bind(workload.name.clone())
@@ -84,6 +130,7 @@ async fn save_workload(connection: &mut AnyConnection, workload: &Workload) -> R
     .bind(workload.modified.as_microsecond())
     .bind(i64::from(workload.reboots))
     .bind(workload.description.clone())
+    .bind(workload.arch.map(Arch::as_str))
     .execute(connection)
     .await?;
     Ok(())
@@ -91,11 +138,12 @@ async fn save_workload(connection: &mut AnyConnection, workload: &Workload) -> R
 
 async fn save_job(connection: &mut AnyConnection, job: &Job) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO jobs (id, name, workload, priority, position, state, verdict, reason, waits, since) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
+        "INSERT INTO jobs (id, name, workload, priority, position, state, verdict, reason, waits, since, \
+         round, forgiven, withdrawn) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
          ON CONFLICT (id) DO UPDATE SET workload = excluded.workload, priority = excluded.priority, \
          position = excluded.position, state = excluded.state, verdict = excluded.verdict, \
-         reason = excluded.reason, waits = excluded.waits, since = excluded.since",
+         reason = excluded.reason, waits = excluded.waits, since = excluded.since, \
+         forgiven = excluded.forgiven, withdrawn = excluded.withdrawn",
     )
     .bind(job.id.to_string())
     .bind(job.name.clone())
@@ -107,6 +155,9 @@ async fn save_job(connection: &mut AnyConnection, job: &Job) -> Result<(), Store
     .bind(job.reason.clone())
     .bind(job.waits.clone())
     .bind(job.since.as_microsecond())
+    .bind(i64::from(job.round))
+    .bind(i64::from(job.forgiven))
+    .bind(i64::from(job.is_withdrawn))
     .execute(connection)
     .await?;
     Ok(())

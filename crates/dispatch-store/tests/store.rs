@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use dispatch_core::queue::{Ask, Context, Found, JobState, NewReport, Offer};
 use dispatch_core::run::{End, Policy, RunEvent};
-use dispatch_core::{Kind, Outcome, RunId, RunState, Sighting, Snapshot, Verdict};
+use dispatch_core::{Kind, Outcome, RunId, RunState, Sighting, Snapshot, Told, Verdict};
 use dispatch_store::{Focus, Store, StoreError};
 use jiff::Timestamp;
 use tempfile::TempDir;
@@ -36,10 +36,11 @@ impl Lab {
                 modified: lab.now,
                 reboots: 0,
                 description: None,
+                arch: None,
             })
             .collect();
         let focus = Focus { all_jobs: true, ..Focus::default() };
-        lab.decide(focus, |snapshot, context| snapshot.sync(&found, context)).await.expect("a sync");
+        lab.decide(focus, |snapshot, context| snapshot.open(&found, &[], context)).await.expect("a sync");
         lab
     }
 
@@ -64,8 +65,8 @@ impl Lab {
 
     async fn ask(&mut self, host: u8) -> Offer {
         let who = at(host);
-        self.decide(Focus::host(who), |snapshot, context| {
-            snapshot.ask(who, Ask::Get, &BTreeMap::new(), context)
+        self.decide(Focus::host(&who), |snapshot, context| {
+            snapshot.ask(&who, Ask::Get, &BTreeMap::new(), context)
         })
         .await
         .expect("an answer")
@@ -76,12 +77,13 @@ impl Lab {
         let now = self.now;
         let focus = Focus::run(run);
         let transfer =
-            self.decide(focus, |snapshot, _| snapshot.begin(run, 1000, 0, now)).await.expect("begun");
+            self.decide(focus.clone(), |snapshot, _| snapshot.begin(run, 1000, 0, now)).await.expect("begun");
         let transfer = transfer.expect("a transfer");
         let event = RunEvent::Ended { transfer, sent: 1000, count: 1000, end: End::Whole };
         self.decide(focus, |snapshot, _| snapshot.note(run, &event, now)).await.expect("ended");
         let who = at(host);
-        self.decide(Focus::host(who), |snapshot, context| snapshot.start(who, Some("uuid"), context))
+        let told = Told { uuid: Some("uuid".into()), macs: who.mac.into_iter().collect() };
+        self.decide(Focus::host(&who), |snapshot, context| snapshot.start(&who, &told, context))
             .await
             .expect("started")
             .expect("a run")
@@ -90,7 +92,7 @@ impl Lab {
     async fn report(&mut self, host: u8, text: &str, verdict: Verdict) -> bool {
         let who = at(host);
         let report = NewReport { digest: text.into(), title: text.into(), json: "{}".into(), verdict };
-        self.decide(Focus::host(who), |snapshot, context| snapshot.report(who, None, report, context))
+        self.decide(Focus::host(&who), |snapshot, context| snapshot.report(&who, None, report, context))
             .await
             .expect("an answer")
             .is_some()
@@ -109,7 +111,7 @@ impl Lab {
 
 fn at(host: u8) -> Sighting {
     let mac = dispatch_core::Mac([0x52, 0x54, 0, 0, 0, host]);
-    Sighting { address: IpAddr::from([192, 0, 2, host]), mac: Some(mac) }
+    Sighting { address: IpAddr::from([192, 0, 2, host]), mac: Some(mac), name: None }
 }
 
 #[tokio::test]
@@ -132,8 +134,8 @@ async fn a_snapshot_is_the_same_before_and_after() {
     lab.boot(1).await;
     lab.report(1, "one", Verdict::Failed).await;
     let look = |snapshot: Snapshot| format!("{snapshot:?}");
-    let focus = Focus::host(at(1));
-    let before = lab.store.look(focus, &Policy::default(), look).await.expect("a look");
+    let focus = Focus::host(&at(1));
+    let before = lab.store.look(focus.clone(), &Policy::default(), look).await.expect("a look");
     let lab = lab.restart().await;
     assert_eq!(lab.store.look(focus, &Policy::default(), look).await.expect("a look"), before);
 }

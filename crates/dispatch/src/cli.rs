@@ -7,12 +7,13 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, CommandFactory as _, Parser, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use dispatch_boot::Bind;
 use dispatch_boot::route::BootPath;
 use dispatch_core::queue::WhenIdle;
 use dispatch_core::run::Deadlines;
 use dispatch_core::verdict::Rule;
+use dispatch_core::{HostPattern, Verdict};
 use dispatch_server::log::Format;
 use jiff::{Span, SpanRelativeTo};
 
@@ -22,16 +23,20 @@ pub(crate) enum Command {
     Session(Box<SessionArgs>),
     /// How a session stands.
     Status(StatusArgs),
+    /// The programs for hosts without work.
+    Stubs(StubsArgs),
 }
 
 const AFTER_HELP: &str = "\
 Commands (only as the first word):
   dispatch status --dir PATH   how the queue of a directory stands, also while its session runs
+  dispatch stubs export DIR    write the programs for hosts without work, to be signed for Secure Boot
   dispatch help                this text
 
 Times are written as 90 (seconds), 90s, 15m, 2h or 1d.
 
-Exit status: 0 ended by a signal, 1 it could not start or go on, 2 the command line is wrong.";
+Exit status: 0 ended by a signal or a person, 1 it could not start or go on, 2 the command line is wrong;
+with --exit-when-done 0 all passed or are unjudged, 3 some failed, 4 some errored or were cancelled.";
 
 /// Serve boot images to bare-metal servers over UEFI HTTP Boot, one after the other, and collect their reports.
 #[derive(Debug, Parser)]
@@ -41,6 +46,7 @@ Exit status: 0 ended by a signal, 1 it could not start or go on, 2 the command l
     after_help = AFTER_HELP,
     override_usage = "dispatch --dir PATH [OPTIONS] [FILTER...]"
 )]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct SessionArgs {
     /// Serve the .efi, .iso and .img files of this directory, in name order
     #[arg(long, value_name = "PATH")]
@@ -58,6 +64,10 @@ pub(crate) struct SessionArgs {
     #[arg(short, long, value_name = "PATH", default_value = "/dispatch", value_parser = BootPath::new)]
     pub(crate) path: BootPath,
 
+    /// Do not announce the server by mDNS, by which beacon finds one that it was not told
+    #[arg(long)]
+    pub(crate) no_mdns: bool,
+
     /// Where the queue is kept [default: a folder for each source in the XDG state directory]
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
@@ -65,6 +75,25 @@ pub(crate) struct SessionArgs {
     /// Forget what the state holds, and run everything again
     #[arg(long)]
     pub(crate) fresh: bool,
+
+    /// When everything is done already: run again only what came out as failed, errored, unjudged or passed (a list)
+    ///
+    /// Without it, starting again when everything is done runs everything again. While jobs are left, the session goes
+    /// on with these, and takes what came out so as well.
+    #[arg(long, value_name = "VERDICTS", value_delimiter = ',', value_parser = verdict)]
+    pub(crate) again: Vec<Verdict>,
+
+    /// Give work only to this host: its name, MAC or address (repeatable)
+    #[arg(long, value_name = "HOST")]
+    pub(crate) host: Vec<HostPattern>,
+
+    /// End when all jobs are over
+    #[arg(long)]
+    pub(crate) exit_when_done: bool,
+
+    /// Run a shell command with each event, as a line of JSON on its standard input
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) on_event: Option<String>,
 
     /// Where reports go: one Markdown and one JSON file each
     #[arg(long, value_name = "DIR", default_value = "./reports")]
@@ -86,13 +115,17 @@ pub(crate) struct SessionArgs {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Rules")]
 pub(crate) struct RuleArgs {
-    /// What to tell a host without work: auto, poweroff, reboot, next or none
+    /// What to tell a host without work: auto, poweroff, reboot, next, wait or none
     ///
-    /// auto: power off a host that ran something here and to which no job can come any more, have it ask again if
-    /// one can, and let strangers boot their next device. none: answer 404, for firmware that refuses unsigned
-    /// programs (Secure Boot).
+    /// auto: power off a host that ran something here and to which no job can come any more, have it wait (without a
+    /// reset) while one can, and let strangers boot their next device. none: answer 404, so that the firmware goes on
+    /// by itself, for firmware that refuses unsigned programs (Secure Boot).
     #[arg(long, value_name = "WHAT", default_value = "auto", value_parser = when_idle)]
     pub(crate) when_idle: WhenIdle,
+
+    /// Serve signed programs to hosts without work (Secure Boot): what `dispatch stubs export` wrote, signed
+    #[arg(long, value_name = "DIR")]
+    pub(crate) stubs: Option<PathBuf>,
 
     /// How many more attempts a job gets after its first one errored
     #[arg(long, value_name = "COUNT", default_value_t = 2)]
@@ -156,6 +189,25 @@ pub(crate) struct StatusArgs {
     pub(crate) json: bool,
 }
 
+/// The programs that tell a host without work what to do
+#[derive(Debug, Parser)]
+#[command(name = "dispatch stubs", version)]
+pub(crate) struct StubsArgs {
+    #[command(subcommand)]
+    pub(crate) command: StubsCommand,
+}
+
+/// What to do with them.
+#[derive(Debug, Subcommand)]
+pub(crate) enum StubsCommand {
+    /// Write them out, to be signed for Secure Boot
+    Export {
+        /// Where to
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+    },
+}
+
 /// The form of the log.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum LogForm {
@@ -175,7 +227,11 @@ impl From<LogForm> for Format {
 }
 
 fn when_idle(word: &str) -> Result<WhenIdle, String> {
-    word.parse().map_err(|_| "write auto, poweroff, reboot, next or none".to_owned())
+    word.parse().map_err(|_| "write auto, poweroff, reboot, next, wait or none".to_owned())
+}
+
+fn verdict(word: &str) -> Result<Verdict, String> {
+    word.parse().map_err(|_| "write a list of failed, errored, unjudged and passed".to_owned())
 }
 
 /// A time that is longer than nothing.
@@ -199,6 +255,7 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Command {
     let args: Vec<OsString> = args.collect();
     match args.get(1).and_then(|word| word.to_str()) {
         Some("status") => Command::Status(StatusArgs::parse_from(&args[1..])),
+        Some("stubs") => Command::Stubs(StubsArgs::parse_from(&args[1..])),
         Some("help") => {
             let _ = SessionArgs::command().print_long_help();
             std::process::exit(0)
@@ -215,6 +272,7 @@ mod tests {
     fn the_command_line_is_consistent() {
         SessionArgs::command().debug_assert();
         StatusArgs::command().debug_assert();
+        StubsArgs::command().debug_assert();
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod diagnostics;
 mod real;
 mod session;
 mod status;
+mod stubs;
 
 use std::process::ExitCode;
 
@@ -40,12 +41,13 @@ fn main() -> ExitCode {
     };
     let result = match command {
         Command::Session(args) => runtime.block_on(session::run(*args)),
-        Command::Status(args) => runtime.block_on(status::run(args)),
+        Command::Status(args) => runtime.block_on(status::run(args)).map(|()| 0),
+        Command::Stubs(args) => stubs::run(args).map(|()| 0),
     };
     runtime.shutdown_timeout(LAST_THREADS);
     console::Console::finish();
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => ExitCode::from(status),
         Err(error) => {
             eprintln!("dispatch: {error}");
             ExitCode::FAILURE

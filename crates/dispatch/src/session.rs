@@ -28,6 +28,8 @@ pub(crate) enum Failure {
     Start(#[from] StartError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Programs(#[from] dispatch_boot::ProgramsError),
     #[error("there is no place for the state: set HOME or XDG_STATE_HOME, or give --state")]
     NoHome,
     #[error("{0} before the session had started")]
@@ -40,15 +42,15 @@ pub(crate) enum Failure {
     Output(#[source] io::Error),
 }
 
-/// Runs a session until a signal ends it.
-pub(crate) async fn run(args: SessionArgs) -> Result<(), Failure> {
+/// Runs a session until a signal ends it, or all is done if it is to end then. Returns the exit status.
+pub(crate) async fn run(args: SessionArgs) -> Result<u8, Failure> {
     // First of all: whatever follows, the first signal ends it in good order.
     let signals = Signals::new().map_err(Failure::Signals)?;
     let format = Format::from(args.log);
     let zone = TimeZone::system();
     diagnostics::install(format, zone.clone());
     let config = config(args)?;
-    let reports = config.reports.clone();
+    let (reports, exit_when_done) = (config.reports.clone(), config.exit_when_done);
     let stop = CancellationToken::new();
     let mut first = pin!(signals.next());
     let starting = Session::start(config, Arc::new(real::SystemClock), real::random());
@@ -59,23 +61,27 @@ pub(crate) async fn run(args: SessionArgs) -> Result<(), Failure> {
     };
     announce(&session);
     let mut serving = pin!(session.run(Log::new(Console, format, zone), real::now, stop.clone()));
-    let view = tokio::select! {
-        view = &mut serving => view?,
+    let mut has_ended_itself = false;
+    let ended = tokio::select! {
+        ended = &mut serving => {
+            has_ended_itself = exit_when_done;
+            ended?
+        }
         name = first => {
             info!("{name}: ending");
             stop.cancel();
             tokio::select! {
-                view = serving => view?,
+                ended = serving => ended?,
                 name = signals.next() => return Err(Failure::Impatient(name)),
             }
         }
     };
     if format == Format::Text {
-        let table = view::table(&view, terminal_width());
+        let table = view::table(&ended.view, terminal_width());
         // Nobody may be there to read it any more.
         let _ = write!(Console, "\n{table}Reports are in {}\n", reports.display());
     }
-    Ok(())
+    Ok(if has_ended_itself { ended.status } else { 0 })
 }
 
 fn announce(session: &Session) {
@@ -101,6 +107,8 @@ fn config(args: SessionArgs) -> Result<Config, Failure> {
         deadlines: args.rules.deadlines(),
         retries: args.rules.retries,
         when_idle: args.rules.when_idle,
+        hosts: args.host,
+        arch: None,
         judge: Arc::new(Judge { pass_if: args.rules.pass_if, fail_if: args.rules.fail_if }),
     };
     let state = match args.state {
@@ -112,10 +120,15 @@ fn config(args: SessionArgs) -> Result<Config, Failure> {
         filters: args.filters,
         bind: args.bind.unwrap_or_default(),
         path: args.path,
+        mdns: !args.no_mdns,
         state,
         fresh: args.fresh,
         reports: args.reports,
         policy,
+        again: args.again,
+        stubs: args.rules.stubs,
+        exit_when_done: args.exit_when_done,
+        on_event: args.on_event,
     })
 }
 

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use dispatch_core::{Mac, RunId};
 use dispatch_wire::boot::{HOST_MAC_HEADER, HOST_UUID_HEADER, RUN_HEADER, host_uuid};
 
-use crate::queue::About;
+use dispatch_core::Told;
 
 /// The longest head of a request, in bytes.
 pub const MAX_HEAD: usize = 16 * 1024;
@@ -60,7 +60,7 @@ pub struct Head {
     /// `Dispatch-Run`; `Err` where it holds no run's identifier.
     pub run: Option<Result<RunId, ()>>,
     /// What beacon tells of its host.
-    pub about: About,
+    pub told: Told,
 }
 
 /// Why bytes are not a request. All are answered, then the connection is closed.
@@ -120,7 +120,7 @@ impl Head {
             is_browser: false,
             agent: None,
             run: None,
-            about: About::default(),
+            told: Told::default(),
         };
         head.read_fields(request.headers)?;
         Ok(Some((head, length)))
@@ -162,8 +162,8 @@ impl Head {
                 "accept" => self.is_browser |= accepts_html(value),
                 "user-agent" => self.agent = Some(value.to_owned()),
                 _ if name.eq_ignore_ascii_case(RUN_HEADER) => self.run = Some(value.parse().map_err(drop)),
-                _ if name.eq_ignore_ascii_case(HOST_UUID_HEADER) => self.about.uuid = host_uuid(value),
-                _ if name.eq_ignore_ascii_case(HOST_MAC_HEADER) => self.about.macs = macs(value),
+                _ if name.eq_ignore_ascii_case(HOST_UUID_HEADER) => self.told.uuid = host_uuid(value),
+                _ if name.eq_ignore_ascii_case(HOST_MAC_HEADER) => self.told.macs = macs(value),
                 _ => {}
             }
         }
@@ -302,8 +302,8 @@ mod tests {
              Dispatch-Host-Mac: 52:54:00:00:00:01, nonsense, 00:00:00:00:00:00,52:54:00:00:00:02\n\n",
         )
         .expect("a request");
-        assert_eq!(head.about.uuid.as_deref(), Some("4c4c4544-0000-1111-8042-b9c04f4e3132"));
-        assert_eq!(head.about.macs.len(), 2);
+        assert_eq!(head.told.uuid.as_deref(), Some("4c4c4544-0000-1111-8042-b9c04f4e3132"));
+        assert_eq!(head.told.macs.len(), 2);
         let nonsense = Head::parse(b"POST / HTTP/1.1\r\nDispatch-Run: x\r\n\r\n").expect("a request");
         assert_eq!(nonsense.expect("whole").0.run, Some(Err(())));
     }

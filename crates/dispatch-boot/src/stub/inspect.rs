@@ -3,6 +3,8 @@
 //!
 //! Anyone may call this; the bytes may be anything.
 
+use dispatch_core::Arch;
+
 use super::pe::Machine;
 
 /// How much of a file [`efi_arch`] should be given, in bytes. Linkers put the PE header within
@@ -23,6 +25,16 @@ pub fn efi_arch(head: &[u8]) -> Option<Machine> {
     let offset = u32::from_le_bytes(*head.get(0x3c..)?.first_chunk()?);
     let header = head.get(usize::try_from(offset).ok()?..)?.strip_prefix(b"PE\0\0")?;
     Some(Machine::from_code(u16::from_le_bytes(*header.first_chunk()?)))
+}
+
+/// The architecture that a machine is known by here, if it is one that we serve.
+#[must_use]
+pub fn arch_of(machine: Machine) -> Option<Arch> {
+    match machine {
+        Machine::X86_64 => Some(Arch::X86_64),
+        Machine::Aarch64 => Some(Arch::Aarch64),
+        Machine::Other(_) => None,
+    }
 }
 
 #[cfg(test)]

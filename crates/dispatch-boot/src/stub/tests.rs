@@ -30,7 +30,7 @@ fn a_stub_is_an_efi_application_for_its_machine() {
         let file = PeFile64::parse(&*image).unwrap();
         let subsystem = file.nt_headers().optional_header.subsystem();
         assert_eq!(subsystem, object::pe::IMAGE_SUBSYSTEM_EFI_APPLICATION);
-        assert_eq!(inspect::efi_arch(&image), Some(Machine::X86_64));
+        assert_eq!(inspect::efi_arch(&image), Some(pe::Machine::X86_64));
     }
 }
 

@@ -4,26 +4,71 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{Ask, IDLE_PROMISE, Idle, JobState, Snapshot, Stub, Unreadable, WhenIdle};
+use super::{Ask, IDLE_PROMISE, Idle, Job, JobState, Snapshot, Stub, Unreadable, WhenIdle};
 use crate::event::Happening;
+use crate::host::{Host, Sighting};
 use crate::id::{HostId, JobId, WorkloadId};
+use crate::workload::{Kind, Workload};
+
+/// What a host is to do, and why.
+struct Advice {
+    stub: Option<Stub>,
+    reason: String,
+    is_urgent: bool,
+}
 
 impl Snapshot {
     /// What a `HEAD` a moment ago promised to this host, if this is the `GET` that belongs to it.
-    pub(super) fn promised_idle(&self, host: HostId, how: Ask, now: Timestamp) -> Option<Idle> {
-        let idle = self.hosts.iter().find(|known| known.id == host)?.idle.as_ref()?;
+    pub(super) fn promised_idle(&mut self, host: HostId, how: Ask, now: Timestamp) -> Option<Idle> {
+        let idle = self.hosts.iter().find(|known| known.id == host)?.idle.clone()?;
         let fresh = now.duration_since(idle.promised).unsigned_abs() < IDLE_PROMISE;
-        (how != Ask::Head && idle.stub.is_some() && fresh).then(|| idle.clone())
+        if how == Ask::Head || idle.stub.is_none() || !fresh {
+            return None;
+        }
+        self.change_host(host, |host| {
+            if let Some(idle) = &mut host.idle {
+                idle.is_taken = true;
+            }
+        });
+        Some(idle)
     }
 
     pub(super) fn tell_idle(&mut self, id: HostId, how: Ask, now: Timestamp) -> Idle {
-        let (stub, reason) = self.idle_for(id);
-        let known = self.hosts.iter().find(|host| host.id == id).and_then(|host| host.idle.clone());
+        let advice = self.idle_for(id);
+        self.advise(id, how, advice, now)
+    }
+
+    /// A host that waits without a reset can start an EFI application, and nothing else: images of other kinds need
+    /// the firmware's own RAM disk.
+    pub(super) fn must_reset_first(&self, host: HostId, job: JobId) -> bool {
+        let waits = self
+            .hosts
+            .iter()
+            .find(|known| known.id == host)
+            .is_some_and(|host| host.idle.as_ref().is_some_and(|idle| idle.stub == Some(Stub::Wait)));
+        waits && self.workload_of(job).is_some_and(|workload| workload.kind != Kind::Efi)
+    }
+
+    /// Has a waiting host reset, so that its firmware boots what comes next.
+    pub(super) fn tell_reset(&mut self, id: HostId, job: JobId, how: Ask, now: Timestamp) -> Idle {
+        let name = self.jobs.iter().find(|known| known.id == job).map_or("the next image", |job| &job.name);
+        let reason = format!("only a firmware that has just started can boot {name}");
+        self.advise(id, how, Advice { stub: Some(Stub::Reboot), reason, is_urgent: true }, now)
+    }
+
+    fn advise(&mut self, id: HostId, how: Ask, advice: Advice, now: Timestamp) -> Idle {
+        let Advice { stub, reason, is_urgent } = advice;
+        let host = self.hosts.iter().find(|host| host.id == id);
+        let arch = host.and_then(|host| host.arch).or(self.policy.arch);
+        let known = host.and_then(|host| host.idle.clone());
         let known = known.filter(|known| known.stub == stub && known.reason == reason);
         let is_news = known.is_none();
-        let mut idle = known.unwrap_or(Idle { stub, reason, since: now, promised: Timestamp::MIN });
-        if how == Ask::Head {
-            idle.promised = now;
+        let fresh =
+            Idle { stub, reason, since: now, promised: Timestamp::MIN, is_taken: false, is_urgent, arch };
+        let mut idle = Idle { arch, ..known.unwrap_or(fresh) };
+        match how {
+            Ask::Head => idle.promised = now,
+            Ask::Get => idle.is_taken = true,
         }
         self.change_host(id, |host| host.idle = Some(idle.clone()));
         if is_news {
@@ -33,39 +78,91 @@ impl Snapshot {
         idle
     }
 
-    /// What a host is to do when there is no job for it, and why.
-    pub(super) fn idle_for(&self, host: HostId) -> (Option<Stub>, String) {
-        let coming = self.what_may_come(host);
-        let nothing = || "no more work in the queue".to_owned();
+    /// What somebody is told who may be any of several hosts.
+    pub(super) fn idle_for_several(&self, who: &Sighting, now: Timestamp) -> Idle {
+        let reason = format!(
+            "several hosts ask from {}: give each a boot URL of its own that ends in /@NAME",
+            who.address
+        );
+        let stub = self.harmless();
+        Idle {
+            stub,
+            reason,
+            since: now,
+            promised: now,
+            is_taken: false,
+            is_urgent: false,
+            arch: self.policy.arch,
+        }
+    }
+
+    /// What to tell a host that is none of ours: whatever the setting is, never to power off.
+    fn harmless(&self) -> Option<Stub> {
         match self.policy.when_idle {
+            WhenIdle::None => None,
+            WhenIdle::Auto | WhenIdle::Always(Stub::PowerOff) => Some(Stub::Next),
+            WhenIdle::Always(stub) => Some(stub),
+        }
+    }
+
+    /// What a host is to do when there is no job for it, and why.
+    fn idle_for(&self, host: HostId) -> Advice {
+        if !self.is_wanted(host) {
+            let reason = "this session is for other hosts".to_owned();
+            return Advice { stub: self.harmless(), reason, is_urgent: false };
+        }
+        let coming = self.what_may_come(host);
+        let nothing = || "queue empty".to_owned();
+        let (stub, reason) = match self.policy.when_idle {
             WhenIdle::None => (None, coming.unwrap_or_else(nothing)),
             WhenIdle::Always(stub) => (Some(stub), coming.unwrap_or_else(nothing)),
             WhenIdle::Auto => {
                 let has_worked = self.runs.iter().any(|run| run.host == host && run.may_report());
                 match coming {
                     _ if !has_worked => (Some(Stub::Next), "no work for this host".to_owned()),
-                    Some(reason) => (Some(Stub::Reboot), reason),
+                    Some(reason) => (Some(Stub::Wait), reason),
                     None => (Some(Stub::PowerOff), nothing()),
                 }
             }
-        }
+        };
+        Advice { stub, reason, is_urgent: false }
+    }
+
+    /// Whether the session is for this host.
+    pub(super) fn is_wanted(&self, host: HostId) -> bool {
+        let wanted = &self.policy.hosts;
+        let host = self.hosts.iter().find(|known| known.id == host);
+        wanted.is_empty() || host.is_some_and(|host| wanted.iter().any(|pattern| pattern.matches(host)))
+    }
+
+    pub(super) fn workload_of(&self, job: JobId) -> Option<&Workload> {
+        let job = self.jobs.iter().find(|known| known.id == job)?;
+        self.workloads.iter().find(|workload| workload.id == job.workload)
+    }
+
+    /// Whether a host can run a job, as far as is known: an image for another processor would be fetched for
+    /// nothing.
+    pub(super) fn fits(&self, host: HostId, job: &Job) -> bool {
+        let host = self.hosts.iter().find(|known| known.id == host).and_then(|host| host.arch);
+        let image = self.workload_of(job.id).and_then(|workload| workload.arch);
+        host.zip(image).is_none_or(|(host, image)| host == image)
     }
 
     /// Whether a job can still come to this host, and why it has not.
-    pub(super) fn what_may_come(&self, host: HostId) -> Option<String> {
-        if let Some(job) = self.jobs.iter().find(|job| job.state == JobState::Queued) {
+    fn what_may_come(&self, host: HostId) -> Option<String> {
+        let mut queued = self.jobs.iter().filter(|job| job.state == JobState::Queued);
+        if let Some(job) = queued.find(|job| self.fits(host, job)) {
             let why = job.waits.as_deref().unwrap_or("it waits");
             return Some(format!("{}: {why}", job.name));
         }
-        let elsewhere = self.runs.iter().find(|run| {
+        self.runs.iter().filter(|run| run.host != host && !run.state.is_final()).find_map(|run| {
+            let job = self.jobs.iter().find(|job| job.id == run.job).filter(|job| self.fits(host, job))?;
             let errored =
-                self.runs.iter().filter(|other| other.job == run.job && other.has_errored()).count();
-            let may_return = run.most_sent == 0 || errored < self.policy.retries as usize;
-            run.host != host && !run.state.is_final() && may_return
-        })?;
-        let job = self.jobs.iter().find(|job| job.id == elsewhere.job)?;
-        let host = self.hosts.iter().find(|host| host.id == elsewhere.host)?;
-        Some(format!("{} is still with {}", job.name, host.label()))
+                self.runs.iter().filter(|other| Self::is_attempt_of(other, job) && other.has_errored());
+            let may_return = run.most_sent == 0 || errored.count() < self.policy.retries as usize;
+            let elsewhere = self.hosts.iter().find(|host| host.id == run.host).filter(|_| may_return)?;
+            Some(format!("{} is still with {}", job.name, Host::label(elsewhere)))
+        })
     }
 
     pub(super) fn note_unreadable(&mut self, unreadable: &BTreeMap<WorkloadId, Unreadable>, now: Timestamp) {

@@ -6,9 +6,14 @@
 //! store loads a fresh one for the next decision.
 
 mod idle;
+mod orders;
 mod requests;
+mod round;
 mod settle;
 mod source;
+
+pub use orders::NotDone;
+pub use round::{Ending, Opened, ending, exit_status};
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,12 +23,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Effect, Event, Happening};
-use crate::host::{Host, Sighting, recognise};
+use crate::host::{Host, Recognised, Sighting, recognise};
 use crate::id::{HostId, JobId, ReportId, RunId, WorkloadId};
 use crate::run::{Policy, Run};
 use crate::text;
 use crate::verdict::Verdict;
-use crate::workload::{Kind, UnknownWord, Workload};
+use crate::workload::{Arch, Kind, UnknownWord, Workload};
 
 /// A `GET` that follows a `HEAD` this closely gets what the `HEAD` promised, even if work has turned up in
 /// between: firmware has allocated memory for the size it was told.
@@ -102,6 +107,25 @@ pub struct Job {
     pub waits: Option<String>,
     /// When it entered its state.
     pub since: Timestamp,
+    /// The round that it belongs to.
+    pub round: u32,
+    /// How many attempts it had when it was last asked for again: these no longer count.
+    pub forgiven: u32,
+    /// It left the queue because its file is no longer offered, and comes back with it.
+    pub is_withdrawn: bool,
+}
+
+/// Once through the queue. A round begins when a session starts and everything before is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Round {
+    /// Which, from 1.
+    pub number: u32,
+    /// When it began.
+    pub begun: Timestamp,
+    /// The verdicts of the round before that it takes again; none means that it takes everything.
+    pub again: Vec<Verdict>,
+    /// A session ended in good order when all of its jobs were over.
+    pub is_over: bool,
 }
 
 /// What a host is told to do when there is no work for it.
@@ -114,9 +138,14 @@ pub enum Stub {
     Reboot,
     /// Go on with the next boot device.
     Next,
+    /// Wait without a reset, and ask again.
+    Wait,
 }
 
 impl Stub {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::PowerOff, Self::Reboot, Self::Next, Self::Wait];
+
     /// The word of `--when-idle`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -124,15 +153,22 @@ impl Stub {
             Self::PowerOff => "poweroff",
             Self::Reboot => "reboot",
             Self::Next => "next",
+            Self::Wait => "wait",
         }
+    }
+}
+
+impl fmt::Display for Stub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
     }
 }
 
 /// The setting for hosts without work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenIdle {
-    /// Power off a host that ran something here and to which no job can come any more; have one ask again
-    /// to which one can; leave strangers alone.
+    /// Power off a host that ran something here and to which no job can come any more; have one wait to which
+    /// one can; leave strangers alone.
     Auto,
     /// Always this.
     Always(Stub),
@@ -154,14 +190,15 @@ impl FromStr for WhenIdle {
     type Err = UnknownWord;
 
     fn from_str(word: &str) -> Result<Self, Self::Err> {
-        Ok(match word {
-            "auto" => Self::Auto,
-            "poweroff" => Self::Always(Stub::PowerOff),
-            "reboot" => Self::Always(Stub::Reboot),
-            "next" => Self::Always(Stub::Next),
-            "none" => Self::None,
-            _ => return Err(UnknownWord(word.to_owned())),
-        })
+        match word {
+            "auto" => Ok(Self::Auto),
+            "none" => Ok(Self::None),
+            _ => Stub::ALL
+                .into_iter()
+                .find(|stub| stub.as_str() == word)
+                .map(Self::Always)
+                .ok_or_else(|| UnknownWord(word.to_owned())),
+        }
     }
 }
 
@@ -176,6 +213,15 @@ pub struct Idle {
     pub since: Timestamp,
     /// When it was last promised to a `HEAD`.
     pub promised: Timestamp,
+    /// Its `GET` has come.
+    #[serde(default)]
+    pub is_taken: bool,
+    /// There is an image for it once it has reset, so that it need not pause before.
+    #[serde(default)]
+    pub is_urgent: bool,
+    /// What its processor is, so that it gets a program for it.
+    #[serde(default)]
+    pub arch: Option<Arch>,
 }
 
 /// A host held for a run.
@@ -247,6 +293,8 @@ pub enum Change {
     Release(Lease),
     /// Insert.
     Report(Report),
+    /// Insert or update.
+    Round(Round),
     /// Append.
     Event(Box<Event>),
     /// Put into the outbox.
@@ -330,6 +378,8 @@ pub struct Found {
     pub reboots: u32,
     /// One line for people.
     pub description: Option<String>,
+    /// The processor that it is made for, where the file tells.
+    pub arch: Option<Arch>,
 }
 
 /// What the rules know when they decide.
@@ -347,6 +397,8 @@ pub struct Snapshot {
     pub workloads: Vec<Workload>,
     /// The reports of the runs here.
     pub reports: Vec<ReportKey>,
+    /// The latest round.
+    pub round: Option<Round>,
     changes: Vec<Change>,
 }
 
@@ -363,41 +415,56 @@ impl Snapshot {
         self.run(id).is_some_and(|run| run.transfers > 0)
     }
 
-    /// Whether a run is an attempt with what its job stands for now: not with an older version of the file.
+    /// Whether a run is an attempt with what its job stands for now: not with an older version of the file, and not
+    /// from before somebody asked for it again.
     fn is_attempt_of(run: &Run, job: &Job) -> bool {
-        run.job == job.id && run.workload == job.workload
+        run.job == job.id && run.workload == job.workload && run.attempt > job.forgiven
     }
 
     fn active_run(&self, host: HostId) -> Option<&Run> {
         self.runs.iter().find(|run| run.host == host && !run.state.is_final())
     }
 
-    /// The host that a sighting belongs to; it is a new one if need be.
-    fn meet(&mut self, who: Sighting, context: &mut Context<'_>) -> HostId {
+    /// The host that a sighting belongs to; it is a new one if need be. None, if it may be any of several.
+    fn meet(&mut self, who: &Sighting, context: &mut Context<'_>) -> Option<HostId> {
         let now = context.now;
-        if let Some(id) = recognise(&self.hosts, who).map(|host| host.id) {
-            self.change_host(id, |host| {
-                host.address = who.address;
-                host.mac = who.mac.or(host.mac);
-                host.last_seen = now;
-            });
-            return id;
+        let mac = who.mac.as_slice();
+        match recognise(&self.hosts, who) {
+            Recognised::Several => None,
+            Recognised::Host(host) => {
+                let id = host.id;
+                self.change_host(id, |host| {
+                    host.address = who.address;
+                    host.macs.extend(
+                        mac.iter().filter(|mac| !host.macs.contains(mac)).copied().collect::<Vec<_>>(),
+                    );
+                    host.name = who.name.clone().or(host.name.take());
+                    host.last_seen = now;
+                });
+                Some(id)
+            }
+            Recognised::Stranger => {
+                let host = Host {
+                    id: HostId::new(now, (context.random)()),
+                    name: who.name.clone(),
+                    macs: mac.to_vec(),
+                    told_macs: Vec::new(),
+                    address: who.address,
+                    uuid: None,
+                    arch: None,
+                    shared: None,
+                    epoch: 0,
+                    idle: None,
+                    first_seen: now,
+                    last_seen: now,
+                };
+                let id = host.id;
+                self.changes.push(Change::Host(host.clone()));
+                self.hosts.push(host);
+                self.tell(None, Some(id), now, Happening::HostSeen);
+                Some(id)
+            }
         }
-        let host = Host {
-            id: HostId::new(now, (context.random)()),
-            mac: who.mac,
-            address: who.address,
-            uuid: None,
-            epoch: 0,
-            idle: None,
-            first_seen: now,
-            last_seen: now,
-        };
-        let id = host.id;
-        self.changes.push(Change::Host(host.clone()));
-        self.hosts.push(host);
-        self.tell(None, Some(id), now, Happening::HostSeen);
-        id
     }
 
     fn change_host(&mut self, id: HostId, change: impl FnOnce(&mut Host)) {

@@ -9,7 +9,7 @@ use super::{
     Unreadable,
 };
 use crate::event::{Effect, Happening};
-use crate::host::{Sighting, recognise};
+use crate::host::{Host, Mac, Sighting, Told, recognise};
 use crate::id::{HostId, JobId, ReportId, RunId, WorkloadId};
 use crate::run::{Run, RunEvent, RunState, Transfer};
 
@@ -18,13 +18,16 @@ impl Snapshot {
     #[must_use]
     pub fn ask(
         mut self,
-        who: Sighting,
+        who: &Sighting,
         how: Ask,
         unreadable: &BTreeMap<WorkloadId, Unreadable>,
         context: &mut Context<'_>,
     ) -> Outcome<Offer> {
         let now = context.now;
-        let host = self.meet(who, context);
+        let Some(host) = self.meet(who, context) else {
+            let idle = self.idle_for_several(who, now);
+            return self.outcome(Offer::Idle(idle));
+        };
         if let Some(run) = self.active_run(host) {
             let id = run.id;
             // Every non-final state takes this; one that did not would leave the run as it is.
@@ -52,6 +55,9 @@ impl Snapshot {
         }
         self.note_unreadable(unreadable, now);
         let answer = match self.next_job(host, unreadable) {
+            Some(job) if self.must_reset_first(host, job) => {
+                Offer::Idle(self.tell_reset(host, job, how, now))
+            }
             Some(job) => self.assign(job, host, context),
             None => Offer::Idle(self.tell_idle(host, how, now)),
         };
@@ -74,24 +80,34 @@ impl Snapshot {
         self.outcome(answer)
     }
 
-    /// `POST`: a host says that its image is up. Answers with the run, or nothing if none waits for it.
+    /// `POST`: a host says that its image is up, and what it is. Answers with the run, or nothing if none waits for it.
     #[must_use]
-    pub fn start(
-        mut self,
-        who: Sighting,
-        uuid: Option<&str>,
-        context: &mut Context<'_>,
-    ) -> Outcome<Option<RunId>> {
-        let run = recognise(&self.hosts, who).and_then(|host| self.active_run(host.id)).map(|run| run.id);
-        let answer = run.filter(|run| self.happen(*run, &RunEvent::Started, context.now).is_ok());
-        if answer.is_some() {
-            // Only now: a stranger that posts is nobody we need to remember.
-            let host = self.meet(who, context);
-            if let Some(uuid) = uuid {
-                self.change_host(host, |host| host.uuid = Some(uuid.to_owned()));
-            }
+    pub fn start(mut self, who: &Sighting, told: &Told, context: &mut Context<'_>) -> Outcome<Option<RunId>> {
+        let now = context.now;
+        let Some(host) = recognise(&self.hosts, who).host() else { return self.outcome(None) };
+        let id = host.id;
+        let run = self.active_run(id).map(|run| (run.id, run.booted_at.is_some(), run.job));
+        // By its name a host may come back with another board; but not while the first one runs.
+        let is_certain = who.name.is_none() || run.is_some_and(|(_, has_booted, _)| has_booted);
+        if is_certain && host.is_contradicted(who, told) {
+            let why = contradiction(host, told);
+            self.distrust(id, &why, now);
+            return self.outcome(None);
         }
-        self.outcome(answer)
+        let answer = run.filter(|(run, ..)| self.happen(*run, &RunEvent::Started, now).is_ok());
+        if let Some((_, _, job)) = answer {
+            let arch = self.workload_of(job).and_then(|workload| workload.arch);
+            // Only now: a stranger that posts is nobody we need to remember.
+            let _ = self.meet(who, context);
+            self.change_host(id, |host| {
+                host.uuid = told.uuid.clone().or(host.uuid.take());
+                if !told.macs.is_empty() {
+                    host.told_macs.clone_from(&told.macs);
+                }
+                host.arch = arch.or(host.arch);
+            });
+        }
+        self.outcome(answer.map(|(run, ..)| run))
     }
 
     /// `PUT`: a report came, from a host that may have named its run. Answers with nothing if it belongs to
@@ -99,7 +115,7 @@ impl Snapshot {
     #[must_use]
     pub fn report(
         mut self,
-        who: Sighting,
+        who: &Sighting,
         named: Option<RunId>,
         report: NewReport,
         context: &mut Context<'_>,
@@ -169,6 +185,7 @@ impl Snapshot {
         self.jobs
             .iter()
             .filter(|job| job.state == JobState::Queued && !unreadable.contains_key(&job.workload))
+            .filter(|job| self.is_wanted(host) && self.fits(host, job))
             .min_by_key(|job| (errored_here(job), std::cmp::Reverse(job.priority), job.position))
             .map(|job| job.id)
     }
@@ -195,8 +212,7 @@ impl Snapshot {
             host.idle = None;
             epoch = host.epoch;
         });
-        let attempts = self.runs.iter().filter(|run| run.job == job && run.is_counted()).count();
-        let attempt = u32::try_from(attempts).unwrap_or(u32::MAX).saturating_add(1);
+        let attempt = self.attempts_of(job).saturating_add(1);
         let run = Run {
             id: RunId::new(now, (context.random)()),
             job,
@@ -231,11 +247,11 @@ impl Snapshot {
 
     /// The run that a report belongs to: the one it names; else the host's present one if its image has
     /// reached the host; else the host's latest whose image had.
-    pub(super) fn run_of_report(&self, who: Sighting, named: Option<RunId>) -> Option<&Run> {
+    pub(super) fn run_of_report(&self, who: &Sighting, named: Option<RunId>) -> Option<&Run> {
         if let Some(named) = named {
             return self.run(named).filter(|run| run.may_report());
         }
-        let host = recognise(&self.hosts, who)?.id;
+        let host = recognise(&self.hosts, who).host()?.id;
         self.active_run(host).filter(|run| run.may_report()).or_else(|| {
             self.runs
                 .iter()
@@ -243,4 +259,12 @@ impl Snapshot {
                 .max_by_key(|run| (run.created, run.id))
         })
     }
+}
+
+/// What showed that there is more than one host, in words.
+fn contradiction(known: &Host, told: &Told) -> String {
+    let card = |macs: &[Mac]| macs.first().map(ToString::to_string);
+    let name = |uuid: &Option<String>| uuid.as_ref().map(|uuid| format!("the one with UUID {uuid}"));
+    let words = |macs, uuid| card(macs).or_else(|| name(uuid)).unwrap_or_else(|| "one".to_owned());
+    format!("{} and {}", words(&known.told_macs, &known.uuid), words(&told.macs, &told.uuid))
 }

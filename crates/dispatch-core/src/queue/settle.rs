@@ -72,6 +72,12 @@ impl Snapshot {
         }
     }
 
+    /// How many attempts a job has had, in all.
+    pub(super) fn attempts_of(&self, job: JobId) -> u32 {
+        let attempts = self.runs.iter().filter(|run| run.job == job && run.is_counted()).count();
+        u32::try_from(attempts).unwrap_or(u32::MAX)
+    }
+
     /// The attempts of a job with what it stands for now.
     fn attempts(&self, job: JobId) -> impl Iterator<Item = &Run> {
         let job = self.jobs.iter().find(|known| known.id == job);
@@ -105,6 +111,10 @@ impl Snapshot {
             job.waits = None;
         });
         self.tell_of_job(id, now, Happening::Done { verdict, reason });
+        self.tell_if_drained(now);
+    }
+
+    pub(super) fn tell_if_drained(&mut self, now: Timestamp) {
         if self.jobs.iter().all(|job| job.state.is_final()) {
             self.tell(None, None, now, Happening::Drained);
         }

@@ -7,13 +7,18 @@ use crate::run::Run;
 use crate::workload::Workload;
 
 impl Snapshot {
-    /// A source was scanned: new files become jobs, changed ones are queued again, and jobs that have not
-    /// begun and are no longer offered leave the queue. `self` must hold all jobs.
-    #[must_use]
-    pub fn sync(mut self, found: &[Found], context: &mut Context<'_>) -> Outcome<()> {
+    /// A source was scanned: new files become jobs, changed ones are queued again, and jobs that have not begun and
+    /// are no longer offered leave the queue. Returns whether anything came into the queue. `self` must hold all jobs.
+    pub(super) fn sync_files(&mut self, found: &[Found], context: &mut Context<'_>) -> bool {
+        let before = self.changes.len();
         for file in found {
-            self.sync_file(file, context);
+            if !self.is_left_out(file) {
+                self.sync_file(file, context);
+            }
         }
+        let has_begun = self.changes[before..]
+            .iter()
+            .any(|change| matches!(change, Change::Job(job) if job.state == JobState::Queued));
         let gone: Vec<JobId> = self
             .jobs
             .iter()
@@ -27,10 +32,11 @@ impl Snapshot {
                 job.since = context.now;
                 job.reason = Some(reason.clone());
                 job.waits = None;
+                job.is_withdrawn = true;
             });
             self.tell_of_job(id, context.now, Happening::Cancelled { reason });
         }
-        self.outcome(())
+        has_begun
     }
 
     /// The file of a job was found to be another version than the job was made for, and nothing of it has
@@ -46,20 +52,40 @@ impl Snapshot {
         self.outcome(())
     }
 
+    /// Whether this round, which takes only some of what was there before, leaves a file out.
+    fn is_left_out(&self, file: &Found) -> bool {
+        let Some(round) = self.round.as_ref().filter(|round| !round.again.is_empty()) else { return false };
+        let is_of_round = |job: &&Job| job.name == file.name && job.round == round.number;
+        let is_same = |workload: &Workload| {
+            workload.name == file.name && workload.size == file.size && workload.modified == file.modified
+        };
+        !self.jobs.iter().any(|job| is_of_round(&job)) && self.workloads.iter().any(is_same)
+    }
+
     pub(super) fn sync_file(&mut self, file: &Found, context: &mut Context<'_>) {
         let now = context.now;
-        let known =
-            self.jobs.iter().filter(|job| job.name == file.name).max_by_key(|job| job.position).cloned();
-        let workload =
-            known.as_ref().and_then(|job| self.workloads.iter().find(|known| known.id == job.workload));
+        let round = self.round.as_ref().map_or(1, |round| round.number);
+        let latest = |of_round: &dyn Fn(&Job) -> bool| {
+            let jobs = self.jobs.iter().filter(|job| job.name == file.name && of_round(job));
+            jobs.max_by_key(|job| (job.round, job.position)).cloned()
+        };
+        let known = latest(&|job| job.round == round);
+        let earlier = latest(&|job| job.round < round);
+        let workload = known
+            .as_ref()
+            .or(earlier.as_ref())
+            .and_then(|job| self.workloads.iter().find(|known| known.id == job.workload));
         let is_same_file =
             workload.is_some_and(|known| known.size == file.size && known.modified == file.modified);
-        let is_same_description = workload
-            .is_some_and(|known| known.reboots == file.reboots && known.description == file.description);
+        let is_same_description = workload.is_some_and(|known| {
+            known.reboots == file.reboots && known.description == file.description && known.arch == file.arch
+        });
         match known {
             // The run that is going on keeps what it has; what is asked for after it is looked at then.
             Some(job) if job.state == JobState::Active => {}
             Some(job) if job.state == JobState::Done && is_same_file => {}
+            // What a person took out stays out, until there is another version of it.
+            Some(job) if job.state == JobState::Cancelled && !job.is_withdrawn && is_same_file => {}
             Some(job) if job.state != JobState::Done => {
                 if !is_same_file || !is_same_description {
                     let workload = self.add_workload(file, context);
@@ -73,12 +99,14 @@ impl Snapshot {
                         job.state = JobState::Queued;
                         job.since = now;
                         job.reason = None;
+                        job.is_withdrawn = false;
                     });
                     self.tell_of_job(job.id, now, Happening::Queued { kind: file.kind, size: file.size });
                 }
             }
             _ => {
-                let workload = self.add_workload(file, context);
+                let same = workload.filter(|_| is_same_file && is_same_description).map(|known| known.id);
+                let workload = same.unwrap_or_else(|| self.add_workload(file, context));
                 self.add_job(file, workload, context);
             }
         }
@@ -98,6 +126,9 @@ impl Snapshot {
             reason: None,
             waits: None,
             since: now,
+            round: self.round.as_ref().map_or(1, |round| round.number),
+            forgiven: 0,
+            is_withdrawn: false,
         };
         let id = job.id;
         self.changes.push(Change::Job(job.clone()));
@@ -114,6 +145,7 @@ impl Snapshot {
             modified: file.modified,
             reboots: file.reboots,
             description: file.description.clone(),
+            arch: file.arch,
         };
         let id = workload.id;
         self.changes.push(Change::Workload(workload.clone()));

@@ -2,12 +2,16 @@
 
 mod asking;
 mod ending;
+mod identity;
+mod orders;
 mod properties;
+mod rounds;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
+use crate::host::Told;
 use crate::run::{End, RunEvent, RunState};
 
 /// A queue that lives in memory: it commits what the rules decide, as the store does, and checks what the
@@ -34,7 +38,7 @@ impl Model {
             seed: 0,
         };
         let found: Vec<Found> = images.iter().map(|name| file(name, 1000)).collect();
-        model.decide(|snapshot, context| snapshot.sync(&found, context));
+        model.decide(|snapshot, context| snapshot.open(&found, &[], context));
         model
     }
 
@@ -84,6 +88,7 @@ impl Model {
                 self.snapshot.reports.push(ReportKey { id, run, digest });
                 self.stored.push(report);
             }
+            Change::Round(round) => self.snapshot.round = Some(round),
             Change::Event(event) => self.told.push(*event),
             Change::Effect(_) => {}
         }
@@ -95,7 +100,7 @@ impl Model {
 
     pub(super) fn ask(&mut self, host: u8, how: Ask) -> Offer {
         let unreadable = self.unreadable.clone();
-        self.decide(|snapshot, context| snapshot.ask(at(host), how, &unreadable, context))
+        self.decide(|snapshot, context| snapshot.ask(&at(host), how, &unreadable, context))
     }
 
     /// `HEAD`, and the name of the image that it gets.
@@ -116,7 +121,7 @@ impl Model {
     }
 
     pub(super) fn active(&self, host: u8) -> Option<&Run> {
-        let host = recognise(&self.snapshot.hosts, at(host))?.id;
+        let host = recognise(&self.snapshot.hosts, &at(host)).host()?.id;
         self.snapshot.runs.iter().find(|run| run.host == host && !run.state.is_final())
     }
 
@@ -156,7 +161,7 @@ impl Model {
     }
 
     pub(super) fn post(&mut self, host: u8) -> Option<RunId> {
-        self.decide(|snapshot, context| snapshot.start(at(host), None, context))
+        self.decide(|snapshot, context| snapshot.start(&at(host), &Told::default(), context))
     }
 
     pub(super) fn put(
@@ -167,7 +172,7 @@ impl Model {
         verdict: Verdict,
     ) -> Option<Accepted> {
         let report = NewReport { digest: text.into(), title: text.into(), json: "{}".into(), verdict };
-        self.decide(|snapshot, context| snapshot.report(at(host), named, report, context))
+        self.decide(|snapshot, context| snapshot.report(&at(host), named, report, context))
     }
 
     pub(super) fn tick(&mut self) -> Option<Timestamp> {
@@ -187,7 +192,7 @@ impl Model {
 }
 
 pub(super) fn at(host: u8) -> Sighting {
-    Sighting { address: [192, 0, 2, host].into(), mac: None }
+    Sighting { address: [192, 0, 2, host].into(), mac: None, name: None }
 }
 
 pub(super) fn gone() -> Unreadable {
@@ -202,5 +207,6 @@ pub(super) fn file(name: &str, size: u64) -> Found {
         modified: Timestamp::UNIX_EPOCH,
         reboots: 0,
         description: None,
+        arch: None,
     }
 }

@@ -29,6 +29,8 @@ pub fn decide(run: &Run, event: &RunEvent, deadlines: &Deadlines, now: Timestamp
             E::Expired => at.expire(),
             E::Recovered => Ok(at.recover()),
             E::Superseded => Ok(at.supersede()),
+            E::Cancelled { why } => Ok(at.cancel(why)),
+            E::Disputed { why } => Ok(at.errored(why.clone())),
         },
         RunState::Downloading => match event {
             E::Asked => Ok(at.ask_unbooted()),
@@ -41,6 +43,8 @@ pub fn decide(run: &Run, event: &RunEvent, deadlines: &Deadlines, now: Timestamp
             E::Expired => at.expire(),
             E::Recovered => Ok(at.recover()),
             E::Superseded => Ok(at.supersede()),
+            E::Cancelled { why } => Ok(at.cancel(why)),
+            E::Disputed { why } => Ok(at.errored(why.clone())),
         },
         RunState::Booting => match event {
             E::Asked => Ok(at.reboot()),
@@ -52,6 +56,8 @@ pub fn decide(run: &Run, event: &RunEvent, deadlines: &Deadlines, now: Timestamp
             E::Reported { verdict } => at.report(*verdict),
             E::Expired => at.expire(),
             E::Recovered => Ok(at.recover()),
+            E::Cancelled { why } => Ok(at.cancel(why)),
+            E::Disputed { why } => Ok(at.errored(why.clone())),
         },
         RunState::Reported => match event {
             E::Asked => Ok(at.finish()),
@@ -62,6 +68,8 @@ pub fn decide(run: &Run, event: &RunEvent, deadlines: &Deadlines, now: Timestamp
             E::Reported { verdict } => at.report(*verdict),
             E::Expired => at.expire(),
             E::Recovered => Ok(at.recover()),
+            E::Cancelled { why } => Ok(at.cancel(why)),
+            E::Disputed { why } => Ok(at.errored(why.clone())),
         },
     }
 }
@@ -400,8 +408,12 @@ impl At<'_> {
         self.step(Happening::Resumed { state })
     }
 
-    fn supersede(mut self) -> Step {
-        let reason = "an earlier attempt reported after all".to_owned();
+    fn supersede(self) -> Step {
+        self.cancel("an earlier attempt reported after all")
+    }
+
+    fn cancel(mut self, why: &str) -> Step {
+        let reason = why.to_owned();
         self.run.reason = Some(reason.clone());
         self.enter(RunState::Cancelled);
         self.step(Happening::Cancelled { reason })

@@ -15,9 +15,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::event::Happening;
+use crate::host::HostPattern;
 use crate::id::{HostId, JobId, RunId, WorkloadId};
 use crate::verdict::{Judge, Verdict};
-use crate::workload::UnknownWord;
+use crate::workload::{Arch, UnknownWord};
 
 pub use decide::decide;
 
@@ -191,6 +192,10 @@ pub struct Policy {
     pub judge: Arc<Judge>,
     /// What a host is told when there is no work for it.
     pub when_idle: crate::queue::WhenIdle,
+    /// The hosts that get work; none named means all.
+    pub hosts: Vec<HostPattern>,
+    /// What a host's processor probably is, if nothing is known of it: what the images are made for.
+    pub arch: Option<Arch>,
 }
 
 impl Default for Policy {
@@ -200,6 +205,8 @@ impl Default for Policy {
             retries: 2,
             judge: Arc::default(),
             when_idle: crate::queue::WhenIdle::Auto,
+            hosts: Vec::new(),
+            arch: None,
         }
     }
 }
@@ -283,6 +290,17 @@ impl Run {
     }
 }
 
+/// How much of a transfer may still be acknowledged after the host that it was for has asked for the image anew, in
+/// bytes: what was on its way, and what its network card took. No firmware has a window so large.
+const UNDER_WAY: u64 = 4 << 20;
+
+/// Whether a transfer that had come to `at` when its host asked for the image anew, and has come to `now`, is being read
+/// by another host.
+#[must_use]
+pub const fn is_read_by_another(at: u64, now: u64) -> bool {
+    now.saturating_sub(at) > UNDER_WAY
+}
+
 /// How a transfer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -346,6 +364,16 @@ pub enum RunEvent {
     Recovered,
     /// A late report of an earlier attempt made this one pointless.
     Superseded,
+    /// A person ended it.
+    Cancelled {
+        /// Why.
+        why: String,
+    },
+    /// It turned out that nobody can tell which host this run is on.
+    Disputed {
+        /// Why.
+        why: String,
+    },
 }
 
 /// Why an event changes nothing.

@@ -53,6 +53,8 @@ fn rows() -> Vec<(&'static str, RunEvent)> {
         ("deadline passes", RunEvent::Expired),
         ("we were down", RunEvent::Recovered),
         ("earlier attempt reports", RunEvent::Superseded),
+        ("a person ends it", RunEvent::Cancelled { why: "by hand".into() }),
+        ("which host is unclear", RunEvent::Disputed { why: "two hosts".into() }),
     ]
 }
 

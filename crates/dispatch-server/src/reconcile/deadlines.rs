@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use dispatch_boot::Stop;
 use dispatch_core::RunId;
 use dispatch_core::run::RunEvent;
 use dispatch_store::{Focus, StoreError};
@@ -18,6 +19,9 @@ const PROGRESS: u64 = 64 * 1024;
 /// How often downloads are looked at, at least.
 const GLANCE: Duration = Duration::from_secs(5);
 
+/// How long it takes to see whether anybody reads a transfer that its host has left.
+const STILL: Duration = Duration::from_secs(4);
+
 /// How long to wait after the store failed.
 const TROUBLE: Duration = Duration::from_secs(1);
 
@@ -26,13 +30,15 @@ pub struct Deadlines {
     engine: Engine,
     /// How far each transfer was when that was last noted.
     noted: HashMap<(RunId, u32), u64>,
+    /// Since when each transfer is known to be no longer wanted by its host.
+    left: HashMap<(RunId, u32), Timestamp>,
 }
 
 impl Deadlines {
     /// The loop of this engine.
     #[must_use]
     pub fn new(engine: Engine) -> Self {
-        Self { engine, noted: HashMap::new() }
+        Self { engine, noted: HashMap::new(), left: HashMap::new() }
     }
 
     /// Runs until `stop`.
@@ -65,6 +71,7 @@ impl Deadlines {
     /// Once around. Returns when to come back at the latest.
     async fn activate(&mut self) -> Result<Option<Timestamp>, StoreError> {
         self.note_progress().await?;
+        self.look_at_left().await?;
         let next =
             self.engine.decide(Focus::default(), |snapshot, context| snapshot.tick(context.now)).await?;
         let live = self.engine.live().all();
@@ -94,6 +101,25 @@ impl Deadlines {
             self.engine
                 .decide(Focus::run(run), |snapshot, context| snapshot.note(run, &event, context.now))
                 .await?;
+        }
+        Ok(())
+    }
+
+    /// A host that asks for its image anew does not read the transfer before any more. If somebody does, it is another
+    /// host; if nobody does, it is ended.
+    async fn look_at_left(&mut self) -> Result<(), StoreError> {
+        let live = self.engine.live().all();
+        let now = self.engine.clock.now();
+        self.left.retain(|(run, transfer), _| {
+            live.iter().any(|(known, progress)| known == run && progress.transfer == *transfer)
+        });
+        for (run, progress) in live.into_iter().filter(|(_, progress)| progress.was_asked_anew()) {
+            let since = *self.left.entry((run, progress.transfer)).or_insert(now);
+            if progress.is_read_by_another() {
+                self.engine.dispute(run).await?;
+            } else if now >= later(since, STILL) {
+                progress.stop(Stop::AskedAnew);
+            }
         }
         Ok(())
     }

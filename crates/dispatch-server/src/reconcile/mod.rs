@@ -2,9 +2,13 @@
 //! done, and waits until there may be more.
 
 mod deadlines;
+mod ending;
+mod hook;
 mod outbox;
 mod story;
 
 pub use deadlines::Deadlines;
+pub use ending::Ending;
+pub use hook::Hook;
 pub use outbox::Outbox;
 pub use story::Story;

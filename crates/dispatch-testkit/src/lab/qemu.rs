@@ -369,7 +369,7 @@ fn command(config: &ServerConfig, dir: &Path) -> Result<Command, LabError> {
         add_disk(&mut command, "retry", RETRY_DISK, &program_disk(&dir.join("retry"), &program)?)?;
     }
     if config.boot.contains(&BootEntry::Pause) {
-        let program = pe::write(Arch::X86_64.machine(), b"lab", PAUSE_CODE);
+        let program = pe::write(pe::Machine::X86_64, b"lab", PAUSE_CODE);
         add_disk(&mut command, "pause", PAUSE_DISK, &program_disk(&dir.join("pause"), &program)?)?;
     }
     command.current_dir(dir);

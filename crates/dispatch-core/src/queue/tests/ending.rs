@@ -121,7 +121,7 @@ fn a_host_that_asks_again_without_having_reported_ends_its_run_errored() {
 fn a_workload_that_may_reboot_is_given_again_that_often() {
     let mut queue = Model::new(&[]);
     let found = Found { reboots: 2, ..file("kernel.efi", 1000) };
-    queue.decide(|snapshot, context| snapshot.sync(&[found], context));
+    queue.decide(|snapshot, context| snapshot.open(&[found], &[], context));
     let run = queue.boot(1);
     for nth in 1..=2 {
         assert_eq!(queue.head(1).as_deref(), Some("kernel.efi"));
@@ -312,7 +312,7 @@ fn a_host_to_which_a_retry_can_still_come_asks_again() {
     queue.put(1, None, "r", Verdict::Passed);
     queue.boot(2);
     let Offer::Idle(idle) = queue.ask(1, Ask::Head) else { panic!("there is no work") };
-    assert_eq!(idle.stub, Some(Stub::Reboot));
+    assert_eq!(idle.stub, Some(Stub::Wait));
     assert!(idle.reason.contains("b.efi is still with 192.0.2.2"), "{}", idle.reason);
     queue.put(2, None, "r", Verdict::Passed);
     queue.head(2);
@@ -392,7 +392,8 @@ fn starting_again_changes_nothing_for_files_that_are_the_same() {
     queue.put(1, None, "r", Verdict::Passed);
     queue.head(1);
     let (jobs, runs) = (queue.snapshot.jobs.clone(), queue.snapshot.runs.clone());
-    queue.decide(|snapshot, context| snapshot.sync(&[file("a.efi", 1000), file("b.efi", 1000)], context));
+    queue
+        .decide(|snapshot, context| snapshot.open(&[file("a.efi", 1000), file("b.efi", 1000)], &[], context));
     assert_eq!((queue.snapshot.jobs, queue.snapshot.runs), (jobs, runs));
 }
 
@@ -403,10 +404,11 @@ fn a_changed_file_is_queued_again_and_a_vanished_one_leaves_until_it_returns() {
     queue.put(1, None, "r", Verdict::Passed);
     queue.pass(180);
     queue.tick();
-    queue.decide(|snapshot, context| snapshot.sync(&[file("a.efi", 2000)], context));
+    queue.decide(|snapshot, context| snapshot.open(&[file("a.efi", 2000)], &[], context));
     assert_eq!(queue.job("a.efi").state, JobState::Queued);
     assert_eq!(queue.job("b.efi").state, JobState::Cancelled);
-    queue.decide(|snapshot, context| snapshot.sync(&[file("a.efi", 2000), file("b.efi", 1000)], context));
+    queue
+        .decide(|snapshot, context| snapshot.open(&[file("a.efi", 2000), file("b.efi", 1000)], &[], context));
     assert_eq!(queue.job("b.efi").state, JobState::Queued);
     assert_eq!(queue.snapshot.jobs.len(), 3, "one for each version that was to run");
 }
@@ -438,7 +440,7 @@ fn the_tally_reads_well() {
 fn a_host_whose_image_vanished_while_it_was_up_gets_another() {
     let mut queue = Model::new(&[]);
     let files = [Found { reboots: 1, ..file("a.efi", 1000) }, file("b.efi", 1000)];
-    queue.decide(|snapshot, context| snapshot.sync(&files, context));
+    queue.decide(|snapshot, context| snapshot.open(&files, &[], context));
     let run = queue.boot(1);
     queue.unreadable.insert(queue.job("a.efi").workload, gone());
     assert_eq!(queue.head(1).as_deref(), Some("b.efi"));
@@ -516,7 +518,7 @@ fn a_late_report_of_an_older_version_does_not_end_the_new_one() {
     let run = queue.boot(1);
     queue.pass(24 * 60 * MINUTE);
     queue.tick();
-    queue.decide(|snapshot, context| snapshot.sync(&[file("a.efi", 2000)], context));
+    queue.decide(|snapshot, context| snapshot.open(&[file("a.efi", 2000)], &[], context));
     queue.put(1, Some(run), "of the old one", Verdict::Failed).expect("stored");
     assert_eq!(queue.job("a.efi").state, JobState::Queued);
     queue.boot(1);
@@ -532,6 +534,6 @@ fn what_is_finished_stays_finished_when_its_description_changes() {
     queue.put(1, None, "r", Verdict::Passed);
     queue.head(1);
     let changed = Found { reboots: 1, ..file("a.efi", 1000) };
-    queue.decide(|snapshot, context| snapshot.sync(&[changed], context));
+    queue.decide(|snapshot, context| snapshot.open(&[changed], &[], context));
     assert_eq!((queue.snapshot.jobs.len(), queue.job("a.efi").state), (1, JobState::Done));
 }

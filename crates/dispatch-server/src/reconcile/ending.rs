@@ -1,0 +1,73 @@
+//! Ends a session when all is done, if it is to end by itself.
+
+use std::time::Duration;
+
+use dispatch_core::queue::{Ending as End, ending};
+use dispatch_store::StoreError;
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::{Engine, later};
+
+/// How often it is looked at while a host is still to be told that there is nothing left: that it has fetched what
+/// tells it so is no event.
+const GLANCE: Duration = Duration::from_millis(500);
+
+/// How long to wait after the store failed.
+const TROUBLE: Duration = Duration::from_secs(1);
+
+/// See the module.
+pub struct Ending {
+    engine: Engine,
+}
+
+impl Ending {
+    /// The loop of this engine.
+    #[must_use]
+    pub fn new(engine: Engine) -> Self {
+        Self { engine }
+    }
+
+    /// Runs until `stop`, or until all is done; then it is what stops everything else.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut events = self.engine.store.watch_events();
+        loop {
+            events.mark_unchanged();
+            let now = self.engine.clock.now();
+            let wake = match self.activate(now).await {
+                Ok(End::Now) => return stop.cancel(),
+                Ok(End::At(at)) if at <= now => return stop.cancel(),
+                Ok(End::At(at)) => Some(at.min(later(now, GLANCE))),
+                Ok(End::NotYet) => None,
+                Err(error) => {
+                    tracing::error!("whether all is done cannot be told at the moment: {error}");
+                    Some(later(now, TROUBLE))
+                }
+            };
+            let sleep = async {
+                match wake {
+                    Some(at) => self.engine.clock.sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = sleep => {}
+                _ = events.changed() => {}
+            }
+        }
+    }
+
+    async fn activate(&self, now: Timestamp) -> Result<End, StoreError> {
+        let all = self.engine.store.overview().await?;
+        let grace = self.engine.policy.deadlines.grace;
+        match ending(&all.jobs, &all.runs, &all.hosts, grace) {
+            // A report that cannot be written now is in the state, and written by the next start.
+            End::Now if all.effects_due > 0 => {
+                let last = all.jobs.iter().map(|job| job.since).max().unwrap_or(now);
+                Ok(End::At(later(last, grace)))
+            }
+            ending => Ok(ending),
+        }
+    }
+}
