@@ -4,7 +4,8 @@
 
 mod common;
 
-use std::path::PathBuf;
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use common::{Lab, lab, verdict};
@@ -49,8 +50,8 @@ fn told(lines: &[Value], event: &str, field: fn(&Value) -> &Value) -> Vec<String
     lines.map(|line| field(line).as_str().unwrap_or_default().to_owned()).collect()
 }
 
-/// Two servers boot what DHCP names, each its own job. The first to be done is sent round until the other is done
-/// too, because a job of that might still come to it; then both are powered off.
+/// Two servers boot what DHCP names, each its own job. The first to be done waits until the other is done too,
+/// because a job of that might still come to it; then both are powered off.
 #[test]
 fn two_servers_at_once_get_a_job_each_and_none_is_off_before_both_are_done() {
     const QUICK: Workload = Workload { name: "quick", ..HELLO };
@@ -96,7 +97,7 @@ fn two_servers_at_once_get_a_job_each_and_none_is_off_before_both_are_done() {
     let idle = lines.iter().find(|line| line["event"] == "idle").expect("one was idle");
     assert_eq!(
         (&idle["stub"], &idle["host"]["label"]),
-        (&"reboot".into(), &pairs("booting")[1].1.clone().into())
+        (&"wait".into(), &pairs("booting")[1].1.clone().into())
     );
     for server in &servers {
         let serial = server.serial();
@@ -163,61 +164,149 @@ fn a_server_that_is_reset_at_any_moment_of_a_run_has_not_passed() {
     assert_eq!(counts, [1, 3, 2, 1, 1, 0], "one attempt, which failed when its system was gone: {lines:#?}");
 }
 
-/// A server whose firmware believes only in what our key has signed, as the program on its own disk is.
-fn secure_server(network: &Network, lab: &Lab) -> (Signer, ServerConfig) {
-    let signer = Signer::new(&lab.folder).expect("a key");
-    let boot = vec![BootEntry::Http(boot_url(BRIDGE)), BootEntry::Disk];
-    let mut config = bridge_config(&lab.folder, network, 0, boot);
-    config.trusted = Some(signer.certificate());
-    let from_disk = build(Stub::PowerOff, Arch::X86_64, FROM_DISK);
-    config.disk = Some(disk_of(lab, config.machine, &from_disk));
-    signer.sign(&lab.folder.join("disk").join(config.machine.default_program())).expect("a signature");
-    (signer, config)
-}
-
 /// What a server's own disk says.
 const FROM_DISK: &str = "booted from the disk";
 
-/// A folder that is a server's disk, with one program.
-fn disk_of(lab: &Lab, machine: Machine, program: &[u8]) -> PathBuf {
+/// A server that boots from us, and from a disk of its own when that has failed. The disk powers it off.
+fn server_with_disk(network: &Network, lab: &Lab, machine: Machine) -> ServerConfig {
+    let boot = vec![BootEntry::Http(boot_url(BRIDGE)), BootEntry::Disk];
+    let mut config = bridge_config(&lab.folder, network, 0, boot);
+    let arch = if machine == Machine::Aarch64 { Arch::Aarch64 } else { Arch::X86_64 };
     let disk = lab.folder.join("disk");
     std::fs::create_dir_all(disk.join("EFI/BOOT")).expect("a folder");
-    std::fs::write(disk.join(machine.default_program()), program).expect("a program");
-    disk
+    std::fs::write(disk.join(machine.default_program()), build(Stub::PowerOff, arch, FROM_DISK))
+        .expect("a program");
+    (config.machine, config.disk) = (machine, Some(disk));
+    config
 }
 
-/// Another host takes the only job, so that whoever comes next is a stranger.
-fn take_the_job(network: &Network) {
-    const SCRIPT: &str = "exec 3<>/dev/tcp/192.0.2.1/8080
-        printf 'GET /dispatch HTTP/1.0\\r\\n\\r\\n' >&3
-        read -r line <&3 && echo \"$line\" && cat <&3 >/dev/null";
+/// Another host asks: this machine itself, over the bridge.
+fn another_host(network: &Network, method: &str) {
+    const SCRIPT: &str = r#"exec 3<>/dev/tcp/192.0.2.1/8080
+        printf "$1 /dispatch HTTP/1.0\r\n\r\n" >&3
+        read -r line <&3 && echo "$line" && cat <&3 >/dev/null"#;
     let mut bash = prefixed(network.prefix(), "bash".as_ref());
-    let answer = run(bash.args(["-c", SCRIPT]), LIMIT).expect("an answer");
+    let answer = run(bash.args(["-c", SCRIPT, "bash", method]), LIMIT).expect("an answer");
     assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
 }
 
-/// Boots a secure server for which there is no job, until it is off, and returns its console.
-fn secure_stranger(more: &[&str]) -> Option<String> {
-    let (network, mut lab) = bridged(BootUrls::default(), more)?;
-    lab.image("a.efi", &common::content("a.efi")).expect("an image");
+/// Switches a server on that is told what to do instead of a job, until it has powered off; returns its console.
+fn told_instead(network: &Network, lab: &mut Lab, config: &ServerConfig) -> String {
     let mut program = lab.start().expect("a start");
-    take_the_job(&network);
-    let (_, config) = secure_server(&network, &lab);
-    let mut server = Server::start(&config).expect("a server");
+    // The only job is with another host.
+    another_host(network, "GET");
+    let mut server = Server::start(config).expect("a server");
     until_off(&mut program, std::slice::from_mut(&mut server), LIMIT).expect("the server powers off");
     common::terminate(program);
-    Some(server.serial())
+    server.serial()
+}
+
+/// A server is told to wait, and then the only job comes free: the host that had it has called, and is not heard of
+/// again. Returns the server's console.
+fn told_to_wait_and_then_given(
+    job: &str,
+    make: fn(Machine, &Path, &Path) -> Result<(), LabError>,
+) -> Option<String> {
+    let (network, mut lab) = bridged(BootUrls::default(), &["--when-idle", "wait", "--deadline-run", "8s"])?;
+    let efi = lab.folder.join("hello.efi");
+    parts().build(HELLO, None, &efi).expect("an image");
+    make(Machine::X86_64, &efi, &lab.folder.join("images").join(job)).expect("an image");
+    let mut program = lab.start().expect("a start");
+    another_host(&network, "GET");
+    let boot = vec![BootEntry::Http(boot_url(BRIDGE)), BootEntry::Retry];
+    let mut config = bridge_config(&lab.folder, &network, 0, boot);
+    config.memory_mib = 384;
+    let server = Server::start(&config).expect("a server");
+    let mut event =
+        |name, job| program.event(name, job).unwrap_or_else(|error| panic!("{error}\n{}", server.serial()));
+    assert_eq!(event("idle", "")["stub"], "wait");
+    another_host(&network, "POST");
+    let report = event("report", job);
+    assert_eq!((&report["verdict"], &report["run"]["attempt"]), (&"passed".into(), &2.into()), "{report}");
+    common::terminate(program);
+    let serial = server.serial();
+    assert!(serial.contains("dispatch: waiting for work"), "{serial}");
+    Some(serial)
+}
+
+/// How often its firmware has started a program before the workload was up.
+fn starts(serial: &str) -> usize {
+    serial.split("lab: workload").next().unwrap_or_default().matches("BdsDxe: starting").count()
+}
+
+#[test]
+fn a_waiting_server_gets_a_job_that_comes_free_without_a_reset() {
+    let Some(serial) = told_to_wait_and_then_given("hello.efi", |_, efi, out| {
+        std::fs::copy(efi, out).expect("a copy");
+        Ok(())
+    }) else {
+        return;
+    };
+    assert_eq!(starts(&serial), 1, "{serial}");
+}
+
+#[test]
+fn a_waiting_server_is_reset_at_once_for_a_job_that_only_its_firmware_can_boot() {
+    let Some(serial) = told_to_wait_and_then_given("hello.iso", disk::iso) else { return };
+    assert!(serial.contains("dispatch: resetting to ask again"), "{serial}");
+    assert!(starts(&serial) > 1, "{serial}");
+}
+
+/// The architecture is known from the images: all are for Arm.
+fn arm_stranger(word: &str) -> Option<String> {
+    let (network, mut lab) = bridged(BootUrls::default(), &["--when-idle", word])?;
+    lab.image("arm.efi", &build(Stub::Next, Arch::Aarch64, "a workload")).expect("an image");
+    let config = server_with_disk(&network, &lab, Machine::Aarch64);
+    Some(told_instead(&network, &mut lab, &config))
+}
+
+#[test]
+fn an_arm_server_is_powered_off() {
+    let Some(serial) = arm_stranger("poweroff") else { return };
+    assert!(serial.contains("dispatch: powering off") && !serial.contains(FROM_DISK), "{serial}");
+}
+
+#[test]
+fn an_arm_server_goes_on_with_its_next_boot_device() {
+    let Some(serial) = arm_stranger("next") else { return };
+    assert!(serial.contains("dispatch: going on") && serial.contains(FROM_DISK), "{serial}");
+}
+
+/// Switches a server on whose firmware believes only in what our key has signed, as its own disk is; there is no job
+/// for it.
+fn secure_stranger(more: &[&str], prepare: fn(&Signer, &mut Lab)) -> Option<String> {
+    let (network, mut lab) = bridged(BootUrls::default(), more)?;
+    lab.image("a.efi", &common::content("a.efi")).expect("an image");
+    let signer = Signer::new(&lab.folder).expect("a key");
+    prepare(&signer, &mut lab);
+    let mut config = server_with_disk(&network, &lab, Machine::X86_64);
+    signer.sign(&lab.folder.join("disk").join(config.machine.default_program())).expect("a signature");
+    config.trusted = Some(signer.certificate());
+    Some(told_instead(&network, &mut lab, &config))
 }
 
 #[test]
 fn secure_boot_refuses_our_unsigned_program_and_goes_on() {
-    let Some(serial) = secure_stranger(&[]) else { return };
+    let Some(serial) = secure_stranger(&[], |_, _| ()) else { return };
     assert!(serial.contains("Access Denied") && serial.contains(FROM_DISK), "{serial}");
     assert!(!serial.contains("dispatch:"), "{serial}");
 }
 
 #[test]
 fn secure_boot_goes_on_without_a_refusal_where_strangers_are_told_nothing() {
-    let Some(serial) = secure_stranger(&["--when-idle", "none"]) else { return };
+    let Some(serial) = secure_stranger(&["--when-idle", "none"], |_, _| ()) else { return };
     assert!(!serial.contains("Access Denied") && serial.contains(FROM_DISK), "{serial}");
+}
+
+#[test]
+fn secure_boot_starts_our_programs_once_they_are_signed() {
+    let serial = secure_stranger(&["--when-idle", "poweroff"], |signer, lab| {
+        let stubs = lab.folder.join("stubs");
+        run(Command::new(&lab.binary).args(["stubs", "export"]).arg(&stubs), LIMIT).expect("an export");
+        signer.sign(&stubs.join("poweroff-x86-64.efi")).expect("a signature");
+        lab.more.extend(["--stubs".to_owned(), stubs.to_string_lossy().into_owned()]);
+    });
+    let Some(serial) = serial else { return };
+    assert!(serial.contains("dispatch: powering off: queue empty"), "{serial}");
+    assert!(!serial.contains("Access Denied") && !serial.contains(FROM_DISK), "{serial}");
 }
