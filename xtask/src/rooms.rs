@@ -27,7 +27,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
 ];
 
 /// Libraries that belong to one room.
-const OWNERS: [(&str, &[&str]); 7] = [
+const OWNERS: [(&str, &[&str]); 9] = [
     ("sqlx", &["dispatch-store"]),
     ("rtnetlink", &["dispatch-boot"]),
     ("dynasmrt", &["dispatch-boot"]),
@@ -35,6 +35,8 @@ const OWNERS: [(&str, &[&str]); 7] = [
     ("mdns-sd", &["dispatch-boot"]),
     ("clap", &["dispatch", "beacon", "xtask"]),
     ("ureq", &["beacon"]),
+    ("ratatui", &["dispatch"]),
+    ("crossterm", &["dispatch"]),
 ];
 
 /// All that the core may use from elsewhere.

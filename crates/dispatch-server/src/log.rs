@@ -103,8 +103,9 @@ pub fn padded(text: &str, width: usize) -> String {
     format!("{text}{}", " ".repeat(width.saturating_sub(text.width())))
 }
 
-/// Sign, word and the rest of the line.
-fn tell(event: &Event) -> (&'static str, &'static str, String) {
+/// An event in words: sign, word and the rest of the line.
+#[must_use]
+pub fn tell(event: &Event) -> (&'static str, &'static str, String) {
     use Happening as H;
     let host = event.host.as_ref().map(|host| host.label.as_str()).unwrap_or_default();
     let attempt = event.run.as_ref().map_or(1, |run| run.attempt);
@@ -160,16 +161,19 @@ fn tell(event: &Event) -> (&'static str, &'static str, String) {
         H::Done { verdict, reason: Some(reason) } => ("", "done", format!("{verdict}: {reason}")),
         H::Drained => ("", "all done", "no job is left".to_owned()),
         H::Resumed { state } => (state.sign(), "goes on", format!("{state} on {host}")),
-        H::Idle { stub, reason } => {
-            let what = match stub {
-                Some(Stub::PowerOff) => "told to power off",
-                Some(Stub::Reboot) => "told to ask again",
-                Some(Stub::Wait) => "told to wait",
-                Some(Stub::Next) => "told to boot its next device",
-                None => "told that there is nothing",
-            };
-            ("", "idle", format!("{what}: {reason}"))
-        }
+        H::Idle { stub, reason } => ("", "idle", format!("{}: {reason}", told(*stub))),
+    }
+}
+
+/// What a host without work was told.
+#[must_use]
+pub fn told(stub: Option<Stub>) -> &'static str {
+    match stub {
+        Some(Stub::PowerOff) => "told to power off",
+        Some(Stub::Wait) => "told to wait",
+        Some(Stub::Reboot) => "told to ask again",
+        Some(Stub::Next) => "told to boot its next device",
+        None => "told that there is nothing",
     }
 }
 

@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use dispatch_core::queue::{JobState, tally};
-use dispatch_core::{Host, Job, Run, RunId, RunState, Verdict, text};
+use dispatch_core::run::Transfer;
+use dispatch_core::{Host, Job, JobId, Run, RunId, RunState, Verdict, text};
 use dispatch_store::Overview;
 use jiff::Timestamp;
 use serde::Serialize;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
+use crate::doing::{Around, Doing};
 use crate::log::padded;
 
 /// One job.
@@ -36,6 +38,32 @@ pub struct Row {
     pub reports: u32,
     /// What is worth knowing of it, a sentence.
     pub note: String,
+    /// Its identity.
+    #[serde(skip)]
+    pub id: JobId,
+    /// Where its job stands.
+    #[serde(skip)]
+    pub job: JobState,
+    /// Whether it could run, and cannot.
+    #[serde(skip)]
+    pub is_stuck: bool,
+    /// The download that is going on.
+    #[serde(skip)]
+    pub download: Option<Download>,
+    /// What it is doing at the moment, or why it waits.
+    #[serde(skip)]
+    pub doing: Doing,
+}
+
+/// A download that is going on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Download {
+    /// Of this run.
+    pub run: RunId,
+    /// How far into the image it has come, in bytes.
+    pub sent: u64,
+    /// The size of the image in bytes.
+    pub size: u64,
 }
 
 /// A queue.
@@ -57,13 +85,20 @@ impl View {
     /// Puts a view together. `live` tells how far the downloads are that are going on.
     #[must_use]
     pub fn new(overview: &Overview, live: &HashMap<RunId, u64>, now: Timestamp) -> Self {
+        let mut runs_of: HashMap<JobId, Vec<&Run>> = HashMap::new();
+        for run in overview.runs.iter().filter(|run| run.is_counted()) {
+            runs_of.entry(run.job).or_default().push(run);
+        }
+        let busy = overview.jobs.iter().filter(|job| job.state == JobState::Active).count();
+        let mut around = Around { ahead: 0, busy, is_asked: !overview.hosts.is_empty() };
         let jobs = overview
             .jobs
             .iter()
             .map(|job| {
-                let runs: Vec<&Run> =
-                    overview.runs.iter().filter(|run| run.job == job.id && run.is_counted()).collect();
-                row(job, &runs, &overview.hosts, live, now)
+                let runs = runs_of.get(&job.id).map(Vec::as_slice).unwrap_or_default();
+                let row = row(job, runs, &overview.hosts, live, around, now);
+                around.ahead += usize::from(job.state == JobState::Queued && !row.is_stuck);
+                row
             })
             .collect();
         Self { jobs, tally: tally(&overview.jobs), effects_due: overview.effects_due }
@@ -143,7 +178,14 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-fn row(job: &Job, runs: &[&Run], hosts: &[Host], live: &HashMap<RunId, u64>, now: Timestamp) -> Row {
+fn row(
+    job: &Job,
+    runs: &[&Run],
+    hosts: &[Host],
+    live: &HashMap<RunId, u64>,
+    around: Around,
+    now: Timestamp,
+) -> Row {
     // A job that is back in the queue is not where its last run was.
     let shown = runs.last().filter(|_| job.state != JobState::Queued);
     let state = match (job.state, shown) {
@@ -162,7 +204,27 @@ fn row(job: &Job, runs: &[&Run], hosts: &[Host], live: &HashMap<RunId, u64>, now
         age: Duration::try_from(now.duration_since(since)).unwrap_or_default(),
         reports: runs.last().map_or(0, |run| run.reports),
         note: note(job, runs, live),
+        id: job.id,
+        job: job.state,
+        is_stuck: job.state == JobState::Queued && job.waits.is_some(),
+        download: shown.and_then(|run| download(run, live)),
+        doing: Doing::new(job, shown.copied(), runs, around, now),
     }
+}
+
+/// The download of a run, while bytes are going out.
+fn download(run: &Run, live: &HashMap<RunId, u64>) -> Option<Download> {
+    let is_sending = run.state == RunState::Downloading && run.transfer == Transfer::Sending;
+    let sent = live.get(&run.id).copied().unwrap_or(run.sent).min(run.size);
+    is_sending.then_some(Download { run: run.id, sent, size: run.size })
+}
+
+/// What happened in the attempts that are over, where that needs saying.
+fn past(runs: &[&Run]) -> String {
+    let ended = runs.iter().filter(|run| run.state.is_final());
+    let parts: Vec<String> =
+        ended.filter_map(|run| Some(format!("attempt {}: {}", run.attempt, run.reason.as_ref()?))).collect();
+    parts.join("; ")
 }
 
 /// What is worth knowing: why it waits, what happened in its attempts, or how far it has come.
@@ -180,8 +242,7 @@ fn note(job: &Job, runs: &[&Run], live: &HashMap<RunId, u64>) -> String {
         Some(run) if run.reports > 0 => parts.push(text::count(run.reports.into(), "report")),
         _ => {}
     }
-    let ended = runs.iter().filter(|run| run.state.is_final());
-    parts.extend(ended.filter_map(|run| Some(format!("attempt {}: {}", run.attempt, run.reason.as_ref()?))));
+    parts.extend(Some(past(runs)).filter(|past| !past.is_empty()));
     parts.join("; ")
 }
 
@@ -200,6 +261,11 @@ mod tests {
             age: Duration::from_secs(70),
             reports: 0,
             note: note.into(),
+            id: JobId::new(Timestamp::UNIX_EPOCH, [0; 10]),
+            job: JobState::Queued,
+            is_stuck: false,
+            download: None,
+            doing: Doing::default(),
         }
     }
 

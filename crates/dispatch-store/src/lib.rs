@@ -149,6 +149,9 @@ impl Store {
         if version > known {
             return Err(StoreError::Newer { path: path.to_owned(), version });
         }
+        if version < known {
+            return Err(StoreError::Older { path: path.to_owned() });
+        }
         Ok(store)
     }
 
@@ -307,6 +310,22 @@ impl Store {
     pub async fn report(&self, id: ReportId) -> Result<Option<StoredReport>, StoreError> {
         let mut transaction = self.readers.begin().await?;
         load::report(&mut transaction, id).await
+    }
+
+    /// What happened to a job, in order: the latest `limit` events about it.
+    pub async fn timeline(&self, job: JobId, limit: u32) -> Result<Vec<StoredEvent>, StoreError> {
+        let rows = sqlx::query("SELECT seq, data FROM events WHERE job = $1 ORDER BY seq DESC LIMIT $2")
+            .bind(job.to_string())
+            .bind(i64::from(limit))
+            .fetch_all(&self.readers)
+            .await?;
+        rows.iter().rev().map(rows::event).collect()
+    }
+
+    /// The reports of all runs of a job, in the order in which they came.
+    pub async fn reports_of(&self, job: JobId) -> Result<Vec<StoredReport>, StoreError> {
+        let mut transaction = self.readers.begin().await?;
+        load::reports_of(&mut transaction, job).await
     }
 
     /// The jobs of the latest round in queue order, their runs in the order of their making, and all hosts.

@@ -163,6 +163,23 @@ pub(crate) async fn report(
     Ok(Some(StoredReport { report, run, job, host }))
 }
 
+pub(crate) async fn reports_of(
+    connection: &mut AnyConnection,
+    job: JobId,
+) -> Result<Vec<StoredReport>, StoreError> {
+    let query = sqlx::query(
+        "SELECT reports.id FROM reports JOIN runs ON runs.id = reports.run WHERE runs.job = $1 \
+         ORDER BY reports.at, reports.id",
+    )
+    .bind(job.to_string());
+    let ids: Vec<ReportId> = all(connection, query, |row| rows::parsed(row, "id")).await?;
+    let mut reports = Vec::new();
+    for id in ids {
+        reports.extend(report(connection, id).await?);
+    }
+    Ok(reports)
+}
+
 pub(crate) async fn overview(connection: &mut AnyConnection) -> Result<Overview, StoreError> {
     let round = sqlx::query("SELECT * FROM rounds ORDER BY number DESC LIMIT 1");
     let round = maybe(connection, round, rows::round).await?;

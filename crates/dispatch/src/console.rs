@@ -1,6 +1,7 @@
 //! The terminal, or whatever standard output is: written to by a thread of its own. A terminal that is held by Ctrl-S
-//! must not hold up a host that waits for its answer.
+//! must not hold up a host that waits for its answer. While the terminal shows a view, the lines go to a file.
 
+use std::fs::File;
 use std::io::{self, Write};
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -16,6 +17,8 @@ const LAST_LINES: Duration = Duration::from_secs(2);
 
 enum Line {
     Text(Vec<u8>),
+    /// Everything after this goes to the file, or to standard output again.
+    To(Option<File>),
     /// Everything before this has been written; the other end is told.
     End(SyncSender<()>),
 }
@@ -27,6 +30,11 @@ static LINES: OnceLock<SyncSender<Line>> = OnceLock::new();
 pub(crate) struct Console;
 
 impl Console {
+    /// From now on, lines go to this file, or to standard output again; returns whether they do.
+    pub(crate) fn divert(to: Option<File>) -> bool {
+        sender().try_send(Line::To(to)).is_ok()
+    }
+
     /// Waits until everything has been written, but not for ever.
     pub(crate) fn finish() {
         let (done, told) = sync_channel(1);
@@ -46,11 +54,13 @@ fn sender() -> &'static SyncSender<Line> {
 }
 
 fn write_all(lines: &Receiver<Line>) {
-    let mut out = io::stdout();
+    let mut out: Box<dyn Write> = Box::new(io::stdout());
     for line in lines {
         match line {
             // A terminal that is gone takes nothing; the session goes on.
             Line::Text(text) => drop(out.write_all(&text).and_then(|()| out.flush())),
+            Line::To(Some(file)) => out = Box::new(file),
+            Line::To(None) => out = Box::new(io::stdout()),
             Line::End(done) => drop(done.try_send(())),
         }
     }

@@ -1,7 +1,9 @@
 //! What is not an event but should be known: warnings, errors, and the lines at the start. They go to the log as the
-//! events do, in the same form.
+//! events do, in the same form; a view shows the newest of them.
 
+use std::collections::VecDeque;
 use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use dispatch_server::log::Format;
 use jiff::Timestamp;
@@ -16,9 +18,42 @@ use crate::console::Console;
 use crate::real::SystemClock;
 use dispatch_server::clock::Clock as _;
 
+/// How many warnings and errors are kept to be shown; the log has all of them.
+const KEPT: usize = 200;
+
+/// A warning or an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Notice {
+    /// Counts up from 1.
+    pub(crate) number: u64,
+    pub(crate) at: Timestamp,
+    pub(crate) is_error: bool,
+    pub(crate) text: String,
+}
+
+/// The latest warnings and errors. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Notices(Arc<Mutex<VecDeque<Notice>>>);
+
+impl Notices {
+    /// All that are kept, the newest last.
+    pub(crate) fn all(&self) -> Vec<Notice> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    fn add(&self, at: Timestamp, is_error: bool, text: &str) {
+        let mut notices = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = notices.back().map_or(0, |newest| newest.number) + 1;
+        notices.push_back(Notice { number, at, is_error, text: text.to_owned() });
+        if notices.len() > KEPT {
+            notices.pop_front();
+        }
+    }
+}
+
 /// Installs the form of the lines. Fails only if there is one already.
-pub(crate) fn install(format: Format, zone: TimeZone) {
-    let lines = Lines { format, zone };
+pub(crate) fn install(format: Format, zone: TimeZone, notices: Notices) {
+    let lines = Lines { format, zone, notices };
     let installed = tracing_subscriber::fmt()
         .with_max_level(Level::INFO)
         .with_writer(Console)
@@ -30,6 +65,7 @@ pub(crate) fn install(format: Format, zone: TimeZone) {
 struct Lines {
     format: Format,
     zone: TimeZone,
+    notices: Notices,
 }
 
 #[derive(Default)]
@@ -53,6 +89,9 @@ where
         event.record(&mut message);
         let now = SystemClock.now();
         let level = *event.metadata().level();
+        if level <= Level::WARN {
+            self.notices.add(now, level == Level::ERROR, &message.0);
+        }
         match self.format {
             Format::Text => writeln!(out, "{}", text_line(now, &self.zone, level, &message.0)),
             Format::Json => {
@@ -72,5 +111,20 @@ fn text_line(now: Timestamp, zone: &TimeZone, level: Level, message: &str) -> St
         Level::ERROR => format!("{time}  ⛔  error: {message}"),
         Level::WARN => format!("{time}  ❗  {message}"),
         _ => format!("{time}      {message}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_notices_are_kept_and_counted_on() {
+        let notices = Notices::default();
+        for number in 1..=KEPT + 5 {
+            notices.add(Timestamp::UNIX_EPOCH, false, &number.to_string());
+        }
+        let all = notices.all();
+        assert_eq!((all.len(), all[0].number, all[0].text.as_str()), (KEPT, 6, "6"));
     }
 }

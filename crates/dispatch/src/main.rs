@@ -10,6 +10,7 @@ mod real;
 mod session;
 mod status;
 mod stubs;
+mod terminal;
 
 use std::process::ExitCode;
 

@@ -1,5 +1,6 @@
 //! `dispatch --dir PATH`.
 
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -7,6 +8,7 @@ use std::sync::Arc;
 
 use dispatch_core::run::Policy;
 use dispatch_core::verdict::Judge;
+use dispatch_server::engine::Engine;
 use dispatch_server::log::{Format, Log};
 use dispatch_server::session::{Config, Session, StartError};
 use dispatch_server::{state, view};
@@ -19,7 +21,9 @@ use tracing::{info, warn};
 
 use crate::cli::SessionArgs;
 use crate::console::Console;
-use crate::{diagnostics, real};
+use crate::diagnostics::Notices;
+use crate::terminal::Facts;
+use crate::{diagnostics, real, terminal};
 
 /// Why the program ends with a failure.
 #[derive(Debug, thiserror::Error)]
@@ -48,8 +52,12 @@ pub(crate) async fn run(args: SessionArgs) -> Result<u8, Failure> {
     let signals = Signals::new().map_err(Failure::Signals)?;
     let format = Format::from(args.log);
     let zone = TimeZone::system();
-    diagnostics::install(format, zone.clone());
+    let notices = Notices::default();
+    diagnostics::install(format, zone.clone(), notices.clone());
+    let with_view = !args.no_tui && terminal::is_there();
     let config = config(args)?;
+    let log = config.state.join("dispatch.log");
+    let source = config.dir.display().to_string();
     let (reports, exit_when_done) = (config.reports.clone(), config.exit_when_done);
     let stop = CancellationToken::new();
     let mut first = pin!(signals.next());
@@ -60,15 +68,31 @@ pub(crate) async fn run(args: SessionArgs) -> Result<u8, Failure> {
         name = &mut first => return Err(Failure::NotStarted(name)),
     };
     announce(&session);
+    let engine = session.engine().clone();
+    let log_of_view = with_view.then(|| log.clone());
+    let facts = Facts { source, urls: session.urls(), reports: reports.clone(), log, zone: zone.clone() };
+    let viewing = async {
+        if with_view && let Err(error) = view(&engine, facts, &notices).await {
+            warn!("there can be no view: {error}; log lines instead");
+        } else if with_view {
+            return;
+        }
+        std::future::pending::<()>().await;
+    };
     let mut serving = pin!(session.run(Log::new(Console, format, zone), real::now, stop.clone()));
     let mut has_ended_itself = false;
-    let ended = tokio::select! {
-        ended = &mut serving => {
+    let why = tokio::select! {
+        ended = &mut serving => Err(ended),
+        name = first => Ok(name),
+        () = viewing => Ok("q"),
+    };
+    let ended = match why {
+        Err(ended) => {
             has_ended_itself = exit_when_done;
             ended?
         }
-        name = first => {
-            info!("{name}: ending");
+        Ok(why) => {
+            info!("{why}: ending");
             stop.cancel();
             tokio::select! {
                 ended = serving => ended?,
@@ -80,8 +104,33 @@ pub(crate) async fn run(args: SessionArgs) -> Result<u8, Failure> {
         let table = view::table(&ended.view, terminal_width());
         // Nobody may be there to read it any more.
         let _ = write!(Console, "\n{table}Reports are in {}\n", reports.display());
+        if let Some(log) = log_of_view {
+            let _ = writeln!(Console, "What happened while the view was up is in {}", log.display());
+        }
     }
     Ok(if has_ended_itself { ended.status } else { 0 })
+}
+
+/// Shows the session until a person ends it. The log goes to its file meanwhile.
+async fn view(engine: &Engine, facts: Facts, notices: &Notices) -> io::Result<()> {
+    let log = File::options().create(true).append(true).open(&facts.log)?;
+    if !Console::divert(Some(log)) {
+        return Err(io::Error::other("the terminal does not take its lines"));
+    }
+    // However it ends, and also where a signal ends it: what comes after is for the terminal again.
+    let _back = Back;
+    // What was written before must not be drawn into the view.
+    Console::finish();
+    terminal::run(engine, facts, notices).await
+}
+
+/// Gives the terminal back to the log.
+struct Back;
+
+impl Drop for Back {
+    fn drop(&mut self) {
+        Console::divert(None);
+    }
 }
 
 fn announce(session: &Session) {
@@ -93,11 +142,12 @@ fn announce(session: &Session) {
     }
 }
 
-/// The width that `COLUMNS` names, or the usual one.
+/// The width that `COLUMNS` names, or that of the terminal, or the usual one.
 pub(crate) fn terminal_width() -> usize {
     std::env::var("COLUMNS")
         .ok()
         .and_then(|text| text.parse().ok())
+        .or_else(terminal::width)
         .filter(|width| *width >= 40)
         .unwrap_or(100)
 }

@@ -22,9 +22,10 @@ pub const MIN_ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// How many downloads in a row may fail before the machine is reset.
 ///
-/// A server program that is restarted, or a switch, is back after fewer; a network card that the
-/// firmware has lost is not back without a reset, and then the minutes it takes are well spent.
-pub const MAX_FAILURES: u8 = 8;
+/// With a pause of ten seconds, and the five that firmware takes to find out that nobody answers, these are ten
+/// minutes: a server that is restarted or a switch that is changed must not cost a machine its place, for a reset may
+/// lead it to another boot device.
+pub const MAX_FAILURES: u8 = 40;
 
 /// How much later than the end of the pause the watchdog resets the machine, in seconds. The
 /// firmware's HTTP client has time limits of its own, so this is for firmware that hangs; and an

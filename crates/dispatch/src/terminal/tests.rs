@@ -1,0 +1,284 @@
+//! What people see, as pictures made of text; and what holds whatever there is to see.
+//!
+//! To accept a change of the pictures: `DISPATCH_ACCEPT=1 cargo nextest run -p dispatch`; review the difference.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use dispatch_core::Verdict;
+use proptest::prelude::*;
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::style::Color;
+
+use super::draw::{self, SMALLEST};
+use super::keys::{Key, press};
+use super::model::{Ask, Board, Download, Group, Job, Screen, Sheet, Ui, arranged};
+use super::rate::Pace;
+use super::testing::{job, many, odd, three};
+use super::text;
+
+/// The screen as text, and whether there is any colour on it.
+fn screen(board: &Board, ui: &Ui, (columns, rows): (u16, u16)) -> (String, bool) {
+    let mut terminal = Terminal::new(TestBackend::new(columns, rows)).expect("a terminal");
+    terminal.draw(|frame| draw::render(frame, board, ui)).expect("drawn");
+    let buffer = terminal.backend().buffer();
+    let mut lines = String::new();
+    for y in 0..rows {
+        let mut line = String::new();
+        let mut x = 0;
+        while x < columns {
+            let symbol = buffer[(x, y)].symbol();
+            line.push_str(symbol);
+            x += u16::try_from(text::width(symbol).max(1)).expect("a letter");
+        }
+        writeln!(lines, "{}", line.trim_end()).expect("a string");
+    }
+    let has_colour = buffer.content.iter().any(|cell| cell.fg != Color::Reset || cell.bg != Color::Reset);
+    (lines, has_colour)
+}
+
+fn shown(board: &Board, ui: Ui) -> String {
+    let size = ui.size;
+    screen(board, &ui.settled(board), size).0
+}
+
+/// Compares a picture with the one that was accepted.
+fn picture(name: &str, text: &str) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("src/terminal/pictures/{name}.txt"));
+    if std::env::var_os("DISPATCH_ACCEPT").is_some() {
+        std::fs::write(&path, text).expect("a picture");
+    } else {
+        let accepted = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(accepted == text, "{name} is another picture now:\n{text}\nit was:\n{accepted}");
+    }
+}
+
+const SIZES: [(u16, u16); 3] = [(80, 24), (200, 60), (40, 10)];
+
+#[test]
+fn the_table_looks_as_it_was_accepted() {
+    for (size, (name, board)) in SIZES.into_iter().flat_map(|size| {
+        [("3-jobs", three()), ("300-jobs", many(300)), ("odd-names", odd())].map(|board| (size, board))
+    }) {
+        picture(&format!("{name}-{}x{}", size.0, size.1), &shown(&board, Ui::new(size, true)));
+    }
+}
+
+#[test]
+fn the_sheets_look_as_they_were_accepted() {
+    let board = three();
+    for (name, sheet) in [
+        ("story", Sheet::Story(board.jobs[0].id)),
+        ("requests", Sheet::Requests),
+        ("notices", Sheet::Notices),
+        ("help", Sheet::Help),
+    ] {
+        for size in SIZES {
+            let ui = Ui { screen: Screen::Sheet(sheet, 0), ..Ui::new(size, true) };
+            picture(&format!("{name}-{}x{}", size.0, size.1), &shown(&board, ui));
+        }
+    }
+    let nobody = Board { requests: Vec::new(), ..board };
+    let ui = Ui { screen: Screen::Sheet(Sheet::Requests, 0), ..Ui::new((80, 24), true) };
+    picture("no-requests-80x24", &shown(&nobody, ui));
+}
+
+#[test]
+fn the_questions_look_as_they_were_accepted() {
+    let board = many(300);
+    for (name, ask) in [("quit", Ask::Quit), ("cancel", Ask::Cancel(board.jobs[0].id))] {
+        for size in [(80, 24), (40, 10)] {
+            let ui = Ui { ask: Some(ask), ..Ui::new(size, true) };
+            picture(&format!("{name}-{}x{}", size.0, size.1), &shown(&board, ui));
+        }
+    }
+}
+
+#[test]
+fn what_goes_on_and_trouble_are_in_view_of_a_small_terminal_with_many_jobs() {
+    let board = many(300);
+    let text = shown(&board, Ui::new((80, 24), true));
+    for job in board.jobs.iter().filter(|job| matches!(job.group, Group::Active | Group::Trouble)) {
+        assert!(text.contains(&text::cut_middle(&job.name, 29)), "{} in\n{text}", job.name);
+    }
+    assert!(text.contains("next in line") || text.contains("goes to the server"), "{text}");
+}
+
+#[test]
+fn where_more_goes_on_than_fits_in_two_lines_each_it_is_shown_in_one() {
+    let mut board = many(300);
+    for job in board.jobs.iter_mut().skip(3).take(10) {
+        *job = Job { group: Group::Active, verdict: None, ..job.clone() };
+    }
+    board.jobs = arranged(board.jobs);
+    let text = shown(&board, Ui::new((80, 24), true));
+    let active = board.jobs.iter().filter(|job| matches!(job.group, Group::Active | Group::Trouble));
+    for job in active {
+        assert!(text.contains(&text::cut_middle(&job.name, 16)), "{} in\n{text}", job.name);
+    }
+    picture("dense-80x24", &text);
+}
+
+#[test]
+fn a_terminal_that_is_too_small_says_so() {
+    let board = three();
+    for size in [(39, 24), (80, 7), (12, 3), (1, 1)] {
+        let text = shown(&board, Ui::new(size, true));
+        assert!(size.0 < 12 || text.contains("dispatch") && !text.contains("ubuntu"), "{text}");
+    }
+}
+
+#[test]
+fn without_colours_there_are_none_and_the_words_are_the_same() {
+    let board = many(40);
+    let with = screen(&board, &Ui::new((80, 24), true).settled(&board), (80, 24));
+    let without = screen(&board, &Ui::new((80, 24), false).settled(&board), (80, 24));
+    assert_eq!(with.0, without.0);
+    assert!(with.1 && !without.1);
+}
+
+#[test]
+fn a_sign_that_terminals_do_not_agree_on_does_not_move_what_follows() {
+    let mut board = three();
+    board.jobs[0].sign = "▶";
+    let mut terminal = Terminal::new(TestBackend::new(80, 24)).expect("a terminal");
+    let ui = Ui::new((80, 24), true).settled(&board);
+    terminal.draw(|frame| draw::render(frame, &board, &ui)).expect("drawn");
+    let buffer = terminal.backend().buffer();
+    let sign = buffer.content.iter().position(|cell| cell.symbol() == "▶").expect("the sign");
+    let before = ratatui::buffer::Buffer::empty(buffer.area);
+    let mut drawn = before.diff(buffer).into_iter().map(|(x, y, _)| usize::from(y) * 80 + usize::from(x));
+    assert!(!drawn.any(|index| index == sign + 1), "so the next letter is put where it belongs");
+}
+
+fn any_text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[a-z0-9.-]{0,80}",
+        any::<String>(),
+        Just("日本語\u{202e}\u{1b}[2J\u{200d}👨\u{301}שלום".to_owned()),
+    ]
+}
+
+fn any_job() -> impl Strategy<Value = Job> {
+    let group =
+        prop_oneof![Just(Group::Active), Just(Group::Trouble), Just(Group::Waiting), Just(Group::Done)];
+    let verdict = prop::option::of(prop_oneof![
+        Just(Verdict::Passed),
+        Just(Verdict::Failed),
+        Just(Verdict::Errored),
+        Just(Verdict::Unjudged)
+    ]);
+    let sign = prop_oneof![Just("⏳"), Just("▶"), Just("⚡"), Just("")];
+    let rate = prop::option::of(prop_oneof![Just(0.0), Just(f64::MAX), 0.0..1e12_f64]);
+    let download = prop::option::of((any::<u64>(), any::<u64>(), rate, any::<u64>()).prop_map(
+        |(sent, size, rate, still)| Download {
+            sent,
+            size,
+            pace: Pace { rate, still: Duration::from_secs(still) },
+        },
+    ));
+    let texts = (any_text(), any_text(), prop::option::of(any_text()), prop::option::of(any_text()));
+    (0..20_u32, group, verdict, sign, download, texts, any::<u64>(), any::<u32>()).prop_map(
+        |(number, group, verdict, sign, download, (name, state, host, words), age, attempt)| Job {
+            group,
+            verdict,
+            sign,
+            download,
+            name,
+            state,
+            address: host.clone(),
+            host,
+            brief: words.clone(),
+            detail: words,
+            age: Duration::from_secs(age),
+            attempt,
+            ..job(number)
+        },
+    )
+}
+
+fn any_board() -> impl Strategy<Value = Board> {
+    (prop::collection::vec(any_job(), 0..20), prop::collection::vec(any_text(), 10)).prop_map(
+        |(mut jobs, texts)| {
+            jobs.sort_by_key(|job| job.id);
+            jobs.dedup_by_key(|job| job.id);
+            let mut board = three();
+            board.story = board.story.zip(jobs.first()).map(|(mut story, job)| {
+                story.job = job.id;
+                story.events[0].words.clone_from(&texts[0]);
+                story.events[1].at.clone_from(&texts[1]);
+                story.reports[0].title.clone_from(&texts[2]);
+                story.reports[0].body.clone_from(&texts[3]);
+                story
+            });
+            board.jobs = arranged(jobs);
+            board.idle[0].told.clone_from(&texts[4]);
+            board.notices[0].text.clone_from(&texts[5]);
+            board.requests[0].agent = Some(texts[6].clone());
+            board.requests[1].target.clone_from(&texts[7]);
+            board.source.clone_from(&texts[8]);
+            board.urls.push(texts[9].clone());
+            board
+        },
+    )
+}
+
+fn any_key() -> impl Strategy<Value = Key> {
+    prop_oneof![
+        Just(Key::Up),
+        Just(Key::Down),
+        Just(Key::PageUp),
+        Just(Key::PageDown),
+        Just(Key::Home),
+        Just(Key::End),
+        Just(Key::Enter),
+        Just(Key::Tab),
+        Just(Key::Escape),
+        Just(Key::Backspace),
+        Just(Key::Interrupt),
+        prop::sample::select("qrcny?/nh xyz".chars().collect::<Vec<_>>()).prop_map(Key::Letter),
+        any::<char>().prop_map(Key::Letter),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// Lines that do not fit panic in `draw::put`.
+    #[test]
+    fn whatever_is_pressed_on_whatever_board_it_is_drawn_and_the_cursor_is_on_a_job(
+        boards in prop::collection::vec(any_board(), 1..3),
+        keys in prop::collection::vec(any_key(), 0..30),
+        size in (1_u16..220, 1_u16..70),
+    ) {
+        let mut ui = Ui::new(size, true);
+        for board in &boards {
+            ui = ui.settled(board);
+            for key in &keys {
+                ui = press(ui, *key, board).0;
+                let jobs = ui.shown(board);
+                if let Some(id) = ui.selected {
+                    prop_assert!(jobs.iter().any(|job| job.id == id), "the cursor is on a job that is shown");
+                }
+                prop_assert!(ui.screen != Screen::Queue || jobs.is_empty() || ui.top < jobs.len());
+            }
+            screen(board, &ui, size);
+            // A terminal that has just been resized.
+            screen(board, &ui, SMALLEST);
+        }
+    }
+
+    #[test]
+    fn the_cursor_is_always_in_view(count in 1_u32..60, downs in 0_usize..70, rows in 8_u16..40) {
+        let board = many(count);
+        let mut ui = Ui::new((80, rows), true);
+        for _ in 0..downs {
+            ui = press(ui, Key::Down, &board).0;
+        }
+        let text = screen(&board, &ui, ui.size).0;
+        // Where there is no room for any row, there is none for the cursor.
+        prop_assert!(text.contains('›') || draw::queue::room(&ui, &board) < 2, "{}", text);
+    }
+}
