@@ -1,5 +1,6 @@
 //! A `dispatch` process as a test sees it: its arguments, its log line by line, its sudden end.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
@@ -14,6 +15,8 @@ use serde_json::Value;
 
 use crate::firmware::Firmware;
 use crate::lab::deadline::Deadline;
+use crate::lab::network::{BRIDGE, Network, PORT};
+use crate::lab::process::prefixed;
 
 /// How long a test waits for a line of the log. Long, because the machine may be busy; an event ends the wait.
 pub const PATIENCE: Duration = Duration::from_mins(1);
@@ -50,6 +53,8 @@ pub struct Setup {
     pub bind: SocketAddr,
     /// More arguments.
     pub more: Vec<String>,
+    /// What stands before the command, to start it elsewhere: in a namespace, say.
+    pub prefix: Vec<OsString>,
 }
 
 impl Setup {
@@ -62,6 +67,7 @@ impl Setup {
             folder: folder.to_owned(),
             bind: SocketAddr::from((own_address(), 0)),
             more: Vec::new(),
+            prefix: Vec::new(),
         }
     }
 
@@ -70,6 +76,14 @@ impl Setup {
     pub fn for_qemu(mut self) -> Self {
         let port = u16::try_from(20_000 + std::process::id() % 10_000).unwrap_or(20_000);
         self.bind = SocketAddr::from(([127, 0, 0, 1], port));
+        self
+    }
+
+    /// The same in a network of its own, at the bridge's address.
+    #[must_use]
+    pub fn inside(mut self, network: &Network) -> Self {
+        self.prefix = network.prefix().to_vec();
+        self.bind = SocketAddr::from((BRIDGE, PORT));
         self
     }
 
@@ -83,7 +97,7 @@ impl Setup {
     /// The whole command.
     #[must_use]
     pub fn command(&self) -> Command {
-        let mut command = Command::new(&self.binary);
+        let mut command = prefixed(&self.prefix, &self.binary);
         command
             .arg("--dir")
             .arg(self.folder.join("images"))

@@ -9,10 +9,11 @@ use serde_json::Value;
 
 use crate::lab::LabError;
 use crate::lab::deadline::Deadline;
-use crate::lab::image::{Recipe, build_uki};
-use crate::lab::packages::{Need, busybox, ensure_packages, is_static_elf, kernel};
-use crate::lab::process::run;
-use crate::lab::qemu::{HOST, Server, ServerConfig};
+use crate::lab::image::{COMMAND_LINE, Recipe, build_uki};
+use crate::lab::network::Network;
+use crate::lab::packages::{Kernel, Need, busybox, ensure_packages, is_static_elf, kernel};
+use crate::lab::process::{last_words, run};
+use crate::lab::qemu::{BootEntry, HOST, Server, ServerConfig};
 use crate::program::{Program, ProgramError, Setup};
 
 /// The virtual server's network card.
@@ -129,16 +130,41 @@ pub fn check_demo(setup: &Setup) -> Result<(), RigError> {
 
 /// Gets what the lab needs, and builds beacon and the images. `cache` keeps what Debian's packages have.
 pub fn prepare(cache: &Path, images: &Path, workloads: &[Workload]) -> Result<(), LabError> {
-    ensure_packages(Need::ALL)?;
-    let beacon = static_build("beacon")?;
-    let (kernel, busybox) = (kernel(cache)?, busybox(cache)?);
+    let parts = Parts::get(cache)?;
     std::fs::create_dir_all(images).map_err(LabError::io("create", images))?;
-    for Workload { name, script } in workloads {
-        let recipe =
-            Recipe { name, busybox: &busybox, beacon: &beacon, script, extra_files: &[], command_line: None };
-        build_uki(&kernel, &recipe, &images.join(format!("{name}.efi")))?;
+    workloads
+        .iter()
+        .try_for_each(|workload| parts.build(*workload, None, &images.join(format!("{}.efi", workload.name))))
+}
+
+/// What all images are made of.
+#[derive(Debug)]
+pub struct Parts {
+    kernel: Kernel,
+    busybox: PathBuf,
+    beacon: PathBuf,
+}
+
+impl Parts {
+    /// Gets them, and builds beacon. `cache` keeps what Debian's packages have.
+    pub fn get(cache: &Path) -> Result<Self, LabError> {
+        ensure_packages(Need::IMAGE)?;
+        Ok(Self { beacon: static_build("beacon")?, kernel: kernel(cache)?, busybox: busybox(cache)? })
     }
-    Ok(())
+
+    /// Builds an image. Where its beacon cannot know from the firmware whom to call, it is told a `url`.
+    pub fn build(&self, workload: Workload, url: Option<&str>, out: &Path) -> Result<(), LabError> {
+        let command_line = url.map(|url| format!("{COMMAND_LINE} dispatch.url={url}"));
+        let recipe = Recipe {
+            name: workload.name,
+            busybox: &self.busybox,
+            beacon: &self.beacon,
+            script: workload.script,
+            extra_files: &[],
+            command_line: command_line.as_deref(),
+        };
+        build_uki(&self.kernel, &recipe, out)
+    }
 }
 
 /// The largest beacon that an image should have to carry, in bytes.
@@ -223,6 +249,46 @@ pub fn cache() -> PathBuf {
 pub fn server_config(folder: &Path, program: &Program) -> ServerConfig {
     let url = format!("http://{HOST}:{}{}", program.address.port(), program.path);
     ServerConfig::http(&folder.join("server"), MAC, UUID, &url)
+}
+
+/// The configuration of one of the servers on a bridge. Each has its own MAC address and UUID.
+#[must_use]
+pub fn bridge_config(folder: &Path, network: &Network, number: u8, boot: Vec<BootEntry>) -> ServerConfig {
+    let mac = [0x52, 0x54, 0x00, 0xd1, 0x59, 0x10 + number];
+    let uuid = format!("d15ba7c4-0000-4000-8000-0000000001{number:02}");
+    let mut config = ServerConfig::http(&folder.join(format!("server-{number}")), mac, &uuid, "");
+    config.link = network.tap(number.into());
+    config.boot = boot;
+    config
+}
+
+/// Watches until all servers are powered off, and returns the lines that the log had until then.
+pub fn until_off(
+    program: &mut Program,
+    servers: &mut [Server],
+    limit: Duration,
+) -> Result<Vec<Value>, RigError> {
+    let deadline = Deadline::after(limit);
+    let mut told = Vec::new();
+    loop {
+        if let Some(line) = program.next(GLANCE)? {
+            told.push(line);
+            continue;
+        }
+        let mut are_off = true;
+        for server in &mut *servers {
+            are_off &= server.powered_off(Duration::ZERO)?;
+        }
+        if are_off {
+            return Ok(told);
+        }
+        if deadline.left().is_zero() {
+            let mut last =
+                servers.iter().map(|server| last_words(server.serial().as_bytes())).collect::<Vec<_>>();
+            last.push(told.iter().map(Value::to_string).collect::<Vec<_>>().join("\n"));
+            return Err(RigError::Endless { limit, console: last.join("\n\n") });
+        }
+    }
 }
 
 /// What became of a virtual server's day.

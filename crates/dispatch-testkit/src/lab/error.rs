@@ -49,6 +49,9 @@ pub enum LabError {
     /// The firmware's variables cannot be written.
     #[error("the firmware's variables cannot be set: {0}")]
     Nvram(#[from] NvramError),
+    /// There can be no network of its own.
+    #[error("no network for the lab: {0}")]
+    Network(String),
     /// The configuration of a virtual server makes no sense.
     #[error("the virtual server cannot be configured: {0}")]
     Config(String),

@@ -1,7 +1,7 @@
 //! Boot entries of a firmware: UEFI load options and the device paths inside them.
 //!
 //! Follows UEFI 2.10 §3.1.3 (load options), §10.3.2.1 (PCI), §10.3.3 (ACPI), §10.3.4.11 (MAC address), §10.3.4.12
-//! (IPv4), §10.3.4.23 (URI) and §24.7.3 (HTTP Boot: the device path of a boot option).
+//! (IPv4), §10.3.4.13 (IPv6), §10.3.4.23 (URI) and §24.7.3 (HTTP Boot: the device path of a boot option).
 
 use super::nvram::{EFI_GLOBAL_VARIABLE, NvramError, Variable, VariableStore};
 
@@ -16,6 +16,9 @@ pub const DISK: PciSlot = PciSlot { device: 2, function: 0 };
 
 /// Where [`super::qemu`] puts the disk that resets the machine.
 pub const RETRY_DISK: PciSlot = PciSlot { device: 3, function: 0 };
+
+/// Where [`super::qemu`] puts the disk whose program only waits.
+pub const PAUSE_DISK: PciSlot = PciSlot { device: 5, function: 0 };
 
 /// `LOAD_OPTION_ACTIVE`: the firmware tries this option by itself.
 const ACTIVE: u32 = 1;
@@ -64,7 +67,8 @@ impl LoadOption {
 
 /// An entry that boots over HTTP with the lab's network card.
 ///
-/// With a `uri` the firmware gets its address by DHCP and boots that URI, whatever else DHCP says; EDK2 takes the URI
+/// With a `uri` the firmware gets its address by DHCP and boots that URI, whatever else DHCP says; over IPv6 if the
+/// URI's host is an IPv6 address. EDK2 takes the URI
 /// from the URI node of the option, and finds its HTTP driver by the nodes before it (which it compares without the
 /// contents of the IPv4 and the URI node). The full path and not just a URI node (UEFI 2.10 §3.1.2, short form),
 /// because for the short form it connects every device and tries IPv6 as well. Without a `uri` the entry is the one
@@ -80,8 +84,16 @@ pub fn http_boot_option(mac: Mac, uri: Option<&str>, description: &str) -> Resul
     address[..6].copy_from_slice(&mac);
     address[32] = 1;
     node(&mut path, 3, 11, &address)?;
-    // IPv4: local and remote address and port, protocol, static flag, gateway, mask. Zeros: by DHCP.
-    node(&mut path, 3, 12, &[0; 23])?;
+    if uri.is_some_and(|uri| uri.contains("://[")) {
+        // IPv6: local and remote address and port, protocol, origin of the address, prefix length, gateway. Zeros: by
+        // DHCP, as EDK2's own options have it, but for the prefix length.
+        let mut address = [0; 56];
+        address[39] = 64;
+        node(&mut path, 3, 13, &address)?;
+    } else {
+        // IPv4: local and remote address and port, protocol, static flag, gateway, mask. Zeros: by DHCP.
+        node(&mut path, 3, 12, &[0; 23])?;
+    }
     node(&mut path, 3, 24, uri.unwrap_or_default().as_bytes())?;
     end(&mut path);
     let optional_data = if uri.is_none() { AUTO_CREATED.to_vec() } else { Vec::new() };

@@ -8,15 +8,19 @@
 
 pub mod cpio;
 pub mod deadline;
+pub mod disk;
 pub mod error;
 pub mod image;
 pub mod load_option;
+pub mod machine;
+pub mod network;
 pub mod nvram;
 pub mod packages;
 pub mod pe;
 pub mod process;
 pub mod qemu;
 pub mod qmp;
+pub mod secure_boot;
 pub mod serial;
 
 pub use error::LabError;

@@ -163,6 +163,11 @@ impl VariableStore {
         Ok(())
     }
 
+    /// Forgets all variables.
+    pub fn clear(&mut self) {
+        self.image[self.area.clone()].fill(ERASED);
+    }
+
     /// The flash image.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
@@ -288,6 +293,16 @@ mod tests {
         store.set(&variable("A", b"three")).unwrap();
         let again = VariableStore::parse(store.into_bytes()).unwrap();
         assert_eq!(again.variables().unwrap(), [variable("B", b"two"), variable("A", b"three")]);
+    }
+
+    #[test]
+    fn a_cleared_store_takes_variables_again() {
+        let mut store = VariableStore::parse(empty(200)).unwrap();
+        store.set(&variable("A", &[0; 100])).unwrap();
+        store.clear();
+        store.set(&variable("B", &[0; 100])).unwrap();
+        let again = VariableStore::parse(store.into_bytes()).unwrap();
+        assert_eq!(again.variables().unwrap(), [variable("B", &[0; 100])]);
     }
 
     #[test]

@@ -15,6 +15,10 @@ use super::process::{find_tool, run};
 pub const OVMF_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
 /// OVMF's empty variable store, which every server gets a copy of.
 pub const OVMF_VARS: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+/// The same for Arm.
+pub const AAVMF_CODE: &str = "/usr/share/AAVMF/AAVMF_CODE.fd";
+/// A variable store for Arm. Not the one that is empty: Debian's is so empty that it is not even a store.
+pub const AAVMF_VARS: &str = "/usr/share/AAVMF/AAVMF_VARS.snakeoil.fd";
 /// systemd's EFI stub, which starts the kernel inside a unified kernel image.
 pub const EFI_STUB: &str = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub";
 
@@ -62,8 +66,20 @@ pub enum Need {
     Ip,
     /// `avahi-daemon`, its clients, and the D-Bus that they need: mDNS as others speak it.
     Avahi,
-    /// `dnsmasq`, a name server.
+    /// `dnsmasq`, which says by DHCP what to boot, and a name server. Not the package that runs it as a service.
     Dnsmasq,
+    /// The machine for Arm: `qemu-system-aarch64`.
+    QemuArm,
+    /// Its firmware.
+    Aavmf,
+    /// `xorriso`, which makes ISO images.
+    Xorriso,
+    /// `mformat` and `mcopy`, which make FAT file systems without mounting any.
+    Mtools,
+    /// `sbsign`, which signs EFI programs.
+    Sbsign,
+    /// `openssl`, which makes the keys for that.
+    Openssl,
     /// What `cargo xtask bench` compares with; nothing else needs it.
     Nginx,
 }
@@ -79,7 +95,15 @@ impl Need {
         Self::Ip,
         Self::Avahi,
         Self::Dnsmasq,
+        Self::QemuArm,
+        Self::Aavmf,
+        Self::Xorriso,
+        Self::Mtools,
+        Self::Sbsign,
+        Self::Openssl,
     ];
+    /// What the demo takes.
+    pub const DEMO: &[Self] = &[Self::Qemu, Self::Ovmf, Self::EfiStub, Self::Objcopy, Self::Depmod];
     /// What the tests without a virtual server use.
     pub const QUICK: &[Self] = &[Self::Ip, Self::Avahi, Self::Dnsmasq];
     /// What it takes to build an image.
@@ -98,6 +122,12 @@ impl Need {
             Self::Ip => "iproute2",
             Self::Avahi => "avahi-daemon avahi-utils dbus",
             Self::Dnsmasq => "dnsmasq-base",
+            Self::QemuArm => "qemu-system-arm",
+            Self::Aavmf => "qemu-efi-aarch64",
+            Self::Xorriso => "xorriso",
+            Self::Mtools => "mtools",
+            Self::Sbsign => "sbsigntool",
+            Self::Openssl => "openssl",
             Self::Nginx => "nginx-light",
         }
     }
@@ -114,6 +144,12 @@ impl Need {
                 .iter()
                 .all(|tool| find_tool(tool).is_some()),
             Self::Dnsmasq => find_tool("dnsmasq").is_some(),
+            Self::QemuArm => find_tool("qemu-system-aarch64").is_some(),
+            Self::Aavmf => [AAVMF_CODE, AAVMF_VARS].iter().all(|file| Path::new(file).is_file()),
+            Self::Xorriso => find_tool("xorriso").is_some(),
+            Self::Mtools => ["mformat", "mmd", "mcopy"].iter().all(|tool| find_tool(tool).is_some()),
+            Self::Sbsign => find_tool("sbsign").is_some(),
+            Self::Openssl => find_tool("openssl").is_some(),
             Self::Nginx => find_tool("nginx").is_some(),
         }
     }

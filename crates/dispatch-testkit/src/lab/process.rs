@@ -1,7 +1,7 @@
 //! Runs the lab's helper programs (apt, dpkg-deb, depmod, objcopy) with a deadline, and finds them.
 
 use std::env;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
@@ -22,6 +22,15 @@ pub fn find_tool(name: &str) -> Option<PathBuf> {
         .chain(["/usr/sbin", "/usr/bin", "/sbin", "/bin"].map(PathBuf::from))
         .map(|dir| dir.join(name))
         .find(|file| file.is_file())
+}
+
+/// A command for `program`, behind one that starts it elsewhere and becomes it, such as `nsenter`; or by itself.
+#[must_use]
+pub fn prefixed(prefix: &[OsString], program: &Path) -> Command {
+    let Some((first, more)) = prefix.split_first() else { return Command::new(program) };
+    let mut command = Command::new(first);
+    command.args(more).arg(program);
+    command
 }
 
 /// Runs a program to its end and returns what it wrote to standard output.

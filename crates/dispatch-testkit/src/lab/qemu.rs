@@ -1,8 +1,7 @@
 //! One virtual server with real firmware, run by QEMU in software emulation.
 //!
-//! The server is on QEMU's user network: it needs no privileges, sees the host as 10.0.2.2, and is seen by the host
-//! as 127.0.0.1. A reset of the guest is a reset; a power-off of the guest ends QEMU. The server ends when the
-//! [`Server`] is dropped, and also when the process that owns it dies.
+//! A reset of the guest is a reset; a power-off of the guest ends QEMU. The server ends when the [`Server`] is
+//! dropped, and also when the process that owns it dies.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -12,25 +11,23 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use dispatch_boot::stub::{Arch, Stub, build};
+use dispatch_boot::stub::{Arch, Stub, build, pe};
 use serde_json::Value;
 
 use super::LabError;
 use super::load_option::{
-    DISK, LoadOption, Mac, NETWORK_CARD, PciSlot, RETRY_DISK, disk_boot_option, http_boot_option,
+    DISK, LoadOption, Mac, NETWORK_CARD, PAUSE_DISK, PciSlot, RETRY_DISK, disk_boot_option, http_boot_option,
     set_boot_order,
 };
+use super::machine::{Machine, emulate};
+use super::network::Link;
 use super::nvram::VariableStore;
-use super::packages::{OVMF_CODE, OVMF_VARS};
-use super::process::{find_tool, last_words_of, wait};
+use super::process::{last_words_of, prefixed, wait};
+use super::secure_boot::{Certificate, enrol};
 use super::{qmp, serial};
 
 /// The host, as a server on the user network sees it.
 pub const HOST: &str = "10.0.2.2";
-
-/// The plainest 64-bit processor: a kernel boots on it in about two thirds of the time it takes on `max`. With random
-/// numbers, because without them programs wait for the kernel to gather some.
-const CPU: &str = "qemu64,+rdrand";
 
 /// How long a monitor command may take.
 const MONITOR_LIMIT: Duration = Duration::from_secs(10);
@@ -40,6 +37,17 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 /// How long [`BootEntry::Retry`] waits.
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
 
+/// What [`BootEntry::Pause`] runs: `BootServices->Stall(3,000,000)`, then back with `EFI_ABORTED`.
+const PAUSE_CODE: &[u8] = &[
+    0x48, 0x83, 0xec, 0x28, // sub rsp, 40
+    0x48, 0x8b, 0x42, 0x60, // mov rax, [rdx + 0x60]
+    0xb9, 0xc0, 0xc6, 0x2d, 0x00, // mov ecx, 3_000_000
+    0xff, 0x90, 0xf8, 0x00, 0x00, 0x00, // call [rax + 0xf8]
+    0x48, 0xb8, 0x15, 0, 0, 0, 0, 0, 0, 0x80, // mov rax, EFI_ABORTED
+    0x48, 0x83, 0xc4, 0x28, // add rsp, 40
+    0xc3, // ret
+];
+
 /// Kills QEMU when the lab's process has died, which closes this script's standard input. QEMU removes its pid file
 /// at an orderly end, so a number that belongs to another process by now is not hit.
 const WATCHER: &str = r#"cat >/dev/null; [ -e "$1" ] || sleep 1; [ -e "$1" ] && kill -9 "$(cat "$1")""#;
@@ -47,35 +55,46 @@ const WATCHER: &str = r#"cat >/dev/null; [ -e "$1" ] || sleep 1; [ -e "$1" ] && 
 /// Something the firmware boots, in the order given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BootEntry {
-    /// This URI over HTTP, the address by DHCP.
+    /// This URI over HTTP, the address by DHCP; over IPv6 if the URI's host is an IPv6 address.
     Http(String),
     /// The URI that DHCP names, over HTTP.
     HttpFromDhcp,
-    /// `\EFI\BOOT\BOOTX64.EFI` of [`ServerConfig::disk`].
+    /// The [default program](Machine::default_program) of [`ServerConfig::disk`].
     Disk,
     /// Waits for two seconds and resets the machine, so that it begins with its first entry again. As the last entry
     /// it keeps a server asking when it was refused or given nothing; without it the firmware goes through what it
-    /// finds itself, which takes two minutes, and stays in its shell.
+    /// finds itself, which takes two minutes, and stays in its shell. Not for Arm, nor with Secure Boot.
     Retry,
+    /// Waits for three seconds and gives way to the next entry. Only for 64-bit x86.
+    ///
+    /// EDK2 2022.11 starts IPv6 when it is first asked to boot over it, and gives up in the same moment, because its
+    /// link-local address is not certain yet (RFC 4862 §5.4). So this belongs between two entries for IPv6.
+    Pause,
 }
 
 /// What a server is like.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
+    /// What kind of machine it is.
+    pub machine: Machine,
     /// A directory of its own for flash, logs and sockets; created if need be.
     pub dir: PathBuf,
     /// The MAC address of its network card.
     pub mac: Mac,
     /// Its SMBIOS UUID, in the usual notation.
     pub uuid: String,
+    /// How it is connected.
+    pub link: Link,
     /// Its memory, in MiB: 192 is enough for a lab image of 27 MB; with 128 it crashes in the firmware.
     pub memory_mib: u32,
     /// What it boots, first to last.
     pub boot: Vec<BootEntry>,
-    /// Another firmware than OVMF's usual one.
+    /// Another firmware than Debian's usual one.
     pub firmware: Option<PathBuf>,
-    /// Another template for its variables than OVMF's empty one, such as one with Secure Boot keys.
+    /// Another template for its variables than the empty one.
     pub vars_template: Option<PathBuf>,
+    /// Secure Boot: it starts only what this certificate vouches for.
+    pub trusted: Option<Certificate>,
     /// A directory that the server sees as a disk with a FAT file system; it cannot write to it.
     pub disk: Option<PathBuf>,
 }
@@ -85,13 +104,16 @@ impl ServerConfig {
     #[must_use]
     pub fn http(dir: &Path, mac: Mac, uuid: &str, uri: &str) -> Self {
         Self {
+            machine: Machine::default(),
             dir: dir.to_owned(),
             mac,
             uuid: uuid.to_owned(),
+            link: Link::User,
             memory_mib: 256,
             boot: vec![BootEntry::Http(uri.to_owned()), BootEntry::Retry],
             firmware: None,
             vars_template: None,
+            trusted: None,
             disk: None,
         }
     }
@@ -112,6 +134,7 @@ impl ServerConfig {
                 Err(LabError::Config("it shall boot from a disk but has none".to_owned()))
             }
             BootEntry::Disk => Ok(disk_boot_option(DISK, &format!("lab {number}: disk"))),
+            BootEntry::Pause => Ok(disk_boot_option(PAUSE_DISK, &format!("lab {number}: pause"))),
             BootEntry::Retry => Ok(disk_boot_option(RETRY_DISK, &format!("lab {number}: retry"))),
         };
         self.boot.iter().enumerate().map(option).collect()
@@ -281,9 +304,13 @@ impl Drop for Server {
 
 fn write_variables(config: &ServerConfig, out: &Path) -> Result<(), LabError> {
     let sibling = config.firmware.as_deref().and_then(variables_beside);
-    let template = config.vars_template.as_deref().or(sibling.as_deref()).unwrap_or(Path::new(OVMF_VARS));
-    let image = fs::read(template).map_err(LabError::io("read", template))?;
-    let mut store = VariableStore::parse(image)?;
+    let mut store = match config.vars_template.as_deref().or(sibling.as_deref()) {
+        Some(template) => VariableStore::parse(fs::read(template).map_err(LabError::io("read", template))?)?,
+        None => config.machine.empty_variables()?,
+    };
+    if let Some(certificate) = &config.trusted {
+        enrol(&mut store, certificate)?;
+    }
     set_boot_order(&mut store, &config.load_options()?)?;
     fs::write(out, store.into_bytes()).map_err(LabError::io("write", out))
 }
@@ -295,14 +322,19 @@ fn variables_beside(firmware: &Path) -> Option<PathBuf> {
 }
 
 fn command(config: &ServerConfig, dir: &Path) -> Result<Command, LabError> {
-    let qemu = find_tool("qemu-system-x86_64")
-        .ok_or_else(|| LabError::Config("qemu-system-x86_64 is missing, see ensure_packages".to_owned()))?;
-    let firmware = config.firmware.as_deref().unwrap_or(Path::new(OVMF_CODE));
+    let (qemu, machine) = config.machine.qemu()?;
+    let (prefix, netdev) = match &config.link {
+        Link::User => (&[][..], "user,id=n0,ipv6=off".to_owned()),
+        Link::Tap { prefix, name } => {
+            (&prefix[..], format!("tap,id=n0,ifname={name},script=no,downscript=no"))
+        }
+    };
+    let firmware = config.firmware.as_deref().unwrap_or(config.machine.firmware());
     let firmware = firmware.canonicalize().map_err(LabError::io("find", firmware))?;
-    let mut command = Command::new(qemu);
+    let mut command = prefixed(prefix, &qemu);
+    emulate(&mut command, machine);
     command
-        .args(["-accel", "tcg,thread=multi", "-cpu", CPU, "-machine", "q35", "-m"])
-        .arg(format!("{}M", config.memory_mib))
+        .args(["-m", &format!("{}M", config.memory_mib)])
         .args(["-no-user-config", "-nodefaults", "-display", "none"])
         .args([
             "-serial",
@@ -316,7 +348,7 @@ fn command(config: &ServerConfig, dir: &Path) -> Result<Command, LabError> {
         .arg("-drive")
         .arg(format!("if=pflash,format=raw,unit=0,readonly=on,file={}", escape(&firmware)?))
         .args(["-drive", "if=pflash,format=raw,unit=1,file=vars.fd"])
-        .args(["-netdev", "user,id=n0,ipv6=off", "-device"])
+        .args(["-netdev", &netdev, "-device"])
         // An empty romfile: QEMU's own network boot program would take the card over.
         .arg(format!(
             "virtio-net-pci,netdev=n0,mac={},romfile=,addr={}",
@@ -333,7 +365,12 @@ fn command(config: &ServerConfig, dir: &Path) -> Result<Command, LabError> {
         add_disk(&mut command, "disk", DISK, disk)?;
     }
     if config.boot.contains(&BootEntry::Retry) {
-        add_disk(&mut command, "retry", RETRY_DISK, &retry_disk(dir)?)?;
+        let program = build(Stub::Reboot { after: RETRY_PAUSE }, Arch::X86_64, "lab: retry");
+        add_disk(&mut command, "retry", RETRY_DISK, &program_disk(&dir.join("retry"), &program)?)?;
+    }
+    if config.boot.contains(&BootEntry::Pause) {
+        let program = pe::write(pe::Machine::X86_64, b"lab", PAUSE_CODE);
+        add_disk(&mut command, "pause", PAUSE_DISK, &program_disk(&dir.join("pause"), &program)?)?;
     }
     command.current_dir(dir);
     Ok(command)
@@ -350,15 +387,13 @@ fn add_disk(command: &mut Command, id: &str, slot: PciSlot, tree: &Path) -> Resu
     Ok(())
 }
 
-/// Makes the directory for [`BootEntry::Retry`].
-fn retry_disk(dir: &Path) -> Result<PathBuf, LabError> {
-    let tree = dir.join("retry");
-    let boot = tree.join("EFI/BOOT");
-    fs::create_dir_all(&boot).map_err(LabError::io("create", &boot))?;
-    let app = build(Stub::Reboot { after: RETRY_PAUSE }, Arch::X86_64, "lab: retry");
-    let file = boot.join("BOOTX64.EFI");
-    fs::write(&file, app).map_err(LabError::io("write", &file))?;
-    Ok(tree)
+/// Makes a directory that boots this program when it is a disk of an x86 machine.
+fn program_disk(tree: &Path, program: &[u8]) -> Result<PathBuf, LabError> {
+    let file = tree.join(Machine::X86_64.default_program());
+    let boot = file.parent().unwrap_or(tree);
+    fs::create_dir_all(boot).map_err(LabError::io("create", boot))?;
+    fs::write(&file, program).map_err(LabError::io("write", &file))?;
+    Ok(tree.to_owned())
 }
 
 /// A path as a value in an option list, where a comma is written twice.
