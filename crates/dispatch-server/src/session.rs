@@ -232,11 +232,25 @@ async fn cut_downloads(engine: Engine, stop: CancellationToken) {
     }
 }
 
-/// The addresses of this machine that a host could reach: those of real networks first, bridges of containers and
-/// virtual machines last; loopback only if there is nothing else.
+/// The interface of the default route with the lowest metric, as Linux lists IPv4 routes (proc(5), `/proc/net/route`).
+fn default_route(routes: &str) -> Option<&str> {
+    let default = routes.lines().skip(1).filter_map(|line| {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        let (&interface, &destination, &metric, &mask) =
+            (fields.first()?, fields.get(1)?, fields.get(6)?, fields.get(7)?);
+        let is_default = destination == "00000000" && mask == "00000000";
+        is_default.then_some((metric.parse::<u32>().ok()?, interface))
+    });
+    default.min().map(|(_, interface)| interface)
+}
+
+/// The addresses of this machine that a host could reach: those of the default route's network first, bridges of
+/// containers and virtual machines last; loopback only if there is nothing else.
 fn own_addresses(with_ipv6: bool) -> Vec<IpAddr> {
     let Ok(interfaces) = nix::ifaddrs::getifaddrs() else { return vec![IpAddr::from([127, 0, 0, 1])] };
-    let mut addresses: Vec<(bool, bool, IpAddr)> = interfaces
+    let routes = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
+    let default = default_route(&routes);
+    let mut addresses: Vec<(bool, bool, bool, IpAddr)> = interfaces
         .filter_map(|interface| {
             let address = interface.address?;
             let ip = match (address.as_sockaddr_in(), address.as_sockaddr_in6()) {
@@ -249,15 +263,32 @@ fn own_addresses(with_ipv6: bool) -> Vec<IpAddr> {
             let is_bridge = ["docker", "br-", "virbr", "veth", "cni", "podman"]
                 .iter()
                 .any(|prefix| interface.interface_name.starts_with(prefix));
-            is_wanted.then_some((is_bridge, ip.is_ipv6(), ip))
+            let is_default = Some(interface.interface_name.as_str()) == default;
+            is_wanted.then_some((is_bridge, !is_default, ip.is_ipv6(), ip))
         })
         .collect();
     addresses.sort_unstable();
     let reachable: Vec<IpAddr> =
-        addresses.iter().map(|(_, _, ip)| *ip).filter(|ip| !ip.is_loopback()).collect();
+        addresses.iter().map(|(.., ip)| *ip).filter(|ip| !ip.is_loopback()).collect();
     if reachable.is_empty() {
         let loopback = [IpAddr::from([127, 0, 0, 1]), Ipv6Addr::LOCALHOST.into()];
         return loopback.into_iter().filter(|ip| with_ipv6 || ip.is_ipv4()).collect();
     }
     reachable
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_route_is_the_one_with_the_lowest_metric() {
+        let routes = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n\
+            wlan0\t00000000\t0101A8C0\t0003\t0\t0\t600\t00000000\t0\t0\t0\n\
+            eno1\t00000000\t010200C0\t0003\t0\t0\t100\t00000000\t0\t0\t0\n\
+            docker0\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n";
+        assert_eq!(default_route(routes), Some("eno1"));
+        assert_eq!(default_route(""), None);
+        assert_eq!(default_route("Iface\nnonsense\n"), None);
+    }
 }
