@@ -27,11 +27,12 @@ const ARROWS: [(&str, &[&str]); 9] = [
 ];
 
 /// Libraries that belong to one room.
-const OWNERS: [(&str, &[&str]); 8] = [
+const OWNERS: [(&str, &[&str]); 9] = [
     ("sqlx", &["dispatch-store"]),
     ("rtnetlink", &["dispatch-boot"]),
     ("dynasmrt", &["dispatch-boot"]),
     ("httparse", &["dispatch-boot"]),
+    ("mdns-sd", &["dispatch-boot"]),
     ("clap", &["dispatch", "beacon", "xtask"]),
     ("ureq", &["beacon"]),
     ("ratatui", &["dispatch"]),

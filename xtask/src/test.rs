@@ -21,7 +21,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     rooms::run()?;
     ensure_nextest()?;
     println!("\n── packages");
-    ensure_packages(if args.quick { &[Need::Ip] } else { Need::ALL })?;
+    ensure_packages(if args.quick { Need::QUICK } else { Need::ALL })?;
     let clippy = ["clippy", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"];
     step("clippy", &mut cargo_with(&clippy))?;
     let mut doc = cargo_with(&["doc", "--workspace", "--no-deps", "--locked", "--quiet"]);

@@ -11,6 +11,7 @@ use crate::exchange::{Exchange, Message, Request};
 use crate::find;
 use crate::host::HostIdentity;
 use crate::report::{self, ReportError, Source};
+use crate::resolve::Names;
 use crate::root::Root;
 use crate::state::Remembered;
 use crate::tell::Tell;
@@ -23,6 +24,8 @@ pub struct World<'a> {
     pub clock: &'a dyn Clock,
     /// The network.
     pub exchange: &'a dyn Exchange,
+    /// The name servers and the links of this host.
+    pub names: &'a Names,
     /// The standard input; `None` if that is a person at a terminal.
     pub stdin: Option<Box<dyn Read>>,
     /// Where lines for people go.
@@ -49,11 +52,11 @@ pub fn run(cli: Cli, world: World<'_>) -> Result<String, AppError> {
 }
 
 fn boot(common: &crate::cli::Common, world: World<'_>) -> Result<String, AppError> {
-    let World { root, clock, exchange, tell, .. } = world;
+    let World { root, clock, exchange, names, tell, .. } = world;
     let given = common.url.as_ref().and_then(|given| given.0.as_ref());
     let request = Request { message: Message::Boot, body: Vec::new(), host: HostIdentity::read(&root) };
     let pace = Pace { timeout: common.timeout.unwrap_or(Pace::BOOT.timeout), ..Pace::BOOT };
-    let finders = find::finders(&root, given, None);
+    let finders = find::finders(&root, given, None, find::on_the_network(names, clock));
     let call = Call { request: &request, pace, finders: &finders, remembered: None, exchange, clock };
     let Taken { url, run } = call.run(tell)?;
 
@@ -68,7 +71,7 @@ fn boot(common: &crate::cli::Common, world: World<'_>) -> Result<String, AppErro
 }
 
 fn report(args: ReportArgs, common: &crate::cli::Common, world: World<'_>) -> Result<String, AppError> {
-    let World { root, clock, exchange, stdin, tell } = world;
+    let World { root, clock, exchange, names, stdin, tell } = world;
     let body = json(args, stdin, tell)?;
     let size = body.len();
     let request = Request { message: Message::Report, body, host: HostIdentity::read(&root) };
@@ -79,7 +82,7 @@ fn report(args: ReportArgs, common: &crate::cli::Common, world: World<'_>) -> Re
         None
     });
     let remembered = remembered.as_ref();
-    let finders = find::finders(&root, given, remembered);
+    let finders = find::finders(&root, given, remembered, find::on_the_network(names, clock));
     let call = Call { request: &request, pace, finders: &finders, remembered, exchange, clock };
     let Taken { url, run } = call.run(tell)?;
 

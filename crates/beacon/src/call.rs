@@ -64,7 +64,7 @@ pub struct Call<'a> {
     /// How patiently.
     pub pace: Pace,
     /// Where servers are looked for, in order.
-    pub finders: &'a [Box<dyn Finder>],
+    pub finders: &'a [Box<dyn Finder + 'a>],
     /// The server that is told the name of its run along with the request. No other is: a name means
     /// something only to who gave it.
     pub remembered: Option<&'a Remembered>,

@@ -17,6 +17,8 @@ Where the server is:
   2. for `report`: the server that answered `beacon boot`
   3. dispatch.url=URL on the kernel command line (the last one counts)
   4. the firmware's boot entries for HTTP boot, the one that was booted first
+  5. mDNS: who answers for _dispatch._tcp on a network of this host
+  6. DNS-SD: _dispatch._tcp in the search domains of /etc/resolv.conf
 
 A server that says \"417\" is not the one that started this host, and the next is
 tried. One that cannot be reached is asked again until --timeout.

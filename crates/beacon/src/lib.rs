@@ -2,8 +2,8 @@
 //! clock, the real network and the real file system.
 //!
 //! The way of one call: [`cli`] reads the command line, [`report`] gathers the report and [`host`] says who
-//! we are, [`find`] looks for servers (given URL, kernel command line, [`efi`] boot variables), [`call`]
-//! asks them one after the other, again and again, over [`http`] (whose names [`resolve`] looks up), and
+//! we are, [`find`] looks for servers (given URL, kernel command line, [`efi`] boot variables, mDNS,
+//! DNS-SD), [`call`] asks them one after the other, again and again, over [`http`] (whose names [`resolve`] looks up), and
 //! [`state`] remembers from `boot` to `report` which server answered. [`app`] puts these together.
 //!
 //! Nothing here reads a clock, sleeps, or rolls dice by itself: see [`clock`].

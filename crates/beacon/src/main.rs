@@ -26,9 +26,11 @@ fn main() -> ExitCode {
     let root = Root::from(cli.common.root.clone());
     let stdin = io::stdin();
     let stdin: Option<Box<dyn Read>> = if stdin.is_terminal() { None } else { Some(Box::new(stdin)) };
-    let http = Http::new(Names { root: root.clone(), dns_port: DNS_PORT, random });
+    let names = Names { root: root.clone(), dns_port: DNS_PORT, random };
+    let http = Http::new(names.clone());
     let mut tell = Stderr { verbose: cli.common.verbose };
-    let world = World { root, clock: &RealClock::start(), exchange: &http, stdin, tell: &mut tell };
+    let clock = RealClock::start();
+    let world = World { root, clock: &clock, exchange: &http, names: &names, stdin, tell: &mut tell };
     match app::run(cli, world) {
         Ok(line) => {
             // If nobody reads it, it was told all the same.

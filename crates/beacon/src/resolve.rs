@@ -14,7 +14,7 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
-use crate::dns::{self, DnsError, Kind};
+use crate::dns::{self, DnsError, Kind, Name};
 use crate::root::Root;
 
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -86,36 +86,65 @@ impl Names {
             match self.ask_each(&config.servers, &name) {
                 Ok(found) if found.is_empty() => {}
                 Ok(found) => return Ok(found),
-                Err(Failure::Dns(error @ (DnsError::NoSuchName | DnsError::NotOurs))) => why = error,
-                Err(Failure::Dns(error)) => return Err(no_address(host, &error.to_string())),
-                Err(Failure::Silence) => return Err(no_address(host, "no name server answers")),
+                Err(LookUpError::Dns(error @ (DnsError::NoSuchName | DnsError::NotOurs))) => why = error,
+                Err(LookUpError::Dns(error)) => return Err(no_address(host, &error.to_string())),
+                Err(LookUpError::Silence) => return Err(no_address(host, "no name server answers")),
             }
         }
         Err(no_address(host, &why.to_string()))
     }
 
+    /// What the name servers answer to one question; the first that has an answer counts.
+    pub fn ask_for(&self, name: &Name, kind: Kind) -> Result<dns::Answer, LookUpError> {
+        let servers = ResolvConf::parse(&self.text("etc/resolv.conf")).servers;
+        let mut why = LookUpError::Silence;
+        for server in servers {
+            match self.ask(SocketAddr::new(server, self.dns_port), name, kind, dns::answer) {
+                Err(LookUpError::Silence) => {}
+                Err(error) if error != LookUpError::Dns(DnsError::NoSuchName) => why = error,
+                answer => return answer,
+            }
+        }
+        Err(why)
+    }
+
+    /// The domains in which names without a domain are looked up.
+    #[must_use]
+    pub fn search_domains(&self) -> Vec<String> {
+        ResolvConf::parse(&self.text("etc/resolv.conf")).search
+    }
+
     /// Asks one server after the other until one knows.
-    fn ask_each(&self, servers: &[IpAddr], name: &str) -> Result<Vec<IpAddr>, Failure> {
-        let mut failure = Failure::Silence;
+    fn ask_each(&self, servers: &[IpAddr], name: &str) -> Result<Vec<IpAddr>, LookUpError> {
+        let name = Name::parse(name).ok_or(LookUpError::Dns(DnsError::NoSuchName))?;
+        let mut failure = LookUpError::Silence;
         for &server in servers {
             let server = SocketAddr::new(server, self.dns_port);
-            match self.ask(server, name, Kind::A) {
+            match self.ask(server, &name, Kind::A, dns::addresses) {
                 Ok(mut found) => {
-                    found.extend(self.ask(server, name, Kind::Aaaa).unwrap_or_default());
+                    found.extend(self.ask(server, &name, Kind::Aaaa, dns::addresses).unwrap_or_default());
                     return Ok(found);
                 }
-                Err(Failure::Dns(DnsError::NoSuchName)) => return Err(Failure::Dns(DnsError::NoSuchName)),
-                Err(Failure::Dns(error)) => failure = Failure::Dns(error),
-                Err(Failure::Silence) => {}
+                Err(LookUpError::Dns(DnsError::NoSuchName)) => {
+                    return Err(LookUpError::Dns(DnsError::NoSuchName));
+                }
+                Err(LookUpError::Dns(error)) => failure = LookUpError::Dns(error),
+                Err(LookUpError::Silence) => {}
             }
         }
         Err(failure)
     }
 
-    fn ask(&self, server: SocketAddr, name: &str, kind: Kind) -> Result<Vec<IpAddr>, Failure> {
+    fn ask<T>(
+        &self,
+        server: SocketAddr,
+        name: &Name,
+        kind: Kind,
+        read: fn(&[u8], &[u8]) -> Result<T, DnsError>,
+    ) -> Result<T, LookUpError> {
         // Any 16 of the 64 bits are as random as the others.
         let id = u16::try_from((self.random)() & 0xffff).unwrap_or_default();
-        let question = dns::question(name, kind, id).ok_or(Failure::Dns(DnsError::NoSuchName))?;
+        let question = dns::question(name, kind, id);
         let any: IpAddr =
             if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
         let socket = UdpSocket::bind((any, 0))?;
@@ -126,12 +155,12 @@ impl Names {
         let mut buffer = [0; 1500];
         for _ in 0..MAX_STRAY_MESSAGES {
             let length = socket.recv(&mut buffer)?;
-            match dns::addresses(buffer.get(..length).unwrap_or_default(), &question) {
+            match read(buffer.get(..length).unwrap_or_default(), &question) {
                 Err(DnsError::NotOurs) => {}
-                answer => return answer.map_err(Failure::Dns),
+                answer => return answer.map_err(LookUpError::Dns),
             }
         }
-        Err(Failure::Silence)
+        Err(LookUpError::Silence)
     }
 
     fn text(&self, path: &str) -> String {
@@ -143,13 +172,18 @@ impl Names {
     }
 }
 
-enum Failure {
-    Dns(DnsError),
+/// Why the name servers gave no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LookUpError {
+    /// What one of them said.
+    #[error(transparent)]
+    Dns(#[from] DnsError),
     /// No answer, or the question did not even get out.
+    #[error("no name server answers")]
     Silence,
 }
 
-impl From<io::Error> for Failure {
+impl From<io::Error> for LookUpError {
     fn from(_: io::Error) -> Self {
         Self::Silence
     }

@@ -28,7 +28,8 @@ fn name_server(known: &'static str, address: [u8; 4]) -> u16 {
         let mut buffer = [0; 1500];
         while let Ok((length, peer)) = socket.recv_from(&mut buffer) {
             let question = buffer[..length].to_vec();
-            let expected = |kind| dns::question(known, kind, 0x1234).expect("a name");
+            let known = Name::parse(known).expect("a name");
+            let expected = |kind| dns::question(&known, kind, 0x1234);
             let mut answer = question.clone();
             answer[2] |= 0x80;
             if question == expected(Kind::A) {

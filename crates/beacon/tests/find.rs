@@ -4,7 +4,7 @@
 
 mod common;
 
-use beacon::find::finders;
+use beacon::find::{Finder, Found, Known, finders};
 use beacon::state::Remembered;
 use beacon::url::ServerUrl;
 use common::{Machine, http_path, load_option};
@@ -24,7 +24,7 @@ fn machine() -> Machine {
 fn found(machine: &Machine, given: Option<&str>, remembered: Option<&str>) -> (Vec<String>, Vec<String>) {
     let url = |text: &str| text.parse::<ServerUrl>().expect("a URL");
     let remembered = remembered.map(|text| Remembered { url: url(text), run: None });
-    let findings: Vec<_> = finders(&machine.root(), given.map(url).as_ref(), remembered.as_ref())
+    let findings: Vec<_> = finders(&machine.root(), given.map(url).as_ref(), remembered.as_ref(), vec![])
         .iter()
         .map(|finder| finder.find())
         .collect();
@@ -62,4 +62,18 @@ fn a_bad_url_on_the_command_line_is_told_and_skipped() {
 #[test]
 fn a_machine_that_says_nothing_has_no_servers_and_no_warnings() {
     assert_eq!(found(&Machine::new(), None, None), (vec![], vec![]));
+}
+
+#[test]
+fn the_network_is_asked_last_and_not_at_all_if_a_server_is_given() {
+    let url = |text: &str| text.parse::<ServerUrl>().expect("a URL");
+    let network = || -> Vec<Box<dyn Finder>> {
+        vec![Box::new(Known(Found { url: url("http://announced/"), from: "test".to_owned() }))]
+    };
+    let all = |given: Option<ServerUrl>| -> Vec<String> {
+        let finders = finders(&machine().root(), given.as_ref(), None, network());
+        finders.iter().flat_map(|finder| finder.find().found).map(|found| found.url.to_string()).collect()
+    };
+    assert_eq!(all(None).last().map(String::as_str), Some("http://announced/"));
+    assert_eq!(all(Some(url("http://given/"))), ["http://given/"]);
 }

@@ -277,7 +277,7 @@ fn a_remembered_server_that_is_down_is_asked_again_beside_the_others() {
         A => refused(),
         _ => status(417),
     });
-    let finders = finders(&machine.root(), None, Some(&remembered));
+    let finders = finders(&machine.root(), None, Some(&remembered), vec![]);
     let taken = Test::new(&clock, Pace::REPORT, finders).run(&network).expect("told");
     assert_eq!(taken.url.as_str(), A);
     assert_eq!(network.count(B), network.count(A) - 1);
@@ -326,7 +326,7 @@ fn servers_are_looked_for_in_every_round() {
 fn when_no_server_is_found_one_sentence_says_what_to_do() {
     let clock = Simulated::default();
     let network = Scripted::new(&clock, |_, _| status(200));
-    let finders = finders(&Machine::new().root(), None, None);
+    let finders = finders(&Machine::new().root(), None, None, vec![]);
     let error = Test::new(&clock, Pace::BOOT, finders).run(&network).expect_err("nobody").to_string();
     assert_eq!(clock.now(), minutes(2));
     for part in [

@@ -90,16 +90,9 @@ fn program(stub: Advice, arch: Arch, reason: &str, is_urgent: bool) -> Vec<u8> {
             let pause = RESET_AFTER.as_secs();
             (Stub::Reboot { after: RESET_AFTER }, format!("resetting in {pause} s to ask again"))
         }
-        /*TEMP*/ Advice::Wait => (Stub::Reboot { after: ASK_EVERY }, "waiting for work".to_owned()),
+        Advice::Wait => (Stub::Wait { ask_every: ASK_EVERY }, "waiting for work".to_owned()),
     };
-    build(
-        stub,
-        {
-            let _ = arch; /*TEMP*/
-            crate::stub::Arch::X86_64
-        },
-        &format!("dispatch: {what}: {reason}"),
-    )
+    build(stub, arch, &format!("dispatch: {what}: {reason}"))
 }
 
 impl Programs {

@@ -5,6 +5,7 @@
 //! * [`reconcile`] holds the loops that compare what is with what should be: deadlines, the outbox, the log.
 //! * [`view`], [`doing`], [`log`] and [`page`] are what people see.
 
+pub mod addresses;
 pub mod clock;
 pub mod doing;
 pub mod engine;

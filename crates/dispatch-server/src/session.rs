@@ -1,13 +1,15 @@
 //! A session: one directory of images, one state folder, one listener.
 
 use std::io::Write;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use dispatch_boot::route::BootPath;
-use dispatch_boot::{Bind, BindError, Limits, Listener, Programs, ProgramsError, Stop};
+use dispatch_boot::{
+    Announcement, Bind, BindError, Limits, Listener, Programs, ProgramsError, Service, Stop,
+};
 use dispatch_core::Verdict;
 use dispatch_core::queue::{Opened, exit_status};
 use dispatch_core::run::Policy;
@@ -15,6 +17,7 @@ use dispatch_store::{Cursor, Focus, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::addresses::own_addresses;
 use crate::clock::{Clock, Random};
 use crate::engine::Engine;
 use crate::log::Log;
@@ -40,6 +43,8 @@ pub struct Config {
     pub bind: Bind,
     /// The boot path.
     pub path: BootPath,
+    /// Announce the server by mDNS, unless it listens on loopback.
+    pub mdns: bool,
     /// The state folder.
     pub state: PathBuf,
     /// Forget what the state folder holds.
@@ -105,6 +110,7 @@ pub struct Session {
     /// Held until the session ends.
     state: State,
     told: i64,
+    announced: Option<Service>,
     /// What a person should know, a sentence each.
     pub notices: Vec<String>,
 }
@@ -127,6 +133,7 @@ impl Session {
         let store = Store::open(&state.database()).await?;
         let told = *store.watch_events().borrow();
         let title = config.dir.display().to_string();
+        let announced = announced(&config, listener.bound(), &random);
         let arch = config.policy.arch.or(scan.arch());
         let policy = Arc::new(Policy { arch, ..config.policy.clone() });
         let engine = Engine::new(store, policy, clock, random, directory, &title);
@@ -155,7 +162,7 @@ impl Session {
             (None, Some(_)) => engine.store.set_cursor(Cursor::OnEvent, None).await?,
             _ => {}
         }
-        Ok(Self { engine, listener, config, state, told, notices })
+        Ok(Self { engine, listener, config, state, told, announced, notices })
     }
 
     /// What the session works with.
@@ -186,7 +193,7 @@ impl Session {
         now: fn() -> SystemTime,
         stop: CancellationToken,
     ) -> Result<Ended, StoreError> {
-        let Self { engine, listener, config, state, told, .. } = self;
+        let Self { engine, listener, config, state, told, announced, .. } = self;
         let overview = engine.store.overview().await?;
         let log = log.with_names(overview.jobs.iter().map(|job| job.name.as_str()));
         let tasks = TaskTracker::new();
@@ -194,6 +201,9 @@ impl Session {
         tasks.spawn(Deadlines::new(engine.clone()).run(later.clone()));
         tasks.spawn(Outbox::new(engine.clone(), config.reports).run(later.clone()));
         tasks.spawn(cut_downloads(engine.clone(), stop.clone()));
+        if let Some(service) = announced {
+            tasks.spawn(announce(service, stop.clone()));
+        }
         let telling = TaskTracker::new();
         let last = CancellationToken::new();
         telling.spawn(Story::new(engine.store.clone(), log, told).run(last.clone()));
@@ -232,63 +242,33 @@ async fn cut_downloads(engine: Engine, stop: CancellationToken) {
     }
 }
 
-/// The interface of the default route with the lowest metric, as Linux lists IPv4 routes (proc(5), `/proc/net/route`).
-fn default_route(routes: &str) -> Option<&str> {
-    let default = routes.lines().skip(1).filter_map(|line| {
-        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-        let (&interface, &destination, &metric, &mask) =
-            (fields.first()?, fields.get(1)?, fields.get(6)?, fields.get(7)?);
-        let is_default = destination == "00000000" && mask == "00000000";
-        is_default.then_some((metric.parse::<u32>().ok()?, interface))
-    });
-    default.min().map(|(_, interface)| interface)
+/// What is announced of a session: nothing of one that only this machine can reach.
+fn announced(config: &Config, bound: Bind, random: &Random) -> Option<Service> {
+    let is_loopback = bound.address.is_some_and(|address| address.is_loopback());
+    let [a, b, c, d, ..] = random();
+    // Not the whole path: it is nobody's business on the network.
+    let name = config.dir.file_name().unwrap_or_default();
+    (config.mdns && !is_loopback).then(|| Service {
+        bound,
+        path: config.path.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        description: format!("boot images of {}", name.display()),
+        suffix: u32::from_be_bytes([a, b, c, d]),
+    })
 }
 
-/// The addresses of this machine that a host could reach: those of the default route's network first, bridges of
-/// containers and virtual machines last; loopback only if there is nothing else.
-fn own_addresses(with_ipv6: bool) -> Vec<IpAddr> {
-    let Ok(interfaces) = nix::ifaddrs::getifaddrs() else { return vec![IpAddr::from([127, 0, 0, 1])] };
-    let routes = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
-    let default = default_route(&routes);
-    let mut addresses: Vec<(bool, bool, bool, IpAddr)> = interfaces
-        .filter_map(|interface| {
-            let address = interface.address?;
-            let ip = match (address.as_sockaddr_in(), address.as_sockaddr_in6()) {
-                (Some(v4), _) => IpAddr::V4(v4.ip()),
-                (_, Some(v6)) => IpAddr::V6(v6.ip()),
-                _ => return None,
-            };
-            let is_link_local = matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
-            let is_wanted = !is_link_local && (with_ipv6 || ip.is_ipv4());
-            let is_bridge = ["docker", "br-", "virbr", "veth", "cni", "podman"]
-                .iter()
-                .any(|prefix| interface.interface_name.starts_with(prefix));
-            let is_default = Some(interface.interface_name.as_str()) == default;
-            is_wanted.then_some((is_bridge, !is_default, ip.is_ipv6(), ip))
-        })
-        .collect();
-    addresses.sort_unstable();
-    let reachable: Vec<IpAddr> =
-        addresses.iter().map(|(.., ip)| *ip).filter(|ip| !ip.is_loopback()).collect();
-    if reachable.is_empty() {
-        let loopback = [IpAddr::from([127, 0, 0, 1]), Ipv6Addr::LOCALHOST.into()];
-        return loopback.into_iter().filter(|ip| with_ipv6 || ip.is_ipv4()).collect();
-    }
-    reachable
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_default_route_is_the_one_with_the_lowest_metric() {
-        let routes = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n\
-            wlan0\t00000000\t0101A8C0\t0003\t0\t0\t600\t00000000\t0\t0\t0\n\
-            eno1\t00000000\t010200C0\t0003\t0\t0\t100\t00000000\t0\t0\t0\n\
-            docker0\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n";
-        assert_eq!(default_route(routes), Some("eno1"));
-        assert_eq!(default_route(""), None);
-        assert_eq!(default_route("Iface\nnonsense\n"), None);
+/// Lets images find the server until `stop`. A session goes on without.
+async fn announce(service: Service, stop: CancellationToken) {
+    match Announcement::start(&service) {
+        Ok(announcement) => {
+            tracing::debug!("announced by mDNS as {}", announcement.name());
+            stop.cancelled().await;
+            announcement.stop().await;
+        }
+        Err(error) => {
+            tracing::warn!(
+                "not announced by mDNS, hosts need the boot URL (--no-mdns does not try): {error}"
+            );
+        }
     }
 }

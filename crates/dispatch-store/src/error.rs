@@ -7,6 +7,12 @@ use dispatch_core::{HostId, RunId};
 /// What can go wrong with the database.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
+    /// It was written by an older version, and has not been brought up to date.
+    #[error("the state in {} is of an older version: start its session once with this one", path.display())]
+    Older {
+        /// The database.
+        path: PathBuf,
+    },
     /// The path cannot be part of a URL.
     #[error("the path {} is not valid UTF-8: choose another place for the state", path.display())]
     Path {

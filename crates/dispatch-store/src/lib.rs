@@ -149,6 +149,9 @@ impl Store {
         if version > known {
             return Err(StoreError::Newer { path: path.to_owned(), version });
         }
+        if version < known {
+            return Err(StoreError::Older { path: path.to_owned() });
+        }
         Ok(store)
     }
 

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use dispatch_core::queue::{Ask, Context, Found, JobState, NewReport, Offer};
+use dispatch_core::queue::{Ask, Context, Found, NewReport, Offer};
 use dispatch_core::run::{End, Policy, RunEvent};
-use dispatch_core::{Kind, Outcome, RunId, RunState, Sighting, Snapshot, Told, Verdict};
-use dispatch_store::{Focus, Store, StoreError};
+use dispatch_core::{Kind, Outcome, RunId, Sighting, Snapshot, Told, Verdict};
+use dispatch_store::{Cursor, Focus, Store, StoreError};
 use jiff::Timestamp;
 use tempfile::TempDir;
 
@@ -300,22 +300,38 @@ async fn odd_characters_in_the_path_are_part_of_the_path() {
     assert!(folder.join("dispatch.db").is_file());
 }
 
-/// Every migration is tried over a filled database: the first one has nothing before it, later ones start from
-/// what the ones before it have left. Opening twice must change nothing.
 #[tokio::test]
-async fn migrations_leave_a_filled_database_as_it_was() {
-    let mut lab = Lab::new(&["a.efi", "b.efi", "c.efi"]).await;
-    lab.boot(1).await;
-    lab.report(1, "one", Verdict::Passed).await;
-    lab.boot(1).await;
-    let mut lab = lab.restart().await;
-    for _ in 0..2 {
-        lab = lab.restart().await;
+async fn a_host_keeps_its_name_and_all_of_its_macs() {
+    let mut lab = Lab::new(&["a.efi"]).await;
+    let macs =
+        |numbers: &[u8]| numbers.iter().map(|n| dispatch_core::Mac([2, 0, 0, 0, 0, *n])).collect::<Vec<_>>();
+    let mut who = Sighting { name: "r1".parse().ok(), ..at(1) };
+    for mac in macs(&[9, 1, 5]) {
+        who.mac = Some(mac);
+        let asking = who.clone();
+        lab.decide(Focus::host(&who), |snapshot, context| {
+            snapshot.ask(&asking, Ask::Get, &BTreeMap::new(), context)
+        })
+        .await
+        .expect("an answer");
     }
-    let overview = lab.store.overview().await.expect("an overview");
-    assert_eq!(overview.jobs.len(), 3);
-    assert_eq!(overview.jobs[0].state, JobState::Done);
-    assert_eq!(overview.runs[1].state, RunState::Booting);
+    let lab = lab.restart().await;
+    let hosts = lab.store.overview().await.expect("an overview").hosts;
+    assert_eq!(hosts.len(), 1);
+    assert_eq!((hosts[0].macs.clone(), hosts[0].label()), (macs(&[9, 1, 5]), "r1 (192.0.2.1)".to_owned()));
+}
+
+#[tokio::test]
+async fn a_cursor_is_kept_until_it_is_removed() {
+    let lab = Lab::new(&["a.efi"]).await;
+    assert_eq!(lab.store.cursor(Cursor::OnEvent).await.expect("read"), None);
+    for seq in [3, 7] {
+        lab.store.set_cursor(Cursor::OnEvent, Some(seq)).await.expect("written");
+    }
+    let lab = lab.restart().await;
+    assert_eq!(lab.store.cursor(Cursor::OnEvent).await.expect("read"), Some(7));
+    lab.store.set_cursor(Cursor::OnEvent, None).await.expect("written");
+    assert_eq!(lab.store.cursor(Cursor::OnEvent).await.expect("read"), None);
 }
 
 async fn sqlx_try(lab: &Lab, statement: &str) -> Result<u64, sqlx::Error> {

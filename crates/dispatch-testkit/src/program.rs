@@ -223,6 +223,15 @@ impl Program {
         self.until(&format!("`{event}` of `{job}`"), |line| line["event"] == event && about(line))
     }
 
+    /// Waits until it ends by itself.
+    pub fn ends(mut self) -> Result<ExitStatus, ProgramError> {
+        match crate::lab::process::wait(&mut self.child, PATIENCE) {
+            Ok(Some(status)) => Ok(status),
+            Ok(None) => Err(self.error("it did not end by itself".to_owned())),
+            Err(error) => Err(self.error(error.to_string())),
+        }
+    }
+
     /// Ends it with SIGKILL: no last words, nothing tidied up. Returns what it had logged that nobody had read.
     pub fn kill(mut self) -> std::io::Result<Vec<Value>> {
         self.child.kill()?;

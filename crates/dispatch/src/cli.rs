@@ -46,6 +46,7 @@ with --exit-when-done 0 all passed or are unjudged, 3 some failed, 4 some errore
     after_help = AFTER_HELP,
     override_usage = "dispatch --dir PATH [OPTIONS] [FILTER...]"
 )]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct SessionArgs {
     /// Serve the .efi, .iso and .img files of this directory, in name order
     #[arg(long, value_name = "PATH")]
@@ -62,6 +63,10 @@ pub(crate) struct SessionArgs {
     /// The path of the boot URL; .efi, .iso and .img may follow it
     #[arg(short, long, value_name = "PATH", default_value = "/dispatch", value_parser = BootPath::new)]
     pub(crate) path: BootPath,
+
+    /// Do not announce the server by mDNS, by which beacon finds one that it was not told
+    #[arg(long)]
+    pub(crate) no_mdns: bool,
 
     /// Where the queue is kept [default: a folder for each source in the XDG state directory]
     #[arg(long, value_name = "DIR")]

@@ -170,6 +170,7 @@ fn config(args: SessionArgs) -> Result<Config, Failure> {
         filters: args.filters,
         bind: args.bind.unwrap_or_default(),
         path: args.path,
+        mdns: !args.no_mdns,
         state,
         fresh: args.fresh,
         reports: args.reports,

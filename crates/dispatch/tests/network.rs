@@ -6,7 +6,7 @@ mod common;
 
 use std::process::Command;
 
-use common::{lab, verdict};
+use common::{lab, may_have_networks, verdict};
 use serde_json::Value;
 
 /// The server is at one end of a cable, a host with a MAC of its own at the other. It asks from one address, then
@@ -47,15 +47,6 @@ ask 2001:db8::1
 kill -TERM $server
 cat <&$log
 "#;
-
-/// Whether this system lets anybody have a network of his own. Containers often do not; CI must.
-fn may_have_networks() -> bool {
-    let probe = ["--user", "--map-root-user", "--net", "ip", "link", "add", "a0", "type", "veth"];
-    let output = Command::new("unshare").args(probe).output();
-    let is_possible = output.as_ref().is_ok_and(|output| output.status.success());
-    assert!(is_possible || std::env::var_os("CI").is_none(), "no network namespaces: {output:?}");
-    is_possible
-}
 
 #[test]
 #[expect(clippy::print_stderr, reason = "a test that is left out says so")]

@@ -1,10 +1,16 @@
 //! Where servers may be found. Each place is a [`Finder`]; [`crate::call`] asks them in order, and a later
-//! one is looked at only when no server of an earlier one took the call. Discovery on the network becomes
-//! one more finder at the end of [`finders`].
+//! one is looked at only when no server of an earlier one took the call. The network itself comes last
+//! ([`on_the_network`]): whoever is on it may announce a server, and looking takes seconds.
 
 mod boot_vars;
 pub mod cmdline;
+mod dns_sd;
+mod links;
+mod mdns;
+mod service;
 
+use crate::clock::Clock;
+use crate::resolve::Names;
 use crate::root::Root;
 use crate::state::Remembered;
 use crate::url::ServerUrl;
@@ -64,24 +70,33 @@ impl Finder for Known {
     }
 }
 
-/// The finders of a call, in the order in which they are asked. A server that the user named is the only
-/// one; otherwise the one that answered `boot` comes first.
+/// The finders that ask the network: first everybody on the link, then the name servers. They look at the links,
+/// name servers and search domains of `names.root`.
 #[must_use]
-pub fn finders(
+pub fn on_the_network<'a>(names: &'a Names, clock: &'a dyn Clock) -> Vec<Box<dyn Finder + 'a>> {
+    vec![Box::new(mdns::Mdns { root: names.root.clone(), clock }), Box::new(dns_sd::DnsSd { names, clock })]
+}
+
+/// The finders of a call, in the order in which they are asked. A server that the user named is the only
+/// one; otherwise the one that answered `boot` comes first, and `network` last.
+#[must_use]
+pub fn finders<'a>(
     root: &Root,
     given: Option<&ServerUrl>,
     remembered: Option<&Remembered>,
-) -> Vec<Box<dyn Finder>> {
+    network: Vec<Box<dyn Finder + 'a>>,
+) -> Vec<Box<dyn Finder + 'a>> {
     let known =
         |url: &ServerUrl, from: &str| Box::new(Known(Found { url: url.clone(), from: from.to_owned() }));
     if let Some(url) = given {
         return vec![known(url, "--url or DISPATCH_URL")];
     }
-    let mut finders: Vec<Box<dyn Finder>> = Vec::new();
+    let mut finders: Vec<Box<dyn Finder + 'a>> = Vec::new();
     if let Some(remembered) = remembered {
         finders.push(known(&remembered.url, "answered `beacon boot`"));
     }
     finders.push(Box::new(KernelCommandLine { root: root.clone() }));
     finders.push(Box::new(BootVars { root: root.clone() }));
+    finders.extend(network);
     finders
 }

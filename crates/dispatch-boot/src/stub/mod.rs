@@ -1,5 +1,6 @@
-//! EFI applications of two kilobytes that tell a machine what to do when the queue has nothing
-//! for it: power off, reboot and ask again, or go on with its next boot device.
+//! EFI applications of a few kilobytes that tell a machine what to do when the queue has nothing
+//! for it: wait and ask again, power off, reboot and ask again, or go on with its next boot
+//! device.
 //!
 //! Firmware that asks for a boot image takes nothing but an image for an answer (a 404 or a
 //! redirect fails the boot attempt, and what comes after that is the vendor's choice), so every
@@ -8,18 +9,25 @@
 //! toolchain nor binaries in the repository.
 //!
 //! Whoever answers a boot request calls [`build`]. The same arguments give the same bytes, so
-//! HEAD and GET agree. What an architecture adds is a module like `x86_64` and a variant of
-//! [`Arch`].
+//! HEAD and GET agree. `stubs` and `wait` say what the applications do, as a `program` that is the
+//! same for every architecture; `x86_64` and `aarch64` translate it.
 
 pub mod inspect;
 pub mod pe;
 
+mod aarch64;
 mod firmware;
+mod program;
+mod stubs;
+mod wait;
 mod x86_64;
 
 use std::time::Duration;
 
-use pe::Machine;
+pub use dispatch_core::Arch;
+
+use firmware::Pause;
+pub use wait::{MAX_FAILURES, MIN_ASK_EVERY};
 
 /// What the machine is to do, after it has printed its line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,23 +57,32 @@ pub enum Stub {
     /// `EFI_SUCCESS` it may show its menu instead (UEFI 2.10 §3.1.1), and there wait for a
     /// person.
     Next,
-}
 
-/// The architecture of the machine's firmware.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Arch {
-    /// 64-bit x86.
-    X86_64,
-}
-
-impl Arch {
-    /// What the images for this architecture carry in their header.
-    #[must_use]
-    pub const fn machine(self) -> Machine {
-        match self {
-            Self::X86_64 => Machine::X86_64,
-        }
-    }
+    /// Keep the machine as it is, and ask again and again: pause, download what there is, and
+    /// start it. A server's reset takes minutes, this takes what the download takes.
+    ///
+    /// Another `Wait` that it gets is not started, which would take more stack and memory each
+    /// time. Its line is printed if it is new, its pause becomes the pause, and the waiting goes
+    /// on. All `Wait`s for one architecture have the same length, so that one may take the
+    /// other's place between a HEAD and its GET.
+    ///
+    /// Any other EFI application is started as the boot manager would have started it. When it
+    /// returns, so does the stub, with the application's status (`EFI_ABORTED` in place of
+    /// `EFI_SUCCESS`, as in [`Stub::Next`]), and the boot manager goes on with its next option.
+    ///
+    /// The machine is reset, by a cold one as in [`Stub::Reboot`],
+    ///
+    /// - when there is a disk image, which only the boot manager can boot, as a RAM disk;
+    /// - when the firmware refuses the application, as Secure Boot does without a signature;
+    /// - when there have been [`MAX_FAILURES`] failed downloads in a row;
+    /// - when it was not the firmware's HTTP client that booted the stub, so there is no way to
+    ///   ask;
+    /// - by the watchdog, when the firmware hangs: an hour after the end of the pause, so that it
+    ///   cuts no slow download short.
+    Wait {
+        /// How long to pause before each download: [`MIN_ASK_EVERY`] at least, a day at most.
+        ask_every: Duration,
+    },
 }
 
 /// How much of a text is shown, in characters.
@@ -79,21 +96,19 @@ pub const MAX_TEXT: usize = 200;
 /// Plane (consoles take a character for 16 bits), and the specials at that plane's end.
 #[must_use]
 pub fn build(stub: Stub, arch: Arch, text: &str) -> Vec<u8> {
-    let data = console_line(text);
-    let at = Addresses { code: pe::code_rva(data.len()), line: pe::DATA_RVA };
-    let code = match arch {
-        Arch::X86_64 => x86_64::assemble(stub, at),
+    let line = console_line(text);
+    let program = match stub {
+        Stub::PowerOff => stubs::power_off(&line),
+        Stub::Reboot { after } => stubs::reboot(&line, Pause::new(after)),
+        Stub::Next => stubs::next(&line),
+        Stub::Wait { ask_every } => wait::wait(&line, Pause::new(ask_every.max(MIN_ASK_EVERY))),
     };
-    pe::write(arch.machine(), &data, &code)
-}
-
-/// Where the parts of an image are, in bytes from its base.
-#[derive(Clone, Copy, Debug)]
-struct Addresses {
-    /// The first instruction.
-    code: usize,
-    /// The line to be printed, as `OutputString` takes it.
-    line: usize,
+    let code_rva = pe::code_rva(program.data.len());
+    let code = match arch {
+        Arch::X86_64 => x86_64::assemble(&program, code_rva),
+        Arch::Aarch64 => aarch64::assemble(&program, code_rva),
+    };
+    pe::write(arch.into(), &program.data, &code)
 }
 
 /// `text` as a line for `OutputString` (UEFI 2.10 §12.4.3): UCS-2, little-endian, with CR, LF

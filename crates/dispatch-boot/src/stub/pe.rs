@@ -25,6 +25,8 @@
 //!   the real one, although firmware does not ask for it.
 //! - **Time stamp.** Zero. The same input gives the same bytes.
 
+use dispatch_core::Arch;
+
 /// The CPU type of an image (PE Format, *Machine Types*).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Machine {
@@ -54,6 +56,15 @@ impl Machine {
             Self::X86_64 => 0x8664,
             Self::Aarch64 => 0xaa64,
             Self::Other(code) => code,
+        }
+    }
+}
+
+impl From<Arch> for Machine {
+    fn from(arch: Arch) -> Self {
+        match arch {
+            Arch::X86_64 => Self::X86_64,
+            Arch::Aarch64 => Self::Aarch64,
         }
     }
 }
@@ -91,6 +102,9 @@ const MEM_READ: u32 = 0x4000_0000;
 
 /// Where the data begins, in bytes from the image's base: the first page after the headers.
 pub const DATA_RVA: usize = HEADERS.next_multiple_of(SECTION_ALIGNMENT);
+
+/// Where the data begins in the file, in bytes from its start.
+pub const DATA_OFFSET: usize = HEADERS.next_multiple_of(FILE_ALIGNMENT);
 
 /// Where the code begins, in bytes from the image's base, behind `data_len` bytes of data.
 #[must_use]
@@ -143,7 +157,7 @@ struct Section<'a> {
 
 fn place(parts: [([u8; 8], u32, &[u8]); SECTIONS as usize]) -> [Section<'_>; SECTIONS as usize] {
     let mut rva = DATA_RVA;
-    let mut offset = HEADERS.next_multiple_of(FILE_ALIGNMENT);
+    let mut offset = DATA_OFFSET;
     parts.map(|(name, flags, contents)| {
         let section = Section { name, flags, contents, rva, offset };
         rva = pages_end(rva, contents.len());

@@ -6,14 +6,26 @@ use proptest::prelude::*;
 
 use super::*;
 
-const EVERY_STUB: [Stub; 3] = [Stub::PowerOff, Stub::Reboot { after: Duration::from_secs(30) }, Stub::Next];
+const WAIT: Stub = Stub::Wait { ask_every: Duration::from_millis(2500) };
+const EVERY_STUB: [Stub; 4] =
+    [Stub::PowerOff, Stub::Reboot { after: Duration::from_secs(30) }, Stub::Next, WAIT];
+const ARCHES: [Arch; 2] = [Arch::X86_64, Arch::Aarch64];
+
+fn every_stub() -> impl Iterator<Item = (Stub, Arch)> {
+    EVERY_STUB.into_iter().flat_map(|stub| ARCHES.map(|arch| (stub, arch)))
+}
 
 fn any_stub() -> impl Strategy<Value = Stub> {
     prop_oneof![
         Just(Stub::PowerOff),
         any::<Duration>().prop_map(|after| Stub::Reboot { after }),
         Just(Stub::Next),
+        any::<Duration>().prop_map(|ask_every| Stub::Wait { ask_every }),
     ]
+}
+
+fn any_arch() -> impl Strategy<Value = Arch> {
+    proptest::sample::select(&ARCHES[..])
 }
 
 /// The line as the console gets it.
@@ -25,19 +37,19 @@ fn line(text: &str) -> String {
 
 #[test]
 fn a_stub_is_an_efi_application_for_its_machine() {
-    for stub in EVERY_STUB {
-        let image = build(stub, Arch::X86_64, "hello");
+    for (stub, arch) in every_stub() {
+        let image = build(stub, arch, "hello");
         let file = PeFile64::parse(&*image).unwrap();
         let subsystem = file.nt_headers().optional_header.subsystem();
         assert_eq!(subsystem, object::pe::IMAGE_SUBSYSTEM_EFI_APPLICATION);
-        assert_eq!(inspect::efi_arch(&image), Some(Machine::X86_64));
+        assert_eq!(inspect::efi_arch(&image), Some(arch.into()));
     }
 }
 
 #[test]
 fn a_stub_starts_within_its_code() {
-    for stub in EVERY_STUB {
-        let image = build(stub, Arch::X86_64, "hello");
+    for (stub, arch) in every_stub() {
+        let image = build(stub, arch, "hello");
         let file = PeFile64::parse(&*image).unwrap();
         let text = file.section_by_name(".text").unwrap();
         assert!((text.address()..text.address() + text.size()).contains(&file.entry()));
@@ -45,10 +57,34 @@ fn a_stub_starts_within_its_code() {
 }
 
 #[test]
-fn a_stub_with_the_longest_text_takes_two_kibibytes() {
-    for stub in EVERY_STUB {
-        let image = build(stub, Arch::X86_64, &"x".repeat(MAX_TEXT));
-        assert_eq!(image.len(), 2048);
+fn a_stub_with_the_longest_text_takes_two_kibibytes_or_four_and_a_half() {
+    for (stub, arch) in every_stub() {
+        let image = build(stub, arch, &"x".repeat(MAX_TEXT));
+        assert_eq!(image.len(), if stub == WAIT { 4608 } else { 2048 });
+    }
+}
+
+#[test]
+fn a_stub_that_waits_carries_what_another_looks_for() {
+    for arch in ARCHES {
+        let image = build(WAIT, arch, "hello");
+        let record = image[0x200..].strip_prefix(&[
+            0x55, 0x0f, 0xbd, 0x6c, 0x0a, 0x4a, 0xd5, 0x4d, 0x9c, 0x0d, 0xa2, 0x13, 0x68, 0xe7, 0x5b, 0x81,
+        ]);
+        let record = record.expect("the marker, which is the same for ever");
+        assert_eq!(record[..4], 2_u32.to_le_bytes());
+        assert_eq!(record[4..8], 500_000_u32.to_le_bytes());
+        let line = console_line("hello");
+        assert_eq!(record[8..8 + line.len()], line);
+        assert!(record[8 + line.len()..0x1b0 - 0x10].iter().all(|byte| *byte == 0));
+    }
+}
+
+#[test]
+fn no_other_stub_is_taken_for_one_that_waits() {
+    for stub in EVERY_STUB.into_iter().filter(|stub| *stub != WAIT) {
+        let [image, waiting] = [stub, WAIT].map(|stub| build(stub, Arch::X86_64, "hello"));
+        assert_ne!(image[0x200..0x210], waiting[0x200..0x210]);
     }
 }
 
@@ -75,11 +111,22 @@ fn a_long_text_is_cut_off() {
 
 proptest! {
     #[test]
-    fn any_text_makes_an_image_that_says_it(stub in any_stub(), text: String) {
-        let image = build(stub, Arch::X86_64, &text);
+    fn any_text_makes_an_image_that_says_it(stub in any_stub(), arch in any_arch(), text: String) {
+        let image = build(stub, arch, &text);
         let file = PeFile64::parse(&*image).unwrap();
-        let data = file.section_by_name(".rdata").unwrap();
-        prop_assert_eq!(data.data().unwrap(), console_line(&text));
+        let data = file.section_by_name(".rdata").unwrap().data().unwrap();
+        let line_at = if matches!(stub, Stub::Wait { .. }) { 0x18 } else { 0 };
+        prop_assert!(data[line_at..].starts_with(&console_line(&text)));
+    }
+
+    #[test]
+    fn all_that_wait_have_the_same_length(
+        arch in any_arch(),
+        one: (Duration, String),
+        other: (Duration, String),
+    ) {
+        let len = |(ask_every, text): (_, String)| build(Stub::Wait { ask_every }, arch, &text).len();
+        prop_assert_eq!(len(one), len(other));
     }
 
     #[test]
@@ -103,7 +150,7 @@ proptest! {
     }
 
     #[test]
-    fn the_same_input_gives_the_same_bytes(stub in any_stub(), text: String) {
-        prop_assert_eq!(build(stub, Arch::X86_64, &text), build(stub, Arch::X86_64, &text));
+    fn the_same_input_gives_the_same_bytes(stub in any_stub(), arch in any_arch(), text: String) {
+        prop_assert_eq!(build(stub, arch, &text), build(stub, arch, &text));
     }
 }

@@ -60,17 +60,33 @@ pub enum Need {
     Depmod,
     /// `ip`, for networks in namespaces of their own.
     Ip,
+    /// `avahi-daemon`, its clients, and the D-Bus that they need: mDNS as others speak it.
+    Avahi,
+    /// `dnsmasq`, a name server.
+    Dnsmasq,
 }
 
 impl Need {
     /// Everything.
-    pub const ALL: &[Self] = &[Self::Qemu, Self::Ovmf, Self::EfiStub, Self::Objcopy, Self::Depmod, Self::Ip];
+    pub const ALL: &[Self] = &[
+        Self::Qemu,
+        Self::Ovmf,
+        Self::EfiStub,
+        Self::Objcopy,
+        Self::Depmod,
+        Self::Ip,
+        Self::Avahi,
+        Self::Dnsmasq,
+    ];
+    /// What the tests without a virtual server use.
+    pub const QUICK: &[Self] = &[Self::Ip, Self::Avahi, Self::Dnsmasq];
     /// What it takes to build an image.
     pub const IMAGE: &[Self] = &[Self::EfiStub, Self::Objcopy, Self::Depmod];
     /// What it takes to run a server.
     pub const SERVER: &[Self] = &[Self::Qemu, Self::Ovmf];
 
-    fn package(self) -> &'static str {
+    /// One or more packages, with a space between.
+    fn packages(self) -> &'static str {
         match self {
             Self::Qemu => "qemu-system-x86",
             Self::Ovmf => "ovmf",
@@ -78,6 +94,8 @@ impl Need {
             Self::Objcopy => "binutils",
             Self::Depmod => "kmod",
             Self::Ip => "iproute2",
+            Self::Avahi => "avahi-daemon avahi-utils dbus",
+            Self::Dnsmasq => "dnsmasq-base",
         }
     }
 
@@ -89,6 +107,10 @@ impl Need {
             Self::Objcopy => find_tool("objcopy").is_some(),
             Self::Depmod => find_tool("depmod").is_some(),
             Self::Ip => find_tool("ip").is_some(),
+            Self::Avahi => ["avahi-daemon", "avahi-browse", "avahi-publish", "dbus-daemon"]
+                .iter()
+                .all(|tool| find_tool(tool).is_some()),
+            Self::Dnsmasq => find_tool("dnsmasq").is_some(),
         }
     }
 }
@@ -145,8 +167,10 @@ pub fn busybox(cache_dir: &Path) -> Result<PathBuf, LabError> {
         .ok_or_else(|| LabError::Image(format!("{BUSYBOX} has no static busybox; remove {}", home.display())))
 }
 
-fn missing(needs: &[Need]) -> Vec<&'static str> {
-    needs.iter().filter(|need| !need.is_there()).map(|need| need.package()).collect()
+/// The packages of what is not there.
+#[must_use]
+pub fn missing(needs: &[Need]) -> Vec<&'static str> {
+    needs.iter().filter(|need| !need.is_there()).flat_map(|need| need.packages().split(' ')).collect()
 }
 
 /// A shell with root's rights, if that needs no password.

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses some of it")]
 
 use std::ops::{Deref, DerefMut};
+use std::process::Command;
 
 use dispatch_testkit::firmware::{Booted, Connection, Firmware};
 use dispatch_testkit::program::{Program, Setup};
@@ -108,4 +109,13 @@ pub(crate) fn verdict(lab: &Lab, name: &str) -> String {
 /// Ends a program in good order.
 pub(crate) fn terminate(program: Program) {
     assert!(program.terminate().expect("an end").success());
+}
+
+/// Whether this system lets anybody have a network of his own. Containers often do not; CI must.
+pub(crate) fn may_have_networks() -> bool {
+    let probe = ["--user", "--map-root-user", "--net", "ip", "link", "add", "a0", "type", "veth"];
+    let output = Command::new("unshare").args(probe).output();
+    let is_possible = output.as_ref().is_ok_and(|output| output.status.success());
+    assert!(is_possible || std::env::var_os("CI").is_none(), "no network namespaces: {output:?}");
+    is_possible
 }
