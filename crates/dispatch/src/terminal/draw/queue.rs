@@ -271,13 +271,12 @@ impl Columns {
             spans.extend(self.doing(job, self.doing, paint));
         } else if self.doing > 0 && job.group == Group::Active {
             spans.push(Span::raw("  "));
-            spans.extend(match &job.download {
-                Some(download) => paint::short_download(download, self.doing, paint),
-                None => {
-                    let brief = job.brief.as_deref().unwrap_or_default();
-                    vec![paint.span(text::cut(brief, self.doing), Tone::Quiet)]
-                }
-            });
+            let brief = || {
+                let brief = job.brief.as_deref().unwrap_or_default();
+                vec![paint.span(text::cut(brief, self.doing), Tone::Quiet)]
+            };
+            let download = job.download.as_ref();
+            spans.extend(download.map_or_else(brief, |it| paint::short_download(it, self.doing, paint)));
         }
         Line::from(spans)
     }

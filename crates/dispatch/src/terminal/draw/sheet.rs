@@ -313,6 +313,8 @@ impl Page {
         for url in &board.urls {
             self.whole(url);
         }
+        let words = "With /@NAME behind it, it says which server asks, whatever its address is.";
+        self.paragraph(vec![Span::raw("    ")], words, Tone::Quiet);
         self.heading("Keys");
         for (key, does) in KEYS {
             let key = self.paint.span(format!("    {}", text::padded(key, 15)), Tone::Strong);
