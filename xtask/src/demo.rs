@@ -1,7 +1,7 @@
 //! `cargo xtask demo`: the main job, before your eyes.
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use dispatch_core::Event;
 use dispatch_server::log::{Format, Log};
 use dispatch_store::StoredEvent;
 use dispatch_testkit::lab::packages::{Need, ensure_packages};
-use dispatch_testkit::lab::qemu::Server;
+use dispatch_testkit::lab::qemu::{HOST, Server, ServerConfig};
 use dispatch_testkit::program::{Program, Setup};
 use dispatch_testkit::rig::{
     self, DEMO, Then, check_demo, demo_arguments, prepare, server_config, target, watch,
@@ -27,6 +27,9 @@ pub(crate) struct Args {
     /// Leave dispatch and the virtual server running until Ctrl-C
     #[arg(long)]
     keep: bool,
+    /// Log lines instead of the terminal view
+    #[arg(long)]
+    no_tui: bool,
     /// Another firmware than Debian's OVMF
     #[arg(long, value_name = "PATH")]
     firmware: Option<PathBuf>,
@@ -62,7 +65,10 @@ fn play(args: &Args, folder: &Path) -> Result<(), Failure> {
     let mut setup = Setup::new(&binary.to_string_lossy(), folder).for_qemu();
     setup.more.extend(demo_arguments());
     if args.keep {
-        setup = setup.with(&["--when-idle", "reboot"]);
+        setup = setup.with(&["--when-idle", "wait"]);
+    }
+    if !args.no_tui && io::stdin().is_terminal() && io::stdout().is_terminal() {
+        return show(args, setup);
     }
     println!("\n── dispatch --dir {}\n", folder.join("images").display());
     let program = setup.start()?;
@@ -88,6 +94,34 @@ fn play(args: &Args, folder: &Path) -> Result<(), Failure> {
     if !program.terminate()?.success() {
         return Err(Failure::Words("dispatch did not end in good order".to_owned()));
     }
+    summarize(&setup)?;
+    check_demo(&setup)?;
+    Ok(())
+}
+
+/// The demo in the terminal view, until all is done, or a person ends it.
+fn show(args: &Args, mut setup: Setup) -> Result<(), Failure> {
+    if !args.keep {
+        setup = setup.with(&["--exit-when-done"]);
+    }
+    let url = format!("http://{HOST}:{}/dispatch", setup.bind.port());
+    let mut config = ServerConfig::http(&setup.folder.join("server"), rig::MAC, rig::UUID, &url);
+    config.firmware.clone_from(&args.firmware);
+    let watched = rig::watch_in_terminal(&setup, &config)?;
+    match watched.status.code() {
+        Some(0) => {
+            println!("\n── ended by hand; the virtual server is switched off");
+            return Ok(());
+        }
+        // What errs, errs on purpose.
+        Some(4) if watched.is_off => {}
+        Some(4) => return Err(Failure::Words("the virtual server did not power off".to_owned())),
+        _ => return Err(Failure::Words(format!("dispatch ended with {}", watched.status))),
+    }
+    println!(
+        "\n── the virtual server has powered itself off; it was reset by hand {} times\n",
+        watched.resets
+    );
     summarize(&setup)?;
     check_demo(&setup)?;
     Ok(())

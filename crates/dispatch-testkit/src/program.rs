@@ -94,9 +94,17 @@ impl Setup {
         self
     }
 
-    /// The whole command.
+    /// The whole command, to be read by a test.
     #[must_use]
     pub fn command(&self) -> Command {
+        let mut command = self.in_terminal();
+        command.args(["--no-tui", "--log", "json"]);
+        command
+    }
+
+    /// The whole command, to be looked at by a person.
+    #[must_use]
+    pub fn in_terminal(&self) -> Command {
         let mut command = prefixed(&self.prefix, &self.binary);
         command
             .arg("--dir")
@@ -105,7 +113,7 @@ impl Setup {
             .arg(self.folder.join("state"))
             .arg("--reports")
             .arg(self.folder.join("reports"))
-            .args(["--no-tui", "--log", "json", "--bind"])
+            .arg("--bind")
             .arg(self.bind.to_string())
             .args(&self.more);
         command

@@ -2,7 +2,7 @@
 //! that hangs, and nothing else.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -12,7 +12,7 @@ use crate::lab::deadline::Deadline;
 use crate::lab::image::{COMMAND_LINE, Recipe, build_uki};
 use crate::lab::network::Network;
 use crate::lab::packages::{Kernel, Need, busybox, ensure_packages, is_static_elf, kernel};
-use crate::lab::process::{last_words, run};
+use crate::lab::process::{last_words, run, wait};
 use crate::lab::qemu::{BootEntry, HOST, Server, ServerConfig};
 use crate::program::{Program, ProgramError, Setup};
 
@@ -341,6 +341,49 @@ pub fn watch(
             return Err(RigError::Endless { limit, console: server.serial() });
         }
     }
+}
+
+/// How a session that a person looked at ended.
+#[derive(Debug)]
+pub struct Watched {
+    /// How the program ended.
+    pub status: ExitStatus,
+    /// How often the server was reset.
+    pub resets: u32,
+    /// Whether the server is powered off.
+    pub is_off: bool,
+}
+
+/// How long a server that was told to power off may take to do so.
+const LAST_MOMENT: Duration = Duration::from_secs(20);
+
+/// Lets a person watch the program in this terminal until it ends. The events, which tell when a server hangs, come by
+/// a file that its `--on-event` appends to.
+pub fn watch_in_terminal(setup: &Setup, config: &ServerConfig) -> Result<Watched, RigError> {
+    let events = setup.folder.join("events");
+    let failed = |error| LabError::io("run", &setup.binary)(error);
+    // It asks again until the program is there.
+    let mut server = Server::start(config)?;
+    let hook = format!("cat >> '{}'", events.display());
+    let mut program = setup.in_terminal().args(["--on-event", &hook]).spawn().map_err(failed)?;
+    let (mut read, mut resets) = (0, 0);
+    let status = loop {
+        if let Some(status) = wait(&mut program, GLANCE).map_err(failed)? {
+            break status;
+        }
+        let text = std::fs::read_to_string(&events).unwrap_or_default();
+        // A line that is being written is read when it is whole.
+        let whole = text.rfind('\n').map_or(0, |end| end + 1);
+        let new = text.get(read..whole).unwrap_or_default();
+        for _ in new.lines().filter_map(|line| serde_json::from_str(line).ok()).filter(hangs) {
+            server.reset()?;
+            resets += 1;
+        }
+        read = whole.max(read);
+    };
+    // What the program has told it to do takes a moment.
+    let is_off = server.powered_off(LAST_MOMENT)?;
+    Ok(Watched { status, resets, is_off })
 }
 
 /// Whether a run errored in a way that leaves its server hanging: a deadline, not a reboot of its own.
