@@ -94,7 +94,8 @@ fn play(args: &Args, folder: &Path) -> Result<(), Failure> {
     if !program.terminate()?.success() {
         return Err(Failure::Words("dispatch did not end in good order".to_owned()));
     }
-    summarize(&setup)?;
+    print_table(&setup)?;
+    print_reports(&setup);
     check_demo(&setup)?;
     Ok(())
 }
@@ -122,7 +123,7 @@ fn show(args: &Args, mut setup: Setup) -> Result<(), Failure> {
         "\n── the virtual server has powered itself off; it was reset by hand {} times\n",
         watched.resets
     );
-    summarize(&setup)?;
+    print_reports(&setup);
     check_demo(&setup)?;
     Ok(())
 }
@@ -156,20 +157,23 @@ fn stay(mut program: Program, server: &mut Server, mut narrator: Narrator) -> Re
     }
 }
 
-fn summarize(setup: &Setup) -> Result<(), Failure> {
+fn print_table(setup: &Setup) -> Result<(), Failure> {
     let status = std::process::Command::new(&setup.binary)
         .args(["status", "--state"])
         .arg(setup.folder.join("state"))
         .output()
         .map_err(|error| Failure::File(setup.binary.clone(), error))?;
     print!("{}", String::from_utf8_lossy(&status.stdout));
+    Ok(())
+}
+
+fn print_reports(setup: &Setup) {
     println!("\nreports in {}:", setup.folder.join("reports").display());
     for name in
         setup.reports().iter().filter(|name| Path::new(name).extension().is_some_and(|ending| ending == "md"))
     {
         println!("  {name}");
     }
-    Ok(())
 }
 
 /// Tells a person what the log says.
