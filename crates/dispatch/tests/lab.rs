@@ -38,7 +38,7 @@ fn the_demo_boots_every_image_resets_what_hangs_and_powers_off() {
     assert_eq!(order, ["certificates.efi", "hello.efi", "stuck.efi", "stuck.efi"]);
     assert!(told.iter().any(|line| line["event"] == "idle" && line["stub"] == "poweroff"));
     let serial = server.serial();
-    assert!(serial.contains("dispatch: powering off: no more work in the queue"), "{serial}");
+    assert!(serial.contains("dispatch: powering off: queue empty"), "{serial}");
 }
 
 /// Killed whenever a run has entered another state, in every state of every run.
