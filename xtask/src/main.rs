@@ -5,6 +5,7 @@
 mod bench;
 mod demo;
 mod dist;
+mod fuzz;
 mod rooms;
 mod steps;
 mod test;
@@ -32,6 +33,8 @@ enum Task {
     /// Measures
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Has a fuzzer look for bytes that the boot listener cannot take
+    Fuzz(fuzz::Args),
     /// Whether every crate keeps to its room
     Rooms,
 }
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Task::Test(args) => test::run(&args),
         Task::Dist => dist::run(),
         Task::Bench(bench) => bench::run(&bench),
+        Task::Fuzz(args) => fuzz::run(&args),
         Task::Rooms => rooms::run(),
     };
     match result {

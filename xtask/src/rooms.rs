@@ -10,7 +10,7 @@ use crate::Failure;
 use crate::steps::cargo_with;
 
 /// Which of our crates each crate may use.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("dispatch-core", &[]),
     ("dispatch-wire", &["dispatch-core"]),
     ("dispatch-store", &["dispatch-core"]),
@@ -23,6 +23,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ),
     ("beacon", &["dispatch-wire"]),
     ("dispatch-testkit", &["dispatch-boot"]),
+    ("dispatch-fuzz", &["dispatch-boot", "dispatch-core", "dispatch-wire"]),
     ("xtask", &["dispatch-core", "dispatch-server", "dispatch-store", "dispatch-testkit"]),
 ];
 
@@ -31,7 +32,7 @@ const OWNERS: [(&str, &[&str]); 9] = [
     ("sqlx", &["dispatch-store"]),
     ("rtnetlink", &["dispatch-boot"]),
     ("dynasmrt", &["dispatch-boot"]),
-    ("httparse", &["dispatch-boot"]),
+    ("httparse", &["dispatch-boot", "dispatch-fuzz"]),
     ("mdns-sd", &["dispatch-boot"]),
     ("clap", &["dispatch", "beacon", "xtask"]),
     ("ureq", &["beacon"]),

@@ -67,17 +67,24 @@ pub(crate) async fn run(args: SessionArgs) -> Result<u8, Failure> {
         // A directory on a file server that is away, say.
         name = &mut first => return Err(Failure::NotStarted(name)),
     };
+    // From here on: the file has everything that the terminal would have had.
+    let with_view = with_view && divert(&log);
     announce(&session);
     let engine = session.engine().clone();
     let log_of_view = with_view.then(|| log.clone());
-    let facts = Facts { source, urls: session.urls(), reports: reports.clone(), log, zone: zone.clone() };
+    let urls = session.urls();
+    let facts = Facts { source, urls: urls.clone(), reports: reports.clone(), log, zone: zone.clone() };
     let viewing = async {
-        if with_view && let Err(error) = view(&engine, facts, &notices).await {
-            warn!("there can be no view: {error}; log lines instead");
-        } else if with_view {
-            return;
+        if !with_view {
+            return std::future::pending().await;
         }
-        std::future::pending::<()>().await;
+        if let Err(error) = view(&engine, facts, &notices).await {
+            warn!("there can be no view: {error}; log lines instead");
+            for url in &urls {
+                info!("boot URL: {url}");
+            }
+            std::future::pending().await
+        }
     };
     let mut serving = pin!(session.run(Log::new(Console, format, zone), real::now, stop.clone()));
     let mut has_ended_itself = false;
@@ -111,12 +118,24 @@ pub(crate) async fn run(args: SessionArgs) -> Result<u8, Failure> {
     Ok(if has_ended_itself { ended.status } else { 0 })
 }
 
-/// Shows the session until a person ends it. The log goes to its file meanwhile.
-async fn view(engine: &Engine, facts: Facts, notices: &Notices) -> io::Result<()> {
-    let log = File::options().create(true).append(true).open(&facts.log)?;
-    if !Console::divert(Some(log)) {
-        return Err(io::Error::other("the terminal does not take its lines"));
+/// Sends the log to its file, and returns whether it goes there: what is printed must not be drawn into a view.
+fn divert(log: &Path) -> bool {
+    let file = File::options().create(true).append(true).open(log);
+    let diverted = file.and_then(|file| match Console::divert(Some(file)) {
+        true => Ok(()),
+        false => Err(io::Error::other("the terminal does not take its lines")),
+    });
+    if let Err(error) = &diverted {
+        warn!(
+            "there can be no view, because the log cannot go to {}: {error}; log lines instead",
+            log.display()
+        );
     }
+    diverted.is_ok()
+}
+
+/// Shows the session until a person ends it. The log has gone to its file before.
+async fn view(engine: &Engine, facts: Facts, notices: &Notices) -> io::Result<()> {
     // However it ends, and also where a signal ends it: what comes after is for the terminal again.
     let _back = Back;
     // What was written before must not be drawn into the view.

@@ -258,6 +258,12 @@ mod tests {
         assert_eq!(pressed(&board, kept, &[Key::Escape]).0.filter, "");
         let (back, _) = pressed(&board, typing, &[Key::Backspace; 7]);
         assert_eq!(pressed(&board, back, &[Key::Backspace]).0, ui().settled(&board));
+        let letters: Vec<Key> = "/failed".chars().map(Key::Letter).collect();
+        let failed = pressed(&board, ui(), &letters).0;
+        let shown = failed.shown(&board);
+        assert!(
+            !shown.is_empty() && shown.iter().all(|job| job.verdict == Some(dispatch_core::Verdict::Failed))
+        );
     }
 
     #[test]

@@ -252,16 +252,16 @@ impl Ui {
     pub(crate) fn shown<'a>(&self, board: &'a Board) -> Vec<&'a Job> {
         let wanted = self.filter.to_lowercase();
         let has = |text: &str| text.to_lowercase().contains(&wanted);
-        board
-            .jobs
-            .iter()
-            .filter(|job| {
-                [Some(&job.name), Some(&job.state), job.host.as_ref(), job.address.as_ref()]
-                    .into_iter()
-                    .flatten()
-                    .any(|text| has(text))
-            })
-            .collect()
+        let is_shown = |job: &&Job| {
+            // Where there is a verdict, it says more than the state: a run that failed may have errored.
+            let verdict = job.verdict.filter(|_| job.group != Group::Active);
+            let outcome = verdict.map_or_else(|| job.state.clone(), |verdict| verdict.to_string());
+            [Some(&job.name), Some(&outcome), job.host.as_ref(), job.address.as_ref()]
+                .into_iter()
+                .flatten()
+                .any(|text| has(text))
+        };
+        board.jobs.iter().filter(is_shown).collect()
     }
 
     /// Where the cursor is among `jobs`.

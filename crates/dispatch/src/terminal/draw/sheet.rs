@@ -281,14 +281,15 @@ impl Page {
     }
 
     fn help(mut self, board: &Board) -> Vec<Line<'static>> {
-        const KEYS: [(&str, &str); 9] = [
+        const KEYS: [(&str, &str); 10] = [
             ("↑ ↓ PgUp PgDn", "select a job; the cursor stays on it wherever it goes"),
-            ("Home Esc", "to the top, where the cursor stays on what is going on"),
+            ("Home", "to the top, where the cursor stays on what is going on"),
+            ("Esc", "back: from a page, from the filter, from a notice, to the top"),
             ("Enter", "what happened to the job, and its reports"),
             ("Tab", "the last fifty requests: did my server ask at all?"),
             ("r", "run the job again"),
             ("c", "cancel the job (asks first)"),
-            ("/", "only jobs with this in their name, state or host"),
+            ("/", "only jobs with this in their name, state, verdict or host"),
             ("n", "all warnings and errors"),
             ("q Ctrl-C", "end the session (asks first while runs are going on)"),
         ];
