@@ -2,7 +2,7 @@
 //!
 //! Each function takes bytes and panics where something does not hold. `cargo xtask fuzz` has libFuzzer look for such
 //! bytes; what it found worth keeping on its way is in `corpus`, and the tests of this crate send all of it again.
-#![expect(clippy::expect_used, reason = "a panic is how a finding is told")]
+#![expect(clippy::expect_used, clippy::missing_panics_doc, reason = "a panic is how a finding is told")]
 
 mod conversation;
 mod framing;

@@ -83,7 +83,7 @@ pub(crate) async fn run(args: SessionArgs) -> Result<u8, Failure> {
             for url in &urls {
                 info!("boot URL: {url}");
             }
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     };
     let mut serving = pin!(session.run(Log::new(Console, format, zone), real::now, stop.clone()));
@@ -121,9 +121,9 @@ pub(crate) async fn run(args: SessionArgs) -> Result<u8, Failure> {
 /// Sends the log to its file, and returns whether it goes there: what is printed must not be drawn into a view.
 fn divert(log: &Path) -> bool {
     let file = File::options().create(true).append(true).open(log);
-    let diverted = file.and_then(|file| match Console::divert(Some(file)) {
-        true => Ok(()),
-        false => Err(io::Error::other("the terminal does not take its lines")),
+    let diverted = file.and_then(|file| {
+        let is_taken = Console::divert(Some(file));
+        is_taken.then_some(()).ok_or_else(|| io::Error::other("the terminal does not take its lines"))
     });
     if let Err(error) = &diverted {
         warn!(
