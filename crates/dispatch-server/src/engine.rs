@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::clock::{Clock, Random};
 use crate::page;
+use crate::requests::{Request, joined};
 use crate::source::{Directory, Opened};
 use crate::view::View;
 
@@ -31,12 +32,11 @@ pub struct Engine {
     random: Random,
     directory: Arc<Directory>,
     live: Arc<Live>,
-    asked: Arc<Mutex<VecDeque<Asked>>>,
+    asked: Arc<Mutex<VecDeque<Request>>>,
     title: Arc<str>,
+    /// When the session began.
+    pub since: Timestamp,
 }
-
-/// How many requests are remembered.
-const REQUESTS: usize = 50;
 
 /// The transfers that are going on. A run may have several: ranges, or an old one whose host was reset.
 #[derive(Debug, Default)]
@@ -87,7 +87,8 @@ impl Engine {
         title: &str,
     ) -> Self {
         let (directory, live, asked) = (Arc::new(directory), Arc::default(), Arc::default());
-        Self { store, policy, clock, random, directory, live, asked, title: title.into() }
+        let since = clock.now();
+        Self { store, policy, clock, random, directory, live, asked, title: title.into(), since }
     }
 
     /// The transfers that are going on.
@@ -112,9 +113,9 @@ impl Engine {
             .await
     }
 
-    /// The latest requests, oldest first.
+    /// The latest requests, oldest first, each as often as it came.
     #[must_use]
-    pub fn requests(&self) -> Vec<Asked> {
+    pub fn requests(&self) -> Vec<Request> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
@@ -141,7 +142,7 @@ impl Engine {
     pub async fn view(&self) -> Result<View, StoreError> {
         let overview = self.store.overview().await?;
         let live = self.live.all().into_iter().map(|(run, progress)| (run, progress.sent())).collect();
-        Ok(View::new(&overview, &live, self.clock.now()))
+        Ok(View::new(&overview, &live, self.since, self.clock.now()))
     }
 
     async fn preview(
@@ -358,10 +359,7 @@ impl Queue for Engine {
 
     fn asked(&self, asked: Asked) {
         let mut requests = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        if requests.len() == REQUESTS {
-            requests.pop_front();
-        }
-        requests.push_back(asked);
+        *requests = joined(std::mem::take(&mut *requests), asked);
     }
 
     async fn page(&self) -> Result<String, Unavailable> {

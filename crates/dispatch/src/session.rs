@@ -73,7 +73,8 @@ pub(crate) async fn run(args: SessionArgs) -> Result<u8, Failure> {
     let engine = session.engine().clone();
     let log_of_view = with_view.then(|| log.clone());
     let urls = session.urls();
-    let facts = Facts { source, urls: urls.clone(), reports: reports.clone(), log, zone: zone.clone() };
+    let (since, urls_shown) = (engine.since, urls.clone());
+    let facts = Facts { source, urls: urls_shown, reports: reports.clone(), log, since, zone: zone.clone() };
     let viewing = async {
         if !with_view {
             return std::future::pending().await;

@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 
-use super::super::model::{Board, Group, Job, Ui};
+use super::super::model::{Board, Group, Idleness, Job, Ui};
 use super::super::text;
 use super::paint::{Paint, Tone};
 use super::{both_ends, fitting, paint, put};
@@ -413,17 +413,18 @@ fn urls(board: &Board, width: usize, most: usize, paint: Paint) -> Vec<Line<'sta
         .collect()
 }
 
-/// The hosts without work, the latest first, as far as they fit.
+/// The first of the hosts without work, and how many more there are.
 fn idle(board: &Board, width: usize, paint: Paint) -> Option<Line<'static>> {
     let host = board.idle.first()?;
     let more = match board.idle.len() {
         1 => String::new(),
-        many => format!(" · {} more idle", many - 1),
+        many => format!(" · {} more: Tab", many - 1),
     };
-    let words =
-        format!("{} {}, {} ago{more}", text::plain(&host.name), text::plain(&host.told), text::age(host.age));
-    let words = text::cut(&words, width - 11);
-    Some(Line::from(vec![paint.span(" idle     ", Tone::Quiet), paint.span(words, Tone::Quiet)]))
+    let since = host.since().map(|since| format!(", {since}")).unwrap_or_default();
+    let words = format!("{} {}{since}", host.label(), host.told);
+    let words = text::cut(&words, width - 11 - text::width(&more)) + &more;
+    let tone = if host.is == Idleness::Lost { Tone::Warn } else { Tone::Quiet };
+    Some(Line::from(vec![paint.span(" idle     ", Tone::Quiet), paint.span(words, tone)]))
 }
 
 /// What came of the last command, the newest notice, the filter.
