@@ -120,6 +120,18 @@ fn whoever_quits_is_told_of_the_hosts_that_wait() {
 }
 
 #[test]
+fn when_all_is_done_the_view_says_so_and_where_the_reports_are() {
+    let mut board = many(19);
+    board.jobs.retain(|job| job.verdict.is_some());
+    let text = shown(&board, Ui::new((80, 24), true));
+    assert!(text.contains("all done: ") && text.contains("reports in ./reports"), "{text}");
+    picture("all-done-80x24", &text);
+    // Where there is no room for the whole path, help has it.
+    board.reports = "/srv/".to_owned() + &"a-long-folder/".repeat(9);
+    assert!(!shown(&board, Ui::new((80, 24), true)).contains("reports in"));
+}
+
+#[test]
 fn what_goes_on_and_trouble_are_in_view_of_a_small_terminal_with_many_jobs() {
     let board = many(300);
     let text = shown(&board, Ui::new((80, 24), true));

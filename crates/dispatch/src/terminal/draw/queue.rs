@@ -346,11 +346,12 @@ fn counts(board: &Board, is_short: bool) -> Vec<(usize, String, Tone)> {
 }
 
 fn counts_line(board: &Board, width: usize, paint: Paint) -> Line<'static> {
+    let is_over =
+        |job: &Job| job.group == Group::Done || job.group == Group::Trouble && job.verdict.is_some();
+    let is_all_over = !board.jobs.is_empty() && board.jobs.iter().all(is_over);
     let line = |is_short| {
-        let is_over =
-            |job: &Job| job.group == Group::Done || job.group == Group::Trouble && job.verdict.is_some();
         let mut spans = vec![Span::raw(" ")];
-        if !board.jobs.is_empty() && board.jobs.iter().all(is_over) {
+        if is_all_over {
             spans.push(paint.span("all done: ", Tone::Strong));
         }
         for (index, (count, word, tone)) in counts(board, is_short).into_iter().enumerate() {
@@ -361,9 +362,17 @@ fn counts_line(board: &Board, width: usize, paint: Paint) -> Line<'static> {
         }
         spans
     };
-    let long = line(false);
-    let fits = long.iter().map(Span::width).sum::<usize>() < width;
-    Line::from(fitting(if fits { long } else { line(true) }, width))
+    let wide = |spans: &[Span<'_>]| spans.iter().map(Span::width).sum::<usize>();
+    let mut left = line(false);
+    if wide(&left) >= width {
+        left = line(true);
+    }
+    // Now is when somebody looks for them.
+    let room = width.saturating_sub(wide(&left) + 3);
+    let reports = format!("reports in {} ", text::plain(&board.reports));
+    let is_shown = is_all_over && text::width(&reports) <= room;
+    let right = if is_shown { vec![paint.span(reports, Tone::Plain)] } else { Vec::new() };
+    both_ends(left, right, width)
 }
 
 /// Which jobs are in view, where that is not all of them.
@@ -421,8 +430,9 @@ fn idle(board: &Board, width: usize, paint: Paint) -> Option<Line<'static>> {
         many => format!(" · {} more: Tab", many - 1),
     };
     let since = host.since().map(|since| format!(", {since}")).unwrap_or_default();
-    let words = format!("{} {}{since}", host.label(), host.told);
-    let words = text::cut(&words, width - 11 - text::width(&more)) + &more;
+    let end = since + &more;
+    let words = format!("{} {}", host.label(), host.told);
+    let words = text::cut(&words, (width - 11).saturating_sub(text::width(&end))) + &end;
     let tone = if host.is == Idleness::Lost { Tone::Warn } else { Tone::Quiet };
     Some(Line::from(vec![paint.span(" idle     ", Tone::Quiet), paint.span(words, tone)]))
 }
@@ -440,7 +450,9 @@ fn below(board: &Board, ui: &Ui, most: usize) -> Vec<Line<'static>> {
         if parts.len() > most {
             parts.truncate(most);
             if let Some(last) = parts.last_mut() {
-                *last = text::cut(&format!("{last} … (n: all)"), width - indent - 1);
+                let hint = " … (n: all)";
+                let room = width - indent - 1 - text::width(hint);
+                *last = text::cut(last, room).trim_end_matches([' ', '…']).to_owned() + hint;
             }
         }
         for (index, part) in parts.into_iter().enumerate() {

@@ -70,6 +70,11 @@ pub(crate) fn lines(sheet: Sheet, board: &Board, ui: &Ui) -> Vec<Line<'static>> 
     }
 }
 
+/// `×12` of a request that came more than once.
+fn times(request: &Request) -> String {
+    if request.count > 1 { format!("×{}", request.count) } else { String::new() }
+}
+
 /// A text that is being written.
 struct Page {
     width: usize,
@@ -230,8 +235,9 @@ impl Page {
             }
         }
         self.heading("The last requests, newest first");
+        let times = board.requests.iter().map(|request| text::width(&times(request))).max().unwrap_or(0);
         for request in &board.requests {
-            self.request(request);
+            self.request(request, times);
         }
         self.lines
     }
@@ -250,8 +256,8 @@ impl Page {
         self.paragraph(lead, &format!("{}{address}", host.told), tone);
     }
 
-    fn request(&mut self, request: &Request) {
-        let has_room = self.width >= 70;
+    /// `widest` is the room for how often they came.
+    fn request(&mut self, request: &Request, widest: usize) {
         let who = request.name.as_ref().or(request.mac.as_ref()).unwrap_or(&request.address);
         let tone = match request.status {
             200..300 => Tone::Good,
@@ -265,16 +271,22 @@ impl Page {
             self.paint.span(format!("  {}", text::padded(method, 4)), Tone::Strong),
             self.paint.span(format!("  {:>3}  ", request.status), tone),
         ];
-        let times = if request.count > 1 { format!("×{}", request.count) } else { String::new() };
-        if has_room {
-            spans.push(self.paint.span(format!("{}  ", text::right(&times, 5)), Tone::Quiet));
-            let room = self.width.saturating_sub(spans.iter().map(Span::width).sum::<usize>() + 1);
+        let times = times(request);
+        if self.width >= 70 && widest > 0 {
+            spans.push(self.paint.span(format!("{}  ", text::right(&times, widest)), Tone::Quiet));
+        }
+        // The reason is what is looked for: nothing of it is left out.
+        let room = self.width.saturating_sub(spans.iter().map(Span::width).sum::<usize>() + 1);
+        let fits = self.width >= 70 && text::width(&text::plain(&request.answer)) <= room;
+        if fits {
             spans.push(Span::raw(text::cut(&request.answer, room)));
         }
         self.line(spans);
         let mut words: Vec<&str> = Vec::new();
-        if !has_room {
-            words.extend(Some(times.as_str()).filter(|times| !times.is_empty()));
+        if self.width < 70 && !times.is_empty() {
+            words.push(&times);
+        }
+        if !fits {
             words.push(&request.answer);
         }
         words.push(&request.target);
