@@ -263,6 +263,8 @@ impl Columns {
         }
         if is_under_cursor {
             for span in &mut spans[1..] {
+                // One bar of one colour: a word turned round would be a block of its own.
+                span.style.fg = None;
                 span.style = span.style.remove_modifier(Modifier::DIM).add_modifier(Modifier::REVERSED);
             }
         }
