@@ -12,6 +12,7 @@ use dispatch_testkit::lab::deadline::Deadline;
 use dispatch_testkit::program::PATIENCE;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
 
@@ -110,6 +111,11 @@ impl Window {
         (self.master, self.slave) = (None, None);
     }
 
+    /// Tells the program that its window is closed, as a shell does once more.
+    pub(crate) fn hang_up(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::HUP).expect("it has not been waited for");
+    }
+
     /// The program's number.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
@@ -134,7 +140,7 @@ impl Window {
         let patience = Timespec::try_from(patience).expect("a time");
         let mut ours = [PollFd::new(&*master, PollFlags::IN)];
         let count = poll(&mut ours, Some(&patience)).expect("a terminal can be waited for");
-        let mut bytes = [0; 65_536];
+        let mut bytes = [0; 8192];
         let count = if count == 0 { 0 } else { master.read(&mut bytes).expect("a terminal can be read") };
         self.screen.process(&bytes[..count]);
         count > 0

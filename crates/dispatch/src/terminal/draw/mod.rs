@@ -99,15 +99,14 @@ fn steady(buffer: &mut Buffer) {
 
 /// What the end of the session means for so many runs and so many waiting hosts.
 fn ending(active: usize, waiting: usize) -> String {
-    let runs = match active {
-        0 => String::new(),
-        _ => {
-            let who = if active == 1 { "1 run is".to_owned() } else { format!("{active} runs are") };
-            format!(
-                "{who} going on. Downloads break off and are asked for again, reports wait at their servers; all of \
-                 it goes on when dispatch is started again. "
-            )
-        }
+    let who = if active == 1 { "1 run is".to_owned() } else { format!("{active} runs are") };
+    let runs = if active == 0 {
+        String::new()
+    } else {
+        format!(
+            "{who} going on. Downloads break off and are asked for again, reports wait at their servers; all of it goes \
+             on when dispatch is started again. "
+        )
     };
     let hosts = match waiting {
         0 => "",
