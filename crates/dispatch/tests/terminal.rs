@@ -190,6 +190,28 @@ fn a_second_session_says_that_nobody_has_asked_this_time() {
     assert!(text.contains("no server has asked yet") && !text.contains("other hosts"), "{text}");
 }
 
+#[test]
+fn hosts_that_wait_are_seen_and_asked_about_and_do_not_flood_the_requests() {
+    let lab = lab(&["a.efi"], &["--when-idle", "wait"]);
+    let (mut window, firmware) = session(&lab);
+    whole_run(&firmware);
+    assert_eq!(firmware.of_host(7).at("/favicon.ico").head().expect("an answer").status, 404);
+    for _ in 0..60 {
+        stub(&firmware);
+    }
+    stub(&firmware.of_host(2));
+    window.until_it_says(&["all done: 1 passed", "told to wait: queue empty", "1 more: Tab"]);
+    window.press("\t");
+    let text = window.until_it_says(&["Hosts without work", "127.0.0.2", "×60", "/favicon.ico"]);
+    assert_eq!(text.matches("×60").count(), 2, "HEAD and GET\n{text}");
+    window.press("\t");
+    window.until_it_says(&["q quit"]);
+    window.press("q");
+    window.until_it_says(&["2 hosts wait for work and will give up after about ten"]);
+    window.press("y");
+    assert!(window.ends(PATIENCE).success());
+}
+
 /// What the process has used of the processors (proc(5)): the kernel counts in hundredths of a second.
 fn processor_time(id: u32) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).expect("proc");
