@@ -101,7 +101,7 @@ impl Snapshot {
         match self.policy.when_idle {
             WhenIdle::None => None,
             WhenIdle::Auto | WhenIdle::Always(Stub::PowerOff) => Some(Stub::Next),
-            WhenIdle::Always(stub) => Some(stub),
+            WhenIdle::Always(stub) => Some(self.last_word(stub, None)),
         }
     }
 
@@ -115,7 +115,9 @@ impl Snapshot {
         let nothing = || "queue empty".to_owned();
         let (stub, reason) = match self.policy.when_idle {
             WhenIdle::None => (None, coming.unwrap_or_else(nothing)),
-            WhenIdle::Always(stub) => (Some(stub), coming.unwrap_or_else(nothing)),
+            WhenIdle::Always(stub) => {
+                (Some(self.last_word(stub, Some(host))), coming.unwrap_or_else(nothing))
+            }
             WhenIdle::Auto => {
                 let has_worked = self.runs.iter().any(|run| run.host == host && run.may_report());
                 match coming {
