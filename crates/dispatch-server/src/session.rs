@@ -340,6 +340,7 @@ async fn announce(service: Service, stop: CancellationToken) {
 #[cfg(test)]
 mod tests {
     use std::pin::{Pin, pin};
+    use std::sync::atomic::{AtomicU8, Ordering};
     use std::task::Poll;
 
     use jiff::Timestamp;
@@ -383,8 +384,8 @@ mod tests {
 
     /// Starts a session, and cuts that off once it has been polled so often. Tells how often it was.
     async fn start(config: Config, most: usize) -> (Option<Session>, usize) {
-        let seed = std::sync::atomic::AtomicU8::new(0);
-        let random: Random = Arc::new(move || [seed.fetch_add(1, std::sync::atomic::Ordering::Relaxed); 10]);
+        static SEED: AtomicU8 = AtomicU8::new(0);
+        let random: Random = Arc::new(|| [SEED.fetch_add(1, Ordering::Relaxed); 10]);
         let mut starting = pin!(Session::start(config, Arc::new(Still), random));
         let mut polls = 0;
         let session = std::future::poll_fn(|context| {
@@ -406,8 +407,9 @@ mod tests {
         assert!(session.is_some());
         for most in whole.saturating_sub(30)..whole {
             let folder = TempDir::new().expect("a folder");
-            drop(start(config(&folder), most.max(1)).await);
-            let (session, _) = start(config(&folder), usize::MAX).await;
+            let config = config(&folder);
+            drop(start(config.clone(), most.max(1)).await);
+            let (session, _) = start(config, usize::MAX).await;
             let store = &session.expect("a start").engine.store;
             let cursor = store.cursor(Cursor::OnEvent).await.expect("read");
             assert_eq!(cursor, Some(0), "cut off at {most} of {whole}: that the job was queued is not told");
