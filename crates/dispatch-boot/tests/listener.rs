@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use dispatch_boot::route::BootPath;
 use dispatch_boot::{Asked, Bind, Image, Limits, Listener, Progress, Queue, Stop, Unavailable, Work};
-use dispatch_core::queue::{Accepted, Ask};
+use dispatch_core::queue::{Accepted, Ask, NoRun};
 use dispatch_core::run::End;
 use dispatch_core::{Kind, RunId, Sighting, Told};
 use dispatch_wire::boot::Report;
@@ -59,17 +59,18 @@ impl Queue for OneImage {
         Ok(())
     }
 
-    async fn started(&self, _: &Sighting, _: &Told) -> Result<Option<RunId>, Unavailable> {
-        Ok(Some(run()))
+    async fn started(&self, _: &Sighting, _: &Told) -> Result<Result<RunId, NoRun>, Unavailable> {
+        Ok(Ok(run()))
     }
 
     async fn reported(
         &self,
         _: &Sighting,
+        _: &Told,
         _: Option<RunId>,
         _: Report,
-    ) -> Result<Option<Accepted>, Unavailable> {
-        Ok(None)
+    ) -> Result<Result<Accepted, NoRun>, Unavailable> {
+        Ok(Err(NoRun::Nothing))
     }
 
     fn asked(&self, _: Asked) {}

@@ -92,7 +92,8 @@ pub(crate) async fn snapshot(
     let workloads = "* FROM workloads WHERE id IN (SELECT workload FROM jobs WHERE {jobs})";
     snapshot.workloads = all(connection, select(workloads, "id"), rows::workload).await?;
     // All at once: with a query for each, many hosts that boot at the same time would wait for one another.
-    let hosts = format!("* FROM hosts WHERE id IN (SELECT host FROM {runs})");
+    let shared = if focus.last_round { " OR shared IS NOT NULL" } else { "" };
+    let hosts = format!("* FROM hosts WHERE id IN (SELECT host FROM {runs}){shared}");
     let mut hosts = all(connection, select(&hosts, "first_seen, id"), rows::host).await?;
     let reports = format!("id, run, digest FROM reports WHERE run IN (SELECT id FROM {runs})");
     snapshot.reports = all(connection, select(&reports, "at, id"), rows::report_key).await?;

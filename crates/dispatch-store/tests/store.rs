@@ -93,10 +93,12 @@ impl Lab {
     async fn report(&mut self, host: u8, text: &str, verdict: Verdict) -> bool {
         let who = at(host);
         let report = NewReport { digest: text.into(), title: text.into(), json: "{}".into(), verdict };
-        self.decide(Focus::host(&who), |snapshot, context| snapshot.report(&who, None, report, context))
-            .await
-            .expect("an answer")
-            .is_some()
+        self.decide(Focus::host(&who), |snapshot, context| {
+            snapshot.report(&who, &Told::default(), None, report, context)
+        })
+        .await
+        .expect("an answer")
+        .is_ok()
     }
 
     async fn restart(self) -> Self {
@@ -371,6 +373,11 @@ async fn a_session_begins_and_ends_without_the_runs_and_reports_of_earlier_round
         .expect("opened");
     let part = lab.store.look(Focus::last_round(), &Policy::default(), look).await.expect("a look");
     assert_eq!(part, (vec![(a, 1), (b, 2)], 0, 2, 0), "of each name the newest");
+    let hosts = |snapshot: Snapshot| snapshot.hosts.len();
+    assert_eq!(lab.store.look(Focus::last_round(), &Policy::default(), hosts).await.expect("a look"), 0);
+    sqlx_execute(&lab, "UPDATE hosts SET shared = 'several hosts'").await;
+    let marked = lab.store.look(Focus::last_round(), &Policy::default(), hosts).await.expect("a look");
+    assert_eq!(marked, 1, "the next round forgets such a mark, wherever it is from");
     lab.boot(1).await;
     lab.report(1, "good", Verdict::Passed).await;
     let (_, runs, _, reports) =

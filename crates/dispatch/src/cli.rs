@@ -37,7 +37,7 @@ Times are written as 90 (seconds), 90s, 15m, 2h or 1d.
 
 Exit status: 0 ended by a signal or a person, 1 it could not start or go on, 2 the command line is wrong;
 with --exit-when-done 0 all passed or are unjudged, 3 some failed, 4 some errored or were cancelled, or a report
-could not be written; when jobs are left, 128 and the signal that ended it (130 SIGINT, 143 SIGTERM), or 4 after q.";
+could not be written; when jobs are left, 128 and the signal that ended it (130 SIGINT, 143 SIGTERM), or 5 after q.";
 
 /// Serve boot images to bare-metal servers over UEFI HTTP Boot, one after the other, and collect their reports.
 #[derive(Debug, Parser)]

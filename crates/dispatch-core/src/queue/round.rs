@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Change, Context, Found, Job, JobState, Outcome, Round, Snapshot, Stub, tally};
 use crate::host::{Host, HostPattern};
-use crate::id::{HostId, JobId};
+use crate::id::JobId;
 use crate::run::Run;
 use crate::verdict::Verdict;
 use crate::workload::UnknownWord;
@@ -135,6 +135,7 @@ impl Snapshot {
         // A round of everything goes on with everything.
         let words = if round.again.is_empty() { Vec::new() } else { [&round.again, again].concat() };
         let files = self.taken(round.number, found, &words);
+        self.remind_of_shared(context.now);
         let begun = self.sync_files(&files, context);
         let newest = self.newest_of_round(round.number);
         // What has been rebuilt is in the queue with its new version.
@@ -195,6 +196,7 @@ impl Snapshot {
         let round = Round { number, begun: context.now, again: again.to_vec(), is_over: false };
         self.changes.push(Change::Round(round.clone()));
         self.round = Some(round.clone());
+        self.forget_shared();
         let count = files.len();
         for file in files {
             self.sync_file(file, context);
@@ -219,18 +221,13 @@ impl Snapshot {
 
     /// What to tell a host in place of `stub`, if the session is about to end by itself: nobody would be there to tell
     /// one that waits to go on.
-    pub(super) fn last_word(&self, stub: Stub, host: Option<HostId>) -> Stub {
+    pub(super) fn last_word(&self, stub: Stub, has_worked: bool) -> Stub {
         let is_end = self.policy.ends_when_done && self.jobs.iter().all(|job| job.state.is_final());
-        if stub != Stub::Wait || !is_end {
-            return stub;
+        match stub {
+            Stub::Wait if is_end && has_worked => Stub::PowerOff,
+            Stub::Wait if is_end => Stub::Next,
+            stub => stub,
         }
-        let is_of_round = |id: JobId| {
-            let job = self.jobs.iter().find(|job| job.id == id);
-            self.round.as_ref().zip(job).is_some_and(|(round, job)| round.number == job.round)
-        };
-        let has_worked =
-            self.runs.iter().any(|run| Some(run.host) == host && run.may_report() && is_of_round(run.job));
-        if has_worked { Stub::PowerOff } else { Stub::Next }
     }
 }
 
@@ -286,13 +283,13 @@ pub enum EndedBy {
 /// The exit status of a session that was to end by itself: 0 if all jobs of the round passed or are unjudged, 3 if some
 /// failed, else 4 if some errored or were cancelled, or reports are still to be written. Of the jobs of one name, the
 /// newest counts; what the source no longer offered does not. If jobs are left, 128 and the signal that ended the
-/// session, or 4.
+/// session, or 5.
 #[must_use]
 pub fn exit_status(jobs: &[Job], unwritten: u64, by: EndedBy) -> u8 {
     if jobs.iter().any(|job| !job.state.is_final()) {
         return match by {
             EndedBy::Signal(signal) => 128_u8.saturating_add(signal),
-            EndedBy::Itself | EndedBy::Person => 4,
+            EndedBy::Itself | EndedBy::Person => 5,
         };
     }
     let jobs = newest_of_each(&jobs.iter().filter(|job| !job.is_withdrawn).collect::<Vec<_>>());
