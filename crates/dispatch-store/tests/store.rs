@@ -378,6 +378,7 @@ async fn a_session_begins_and_ends_without_the_runs_and_reports_of_earlier_round
     sqlx_execute(&lab, "UPDATE hosts SET shared = 'several hosts'").await;
     let marked = lab.store.look(Focus::last_round(), &Policy::default(), hosts).await.expect("a look");
     assert_eq!(marked, 1, "the next round forgets such a mark, wherever it is from");
+    sqlx_execute(&lab, "UPDATE hosts SET shared = NULL").await;
     lab.boot(1).await;
     lab.report(1, "good", Verdict::Passed).await;
     let (_, runs, _, reports) =
