@@ -103,8 +103,8 @@ pub enum StartError {
     Programs(#[from] ProgramsError),
     /// Nothing that is offered came out as `--again` says.
     #[error(
-        "nothing is to be run again: nothing that is offered came out as {} (the last round: {tally}){}; without --again everything is \
-         run",
+        "nothing is to be run again: nothing that is offered came out as {} (the last round: {tally}){}; without \
+         --again everything is run",
         in_words(again),
         missing(again, names).map(|missing| format!("; {missing}")).unwrap_or_default()
     )]
@@ -124,13 +124,13 @@ fn in_words(again: &[Again]) -> String {
 
 /// What would be run again, were it there.
 fn missing(again: &[Again], names: &[String]) -> Option<String> {
-    let (first, more) = names.split_first()?;
-    let names = more.iter().fold(first.clone(), |names, name| names + ", " + name);
-    let (file, leave) = if more.is_empty() { ("its file is", "it") } else { ("their files are", "them") };
-    Some(format!(
-        "{names} came out as {}, but {file} gone, or the filters leave {leave} out",
-        in_words(again)
-    ))
+    let (file, leave) = match names.len() {
+        0 => return None,
+        1 => ("its file is", "it"),
+        _ => ("their files are", "them"),
+    };
+    let (names, words) = (names.join(", "), in_words(again));
+    Some(format!("{names} came out as {words}, but {file} gone, or the filters leave {leave} out"))
 }
 
 /// A session that has started: its port is open, and its queue is up to date.
