@@ -142,12 +142,12 @@ enum Outcome {
 }
 
 /// How it came out, by the exit status of dispatch, whether its server is off, and whether all jobs are over. Status 0
-/// says both that a person ended it and that everything has passed, which the demo must not.
+/// says both that a person ended it (`--keep`) and that everything has passed, which the demo must not.
 fn outcome(code: Option<i32>, is_off: bool, are_all_over: bool) -> Outcome {
     match (code, are_all_over) {
-        (Some(0), false) => Outcome::ByHand,
-        // A person may have ended it at the last moment, or after all was over: `--keep`.
-        (Some(0), true) => Outcome::Over,
+        (Some(0 | 5), false) => Outcome::ByHand,
+        // Also where a person ended it after all was over.
+        (Some(0 | 5), true) => Outcome::Over,
         (Some(3 | 4), true) if is_off => Outcome::Over,
         (Some(3 | 4), true) => Outcome::StillOn,
         _ => Outcome::Broken,
@@ -244,6 +244,7 @@ mod tests {
     fn a_demo_that_wrongly_passes_is_not_taken_for_one_that_was_ended_by_hand() {
         assert_eq!(outcome(Some(0), true, true), Outcome::Over, "what passed is looked at");
         assert_eq!(outcome(Some(0), false, false), Outcome::ByHand);
+        assert_eq!(outcome(Some(5), false, false), Outcome::ByHand, "it was to end by itself");
         assert_eq!(outcome(Some(4), true, true), Outcome::Over);
         assert_eq!(outcome(Some(3), true, true), Outcome::Over);
         assert_eq!(outcome(Some(4), false, true), Outcome::StillOn);
