@@ -19,7 +19,7 @@ use crate::listener::Shared;
 use crate::protocol::{self, Answer, FileAnswer, sentence};
 use crate::queue::{self, Asked, Queue};
 use crate::route::Route;
-use crate::transfer::{self, Broke, Sent};
+use crate::transfer::{self, Broke, Sent, Version};
 
 /// The longest body that is read only to be thrown away.
 const MAX_IGNORED_BODY: u64 = 64 * 1024;
@@ -237,7 +237,10 @@ impl<Q: Queue> Connection<Q> {
         let FileAnswer { response, image, progress, start, length } = answer;
         let head = response.head(keep_alive, (self.shared.now)()).into_bytes();
         let sent = match timeout(self.shared.limits.write, self.stream.write_all(&head)).await {
-            Ok(Ok(())) => self.send_body(image.file, start, length, &progress).await,
+            Ok(Ok(())) => {
+                let version = Version { size: image.size, modified: image.modified };
+                self.send_body(image.file, version, start, length, &progress).await
+            }
             _ => None,
         };
         let nothing = Sent { count: 0, is_unsure: false, broke: Some(Broke::Head) };
@@ -248,6 +251,13 @@ impl<Q: Queue> Connection<Q> {
             tracing::warn!("{} to {} broke off after {sent} of {size}: {broke}", image.name, self.peer.ip());
         }
         let reaches_end = start + length == image.size;
+        if let Some(why @ Broke::Spoiled) = &broke
+            && reaches_end
+            // First of all: the host may boot it.
+            && let Err(error) = self.shared.queue.spoiled(image.run, &why.to_string()).await
+        {
+            tracing::error!("it could not be noted that {} was changed: {error}", image.name);
+        }
         let end = match &broke {
             None if reaches_end => End::Whole,
             None => End::Partial,
@@ -266,6 +276,7 @@ impl<Q: Queue> Connection<Q> {
     async fn send_body(
         &self,
         file: std::fs::File,
+        version: Version,
         start: u64,
         length: u64,
         progress: &Arc<queue::Progress>,
@@ -273,7 +284,7 @@ impl<Q: Queue> Connection<Q> {
         let socket = self.stream.as_fd().try_clone_to_owned().ok()?;
         let (progress, stall) = (Arc::clone(progress), self.shared.limits.stall);
         tokio::task::spawn_blocking(move || {
-            transfer::send_file(socket.as_fd(), &file, start, length, &progress, stall)
+            transfer::send_file(socket.as_fd(), &file, version, start, length, &progress, stall)
         })
         .await
         .ok()

@@ -59,6 +59,10 @@ impl Queue for OneImage {
         Ok(())
     }
 
+    async fn spoiled(&self, _: RunId, _: &str) -> Result<(), Unavailable> {
+        Ok(())
+    }
+
     async fn started(&self, _: &Sighting, _: &Told) -> Result<Option<RunId>, Unavailable> {
         Ok(Some(run()))
     }
@@ -132,19 +136,34 @@ async fn lazy(address: SocketAddr) -> TcpStream {
 
 /// The same with room for only so many bytes that it does not take.
 async fn lazy_with_buffer(address: SocketAddr, buffer: usize) -> TcpStream {
+    lazy_with_request(address, buffer, GET).await.0
+}
+
+/// With another request, and what it has taken of the answer.
+async fn lazy_with_request(
+    address: SocketAddr,
+    buffer: usize,
+    request: &'static [u8],
+) -> (TcpStream, [u8; 1000]) {
     tokio::task::spawn_blocking(move || {
         let socket =
             socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
         socket.set_recv_buffer_size(buffer).expect("a buffer");
         socket.connect(&address.into()).expect("a connection");
         let mut stream = TcpStream::from(socket);
-        stream.write_all(GET).expect("sent");
+        stream.write_all(request).expect("sent");
         let mut first = [0; 1000];
         stream.read_exact(&mut first).expect("the first bytes");
-        stream
+        (stream, first)
     })
     .await
     .expect("a client")
+}
+
+/// How much of the image is in the beginning of an answer.
+fn image_bytes(beginning: &[u8]) -> usize {
+    let head = beginning.windows(4).position(|end| end == b"\r\n\r\n").expect("a whole head");
+    beginning.len() - head - 4
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -182,16 +201,14 @@ async fn bytes_that_only_our_own_side_has_taken_do_not_count_as_sent() {
 async fn a_reset_right_after_the_last_byte_is_no_break() {
     for _ in 0..20 {
         let mut server = serve(300_000, Limits::default(), false);
-        let mut client = lazy(server.address).await;
+        let (mut client, first) = lazy_with_request(server.address, 4 << 20, GET).await;
+        let mut left = 300_000 - image_bytes(&first);
         tokio::task::spawn_blocking(move || {
             let mut rest = vec![0; 300_000];
-            // The head of the answer and the whole image, but for what has been read.
-            let mut got = 1000;
-            while got < 300_000 + 200 {
-                match client.read(&mut rest) {
-                    Ok(0) | Err(_) => break,
-                    Ok(count) => got += count,
-                }
+            while left > 0 {
+                let count = client.read(&mut rest).expect("bytes");
+                assert_ne!(count, 0, "{left} are missing");
+                left -= count;
             }
             socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).expect("a reset");
         })
@@ -210,6 +227,37 @@ async fn a_host_that_stops_taking_bytes_is_dropped_at_its_limit() {
     let (count, end) = server.ends.recv().await.expect("an end");
     assert!(end == End::Broken && count < 64 << 20, "{count} {end:?}");
     drop(client);
+}
+
+/// Half of one version and half of another would boot, and pass for an image that there never was.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_is_written_in_place_while_it_is_sent_is_never_whole() {
+    const SIZE: usize = 64 << 20;
+    let mut server = serve(SIZE, Limits::default(), false);
+    let (mut client, first) = lazy_with_request(server.address, 4 << 20, GET).await;
+    let path = server.queue.path.clone();
+    let got = tokio::task::spawn_blocking(move || {
+        let mut file = File::options().write(true).open(path).expect("the image");
+        file.write_all(&vec![8; SIZE]).expect("written in place");
+        drop(file);
+        let mut rest = Vec::new();
+        let _ = client.read_to_end(&mut rest);
+        assert!(rest.contains(&8), "some of each version");
+        image_bytes(&first) + rest.len()
+    });
+    let (count, end) = server.ends.recv().await.expect("an end");
+    assert!(end == End::Broken && count < SIZE as u64, "{count} {end:?}");
+    assert!(got.await.expect("a client") < SIZE, "the host has it all");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_of_an_image_that_was_written_in_place_is_not_told_as_a_part() {
+    let mut server = serve(64 << 20, Limits::default(), false);
+    let range = b"GET /dispatch HTTP/1.1\r\nRange: bytes=0-67000000\r\n\r\n";
+    let (mut client, _) = lazy_with_request(server.address, 4 << 20, range).await;
+    std::fs::write(&server.queue.path, vec![8; 64 << 20]).expect("written");
+    tokio::task::spawn_blocking(move || client.read_to_end(&mut Vec::new()));
+    assert!(matches!(server.ends.recv().await, Some((_, End::Broken))));
 }
 
 #[tokio::test(flavor = "multi_thread")]

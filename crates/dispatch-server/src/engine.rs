@@ -144,6 +144,23 @@ impl Engine {
         Ok(View::new(&overview, &live, self.clock.now()))
     }
 
+    /// Notes what happened to a run. What is not noted is a run that comes out wrong: not given up at the first
+    /// trouble.
+    async fn note(&self, run: RunId, event: &RunEvent) -> Result<(), StoreError> {
+        let mut tries = NOTE.0;
+        loop {
+            let note = |snapshot: Snapshot, context: &mut Context<'_>| snapshot.note(run, event, context.now);
+            tries -= 1;
+            match self.decide(Focus::run(run), note).await {
+                Err(error) if tries > 0 => {
+                    tracing::warn!("the end of a transfer cannot be noted yet: {error}");
+                    self.clock.sleep_until(later(self.clock.now(), NOTE.1)).await;
+                }
+                noted => return noted.map(drop),
+            }
+        }
+    }
+
     async fn preview(
         &self,
         who: &Sighting,
@@ -314,27 +331,19 @@ impl Queue for Engine {
     async fn end(&self, run: RunId, progress: &Progress, count: u64, end: End) -> Result<(), Unavailable> {
         let transfer = progress.transfer;
         let sent = progress.start() + count;
-        let event = RunEvent::Ended { transfer, sent, count, end };
-        // An end that is not noted is a run that errs although its image is up: not given up at the first trouble.
-        let mut tries = NOTE.0;
-        let noted = loop {
-            let note =
-                |snapshot: Snapshot, context: &mut Context<'_>| snapshot.note(run, &event, context.now);
-            tries -= 1;
-            match self.decide(Focus::run(run), note).await {
-                Err(error) if tries > 0 => {
-                    tracing::warn!("the end of a transfer cannot be noted yet: {error}");
-                    self.clock.sleep_until(later(self.clock.now(), NOTE.1)).await;
-                }
-                noted => break noted,
-            }
-        };
+        let noted = self.note(run, &RunEvent::Ended { transfer, sent, count, end }).await;
         self.live.remove(run, transfer);
         if progress.is_read_by_another() {
             // If it cannot be noted now, the other transfer is still going on, and shows it again.
             let _ = self.dispute(run).await;
         }
-        noted.map(drop).map_err(unavailable)
+        noted.map_err(unavailable)
+    }
+
+    async fn spoiled(&self, run: RunId, why: &str) -> Result<(), Unavailable> {
+        // The one event that ends a run in every state: the image may have called before we could look.
+        let event = RunEvent::Disputed { why: format!("the image cannot be trusted: {why}") };
+        self.note(run, &event).await.map_err(unavailable)
     }
 
     async fn started(&self, who: &Sighting, told: &Told) -> Result<Option<RunId>, Unavailable> {
@@ -397,4 +406,66 @@ pub(crate) fn stop_orphans(live: &[(RunId, Arc<Progress>)], snapshot: &Snapshot)
 /// The time so long after `now`.
 pub(crate) fn later(now: Timestamp, wait: Duration) -> Timestamp {
     now.checked_add(wait).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::Future;
+    use std::pin::Pin;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    struct Still;
+
+    impl Clock for Still {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_second(1_700_000_000).expect("a time")
+        }
+
+        fn sleep_until(&self, _: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    /// An engine over a folder with one image, whose only host has just been given it.
+    async fn downloading(folder: &tempfile::TempDir) -> (Engine, Sighting, RunId, Arc<Progress>) {
+        let images = folder.path().join("images");
+        std::fs::create_dir(&images).and_then(|()| std::fs::write(images.join("a.efi"), [7; 10])).expect("one");
+        let directory = Directory::new(images, Vec::new());
+        let found = directory.scan().expect("a source").found;
+        let store = Store::open(&folder.path().join("state.db")).await.expect("a store");
+        let count = AtomicU64::new(0);
+        let random: Random = Arc::new(move || {
+            let mut bytes = [7; 10];
+            bytes[2..].copy_from_slice(&count.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+            bytes
+        });
+        let engine = Engine::new(store, Arc::default(), Arc::new(Still), random, directory, "a test");
+        let all = Focus { all_jobs: true, ..Focus::default() };
+        engine.decide(all, |snapshot, context| snapshot.open(&found, &[], context)).await.expect("a round");
+        let who = Sighting { address: [192, 0, 2, 7].into(), mac: None, name: None };
+        let Ok(Work::Image(image)) = engine.ask(&who, Ask::Get).await else { panic!("an image") };
+        let progress = engine.begin(image.run, 10, 0).await.expect("a state").expect("a transfer");
+        (engine, who, image.run, progress)
+    }
+
+    #[tokio::test]
+    async fn a_run_whose_image_was_changed_under_its_host_errs_even_if_the_image_has_called() {
+        for has_called in [false, true] {
+            let folder = tempfile::TempDir::new().expect("a folder");
+            let (engine, who, run, progress) = downloading(&folder).await;
+            let call = || async { engine.started(&who, &Told::default()).await.expect("a state") };
+            if has_called {
+                assert_eq!(call().await, Some(run));
+            }
+            engine.spoiled(run, "its file was changed").await.expect("noted");
+            engine.end(run, &progress, 10, End::Broken).await.expect("noted");
+            assert_eq!(call().await, None, "it is no call of this run");
+            let report = Report::from_json(br#"{"title":"t","verdict":"passed"}"#).expect("a report");
+            engine.reported(&who, Some(run), report).await.expect("a state");
+            let view = engine.view().await.expect("a state");
+            assert_ne!(view.jobs[0].verdict, Some(dispatch_core::Verdict::Passed));
+            assert!(view.jobs[0].note.contains("its file was changed"), "{}", view.jobs[0].note);
+        }
+    }
 }

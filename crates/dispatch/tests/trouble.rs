@@ -170,6 +170,25 @@ fn a_file_that_shrinks_while_it_is_sent_breaks_the_transfer_and_is_not_padded() 
 }
 
 #[test]
+fn a_file_that_is_written_in_place_while_it_is_sent_cannot_pass() {
+    let mut lab = lab(&[], &[]);
+    lab.image("big.efi", &big_image()).expect("an image");
+    let mut program = lab.start().expect("a start");
+    let firmware = program.firmware();
+    let mut connection = firmware.connect().expect("a connection");
+    connection.send(firmware.request("GET", "").as_bytes()).expect("sent");
+    let answer = connection.head().expect("an answer");
+    let image = std::fs::File::options().write(true).open(lab.folder.join("images/big.efi"));
+    let same_length: Vec<u8> = big_image().iter().map(|byte| !byte).collect();
+    image.and_then(|mut image| image.write_all(&same_length)).expect("written in place");
+    let error = connection.body(answer.length().expect("a length")).expect_err("it breaks off");
+    assert!(error.to_string().contains("breaks off"), "{error}");
+    program.event("broken", "big.efi").expect("an event");
+    assert_eq!(firmware.post().expect("an answer").0, 417);
+    assert_eq!(firmware.put(PASSED, None).expect("an answer"), 417);
+}
+
+#[test]
 fn a_file_that_changed_is_served_as_it_is_and_never_under_the_old_length() {
     let mut lab = lab(&["a.efi"], &[]);
     let mut program = lab.start().expect("a start");
