@@ -430,7 +430,9 @@ mod tests {
     /// An engine over a folder with one image, whose only host has just been given it.
     async fn downloading(folder: &tempfile::TempDir) -> (Engine, Sighting, RunId, Arc<Progress>) {
         let images = folder.path().join("images");
-        std::fs::create_dir(&images).and_then(|()| std::fs::write(images.join("a.efi"), [7; 10])).expect("one");
+        std::fs::create_dir(&images)
+            .and_then(|()| std::fs::write(images.join("a.efi"), [7; 10]))
+            .expect("one");
         let directory = Directory::new(images, Vec::new());
         let found = directory.scan().expect("a source").found;
         let store = Store::open(&folder.path().join("state.db")).await.expect("a store");
