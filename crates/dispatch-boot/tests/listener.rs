@@ -305,6 +305,82 @@ async fn a_client_that_waits_for_a_word_before_its_body_gets_it() {
     assert!(answer.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 417 "), "{answer}");
 }
 
+/// Reads what comes until the connection is closed.
+fn rest(mut stream: TcpStream) -> String {
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_reports_that_stop_arriving_take_no_more_memory_than_there_is_for_them() {
+    const CLIENTS: usize = 50;
+    /// Of eight million bytes.
+    const ROOM: usize = 4;
+    let server = serve(10, Limits::default(), false);
+    let address = server.address;
+    for body in ["Content-Length: 8000000", "Transfer-Encoding: chunked"] {
+        let (sender, answers) = std::sync::mpsc::channel();
+        let mut streams = Vec::new();
+        for _ in 0..CLIENTS {
+            let stream = TcpStream::connect(address).expect("a connection");
+            streams.push(stream.try_clone().expect("another handle"));
+            let sender = sender.clone();
+            std::thread::spawn(move || {
+                let head = format!("PUT /dispatch HTTP/1.1\r\n{body}\r\n\r\n7a0000\r\n");
+                (&stream).write_all(head.as_bytes()).expect("sent");
+                // It may be refused before it has sent everything.
+                let _ = (&stream).write_all(&vec![b' '; 7 << 20]);
+                let _ = sender.send(rest(stream));
+            });
+        }
+        let answers = tokio::task::spawn_blocking(move || {
+            for _ in ROOM..CLIENTS {
+                let answer = answers.recv_timeout(Duration::from_secs(20)).expect("an answer");
+                assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("send it again"), "{answer}");
+            }
+            answers
+        });
+        let answers = answers.await.expect("all but those that there is room for");
+        let head = talk(address, b"HEAD /dispatch HTTP/1.1\r\nConnection: close\r\n\r\n");
+        let head = tokio::time::timeout(Duration::from_secs(1), head).await;
+        assert!(head.expect("an answer within a second").starts_with(b"HTTP/1.1 200 "));
+        assert!(answers.try_recv().is_err(), "they still wait");
+        let small = b"PUT /dispatch HTTP/1.1\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}";
+        assert!(talk(address, small).await.starts_with(b"HTTP/1.1 400 "), "a small one is taken");
+        // Those that are held end, and leave their room to the next.
+        streams.iter().for_each(|stream| drop(stream.shutdown(std::net::Shutdown::Write)));
+        drop(sender);
+        let left = tokio::task::spawn_blocking(move || answers.iter().count());
+        assert_eq!(left.await.expect("the last ones"), ROOM);
+        drop(streams);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_address_has_so_many_connections_and_an_idle_one_makes_room() {
+    let limits = Limits { connections: 2, linger: Duration::from_millis(100), ..Limits::default() };
+    let server = serve(64 << 20, limits, false);
+    let address = server.address;
+    let busy = lazy(address).await;
+    let health = b"GET /health HTTP/1.1\r\n\r\n";
+    let (idle, _) = tokio::task::spawn_blocking(move || {
+        let mut idle = TcpStream::connect(address).expect("a connection");
+        idle.write_all(health).expect("sent");
+        let mut first = [0; 12];
+        idle.read_exact(&mut first).expect("an answer");
+        (idle, first)
+    })
+    .await
+    .expect("a client");
+    let second_busy = lazy(address).await;
+    let left = tokio::task::spawn_blocking(move || rest(idle));
+    assert!(left.await.expect("a client").ends_with("{}"), "the idle one is closed");
+    assert_eq!(talk(address, CLOSE).await, b"", "busy ones are not");
+    drop((busy, second_busy));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_end_of_the_listener_is_not_held_up_by_a_download() {
     let server = serve(64 << 20, Limits::default(), false);
