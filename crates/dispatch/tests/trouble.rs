@@ -265,6 +265,21 @@ fn odd_names_are_served_like_any_other() {
     assert_eq!(lab.reports().len(), 8);
 }
 
+#[test]
+fn a_name_that_steers_terminals_is_shown_and_not_obeyed() {
+    let mut lab = lab(&["\u{1b}]0;x\u{7}.efi"], &[]);
+    let yaml = "workloads:\n  - name: \"\\e]0;x\"\n";
+    terminate(lab.start().expect("a start"));
+    let dir = lab.folder.join("images");
+    let status =
+        Command::new(&lab.binary).arg("status").arg("--state").arg(lab.folder.join("state")).output();
+    let shown = String::from_utf8(status.expect("the status").stdout).expect("text");
+    assert!(shown.contains("]0;x .efi") && !shown.contains(['\u{1b}', '\u{7}']), "{shown:?}");
+    std::fs::write(dir.join("dispatch.yaml"), yaml).expect("a description");
+    let (_, stderr) = lab.start_badly().expect("a try");
+    assert!(stderr.contains("no image ` ]0;x`") && !stderr.contains('\u{1b}'), "{stderr:?}");
+}
+
 fn refused(lab: &dispatch_testkit::program::Setup, words: &[&str]) {
     let (status, stderr) = lab.start_badly().expect("a try");
     assert_eq!(status.code(), Some(1), "{stderr}");
