@@ -105,7 +105,8 @@ impl Announcement {
                 },
             }
         }
-        let links: Vec<_> = getifaddrs().map(|links| links.filter_map(link).collect()).unwrap_or_default();
+        let links: Vec<_> =
+            getifaddrs().map(|links| links.filter_map(|it| link(&it)).collect()).unwrap_or_default();
         if !(is_announced && is_heard(self.bound, &links)) {
             tracing::warn!(
                 "nothing could be announced by mDNS: no network here that hosts are on takes multicast, or none is up; \
@@ -136,8 +137,8 @@ fn passed_on(event: &DaemonEvent) -> bool {
 }
 
 /// An address of this machine, and whether its network is up and takes multicast.
-fn link(link: InterfaceAddress) -> Option<(IpAddr, bool)> {
-    let address = link.address?;
+fn link(link: &InterfaceAddress) -> Option<(IpAddr, bool)> {
+    let address = link.address.as_ref()?;
     let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
     let v6 = || address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip()));
     let takes_multicast = link.flags.contains(InterfaceFlags::IFF_UP | InterfaceFlags::IFF_MULTICAST);

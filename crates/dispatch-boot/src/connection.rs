@@ -243,7 +243,7 @@ impl<Q: Queue> Connection<Q> {
                         room.take(limit)?;
                     }
                     bytes.clear();
-                    self.read_more(&mut bytes, SMALL_BODY as usize).await?;
+                    self.read_more(&mut bytes, MAX_READ).await?;
                 }
                 (Chunked::Done, used) => {
                     self.buffer = bytes.split_off(used);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dispatch_core::queue::{Ask, Idle};
+use dispatch_core::queue::{Ask, Idle, NoRun};
 use dispatch_core::{RunId, Sighting};
 use dispatch_wire::boot::{RUN_HEADER, Report};
 
@@ -181,8 +181,8 @@ fn ok_of_run(run: RunId, words: &str) -> Answer {
 
 async fn post<Q: Queue>(queue: &Q, who: &Sighting, head: &Head) -> Result<Answer, Unavailable> {
     Ok(match queue.started(who, &head.told).await? {
-        Some(run) => ok_of_run(run, "its image is up"),
-        None => sentence(417, "no run waits for this host"),
+        Ok(run) => ok_of_run(run, "its image is up"),
+        Err(why) => sentence(417, &why.to_string()),
     })
 }
 
@@ -196,9 +196,10 @@ async fn put<Q: Queue>(queue: &Q, who: &Sighting, head: &Head, body: &[u8]) -> R
         Some(Ok(run)) => Some(run),
         Some(Err(())) => return Ok(sentence(417, "the Dispatch-Run of this report is no run of ours")),
     };
-    Ok(match queue.reported(who, run, report).await? {
-        Some(accepted) if accepted.known => ok_of_run(accepted.run, "a report that was here already"),
-        Some(accepted) => ok_of_run(accepted.run, "its report is stored"),
-        None => sentence(417, "this report belongs to no run here"),
+    Ok(match queue.reported(who, &head.told, run, report).await? {
+        Ok(accepted) if accepted.known => ok_of_run(accepted.run, "a report that was here already"),
+        Ok(accepted) => ok_of_run(accepted.run, "its report is stored"),
+        Err(NoRun::Nothing) => sentence(417, "this report belongs to no run here"),
+        Err(why @ NoRun::Several(_)) => sentence(417, &why.to_string()),
     })
 }

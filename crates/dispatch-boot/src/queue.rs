@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::SystemTime;
 
-use dispatch_core::queue::{Accepted, Ask, Idle};
+use dispatch_core::queue::{Accepted, Ask, Idle, NoRun};
 use dispatch_core::run::End;
 use dispatch_core::{Kind, RunId, Sighting, Told};
 use dispatch_wire::boot::Report;
@@ -159,20 +159,21 @@ pub trait Queue: Send + Sync + 'static {
     /// of any file, so the run must come to nothing. The end of the transfer is told as well, after this.
     fn spoiled(&self, run: RunId, why: &str) -> impl Future<Output = Result<(), Unavailable>> + Send;
 
-    /// `POST`: the image of this host is up. Nothing if no run waits for it.
+    /// `POST`: the image of this host is up.
     fn started(
         &self,
         who: &Sighting,
         told: &Told,
-    ) -> impl Future<Output = Result<Option<RunId>, Unavailable>> + Send;
+    ) -> impl Future<Output = Result<Result<RunId, NoRun>, Unavailable>> + Send;
 
-    /// `PUT`: a report. Nothing if it belongs to no run.
+    /// `PUT`: a report.
     fn reported(
         &self,
         who: &Sighting,
+        told: &Told,
         run: Option<RunId>,
         report: Report,
-    ) -> impl Future<Output = Result<Option<Accepted>, Unavailable>> + Send;
+    ) -> impl Future<Output = Result<Result<Accepted, NoRun>, Unavailable>> + Send;
 
     /// A request was answered, or is just being answered with an image. Must not wait.
     fn asked(&self, asked: Asked);

@@ -312,24 +312,24 @@ mod tests {
         (sent.count, sent.is_unsure, sent.broke.map(|broke| broke.to_string()))
     }
 
-    fn reset() -> Option<Broke> {
-        Some(Broke::Socket(io::ErrorKind::ConnectionReset.into()))
+    fn reset() -> Broke {
+        Broke::Socket(io::ErrorKind::ConnectionReset.into())
     }
 
     #[test]
     fn what_was_taken_in_full_is_whole_whatever_the_connection_does_then() {
         assert_eq!(sum(10, 0, false, None), (10, false, None));
-        assert_eq!(sum(10, 0, false, reset()), (10, false, None));
-        assert!(matches!(sum(10, 4, false, reset()), (10, true, Some(_))));
-        assert!(matches!(sum(9, 4, false, reset()), (5, false, Some(_))));
+        assert_eq!(sum(10, 0, false, Some(reset())), (10, false, None));
+        assert!(matches!(sum(10, 4, false, Some(reset())), (10, true, Some(_))));
+        assert!(matches!(sum(9, 4, false, Some(reset())), (5, false, Some(_))));
     }
 
     #[test]
     fn what_was_changed_until_its_end_is_never_whole_and_never_unsure() {
         let spoiled = Some(Broke::Spoiled.to_string());
         assert_eq!(sum(10, 0, true, None), (10, false, spoiled.clone()));
-        assert_eq!(sum(10, 0, true, reset()), (10, false, spoiled.clone()));
-        assert_eq!(sum(10, 4, true, reset()), (6, false, spoiled));
+        assert_eq!(sum(10, 0, true, Some(reset())), (10, false, spoiled.clone()));
+        assert_eq!(sum(10, 4, true, Some(reset())), (6, false, spoiled));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use dispatch_boot::route::BootPath;
 use dispatch_boot::{Asked, Bind, Image, Limits, Listener, Progress, Queue, Stop, Unavailable, Work};
-use dispatch_core::queue::{Accepted, Ask};
+use dispatch_core::queue::{Accepted, Ask, NoRun};
 use dispatch_core::run::End;
 use dispatch_core::{Kind, RunId, Sighting, Told};
 use dispatch_wire::boot::Report;
@@ -63,17 +63,18 @@ impl Queue for OneImage {
         Ok(())
     }
 
-    async fn started(&self, _: &Sighting, _: &Told) -> Result<Option<RunId>, Unavailable> {
-        Ok(Some(run()))
+    async fn started(&self, _: &Sighting, _: &Told) -> Result<Result<RunId, NoRun>, Unavailable> {
+        Ok(Ok(run()))
     }
 
     async fn reported(
         &self,
         _: &Sighting,
+        _: &Told,
         _: Option<RunId>,
         _: Report,
-    ) -> Result<Option<Accepted>, Unavailable> {
-        Ok(None)
+    ) -> Result<Result<Accepted, NoRun>, Unavailable> {
+        Ok(Err(NoRun::Nothing))
     }
 
     fn asked(&self, _: Asked) {}
@@ -350,7 +351,9 @@ async fn large_reports_that_stop_arriving_take_no_more_memory_than_there_is_for_
         let small = b"PUT /dispatch HTTP/1.1\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}";
         assert!(talk(address, small).await.starts_with(b"HTTP/1.1 400 "), "a small one is taken");
         // Those that are held end, and leave their room to the next.
-        streams.iter().for_each(|stream| drop(stream.shutdown(std::net::Shutdown::Write)));
+        for stream in &streams {
+            let _ = stream.shutdown(std::net::Shutdown::Write);
+        }
         drop(sender);
         let left = tokio::task::spawn_blocking(move || answers.iter().count());
         assert_eq!(left.await.expect("the last ones"), ROOM);

@@ -179,20 +179,33 @@ impl Host {
         who.mac.is_some_and(|mac| self.told_macs.contains(&mac))
     }
 
-    /// Whether what the beacon of a host tells, seen as `who` without a name, shows that this is another host than
-    /// the one known so far.
+    /// Whether what a beacon tells, seen as `who`, shows that this is another host than the one known from an earlier
+    /// run.
     ///
-    /// MACs say more than the UUID, which some boards share. A MAC that was told and is in the neighbour table for
-    /// the same request leaves no doubt: whatever else has changed, that card is in this host.
+    /// MACs say more than the UUID, which some boards share, and which changes with the board. A MAC that was told
+    /// and is in the neighbour table for the same request leaves no doubt: whatever else has changed since, that card
+    /// is in this host.
     #[must_use]
     pub fn is_contradicted(&self, who: &Sighting, told: &Told) -> bool {
         if who.mac.is_some_and(|mac| told.macs.contains(&mac)) {
             return false;
         }
-        if !self.told_macs.is_empty() && !told.macs.is_empty() {
-            return !told.macs.iter().any(|mac| self.told_macs.contains(mac));
-        }
+        self.has_other_cards(told)
+            .unwrap_or_else(|| matches!((&self.uuid, &told.uuid), (Some(known), Some(told)) if known != told))
+    }
+
+    /// Whether what a beacon tells shows that it runs on another host than the one that called before in the same
+    /// run. While a run goes on, nobody changes a board, and no host loses all of its cards for others.
+    #[must_use]
+    pub fn is_contradicted_within_a_run(&self, told: &Told) -> bool {
         matches!((&self.uuid, &told.uuid), (Some(known), Some(told)) if known != told)
+            || self.has_other_cards(told) == Some(true)
+    }
+
+    /// Whether none of the cards that a beacon tells is known here; none where either tells of no card.
+    fn has_other_cards(&self, told: &Told) -> Option<bool> {
+        let can_tell = !self.told_macs.is_empty() && !told.macs.is_empty();
+        can_tell.then(|| !told.macs.iter().any(|mac| self.told_macs.contains(mac)))
     }
 }
 
@@ -473,6 +486,21 @@ mod tests {
         assert!(known.is_contradicted(&who, &told("b", &[])));
         assert!(!known.is_contradicted(&who, &told("a", &[])));
         assert!(!known.is_contradicted(&who, &Told::default()), "an old beacon tells nothing");
+    }
+
+    #[test]
+    fn within_a_run_another_uuid_or_none_of_the_cards_is_another_machine() {
+        let mut known = host(1, Some(ROUTER), "192.0.2.1", 1);
+        known.uuid = Some("a".into());
+        known.told_macs = vec![MAC_A.parse().expect("a MAC")];
+        assert!(
+            known.is_contradicted_within_a_run(&told("b", &[MAC_A])),
+            "every board of this model has that card"
+        );
+        assert!(known.is_contradicted_within_a_run(&told("a", &[MAC_B])));
+        assert!(known.is_contradicted_within_a_run(&told("b", &[MAC_B, ROUTER])));
+        assert!(!known.is_contradicted_within_a_run(&told("a", &[MAC_B, MAC_A])));
+        assert!(!known.is_contradicted_within_a_run(&Told::default()), "an old beacon tells nothing");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use dispatch_boot::route::{BootPath, Route};
 use dispatch_boot::{Asked, Bind, Image, Limits, Listener, Progress, Queue, Unavailable, Work};
-use dispatch_core::queue::{Accepted, Ask, Idle, Stub};
+use dispatch_core::queue::{Accepted, Ask, Idle, NoRun, Stub};
 use dispatch_core::run::End;
 use dispatch_core::{Kind, ReportId, RunId, Sighting, Told};
 use dispatch_wire::boot::Report;
@@ -64,18 +64,20 @@ impl Queue for Fixed {
         Ok(())
     }
 
-    async fn started(&self, _: &Sighting, told: &Told) -> Result<Option<RunId>, Unavailable> {
-        Ok(told.macs.is_empty().then(run))
+    async fn started(&self, _: &Sighting, told: &Told) -> Result<Result<RunId, NoRun>, Unavailable> {
+        Ok(told.macs.is_empty().then(run).ok_or(NoRun::Nothing))
     }
 
     async fn reported(
         &self,
         _: &Sighting,
+        _: &Told,
         run: Option<RunId>,
         report: Report,
-    ) -> Result<Option<Accepted>, Unavailable> {
+    ) -> Result<Result<Accepted, NoRun>, Unavailable> {
         let id = ReportId::new(Timestamp::UNIX_EPOCH, [2; 10]);
-        Ok(run.map(|run| Accepted { report: id, run, known: report.body.is_empty() }))
+        let known = report.body.is_empty();
+        Ok(run.map(|run| Accepted { report: id, run, known }).ok_or(NoRun::Nothing))
     }
 
     fn asked(&self, _: Asked) {}

@@ -188,6 +188,7 @@ mod tests {
             reboots: 0,
             reboots_allowed: 0,
             booted_at: None,
+            is_disputed: false,
             reports: 2,
         }
     }

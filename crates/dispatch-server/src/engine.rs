@@ -1,11 +1,12 @@
 //! Answers the boot server: loads state, lets `dispatch-core` decide, commits, and opens files.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dispatch_boot::{Asked, Image, Progress, Queue, Stop, Unavailable, Work};
-use dispatch_core::queue::{Accepted, Ask, Context, Found, NewReport, NotDone, Offer, Unreadable};
+use dispatch_core::queue::{Accepted, Ask, Context, Found, NewReport, NoRun, NotDone, Offer, Unreadable};
 use dispatch_core::run::{End, Policy, RunEvent};
 use dispatch_core::verdict::ReportFacts;
 use dispatch_core::{JobId, Outcome, RunId, RunState, Sighting, Snapshot, Told, Workload, WorkloadId};
@@ -32,8 +33,12 @@ pub struct Engine {
     directory: Arc<Directory>,
     live: Arc<Live>,
     asked: Arc<Mutex<VecDeque<Asked>>>,
+    several: Arc<Mutex<BTreeSet<IpAddr>>>,
     title: Arc<str>,
 }
+
+/// Of how many addresses it is said that several hosts ask from there.
+const MOST_SEVERAL: usize = 1000;
 
 /// How many requests are remembered.
 const REQUESTS: usize = 50;
@@ -86,8 +91,9 @@ impl Engine {
         directory: Directory,
         title: &str,
     ) -> Self {
-        let (directory, live, asked) = (Arc::new(directory), Arc::default(), Arc::default());
-        Self { store, policy, clock, random, directory, live, asked, title: title.into() }
+        let (live, asked, several) = Default::default();
+        let directory = Arc::new(directory);
+        Self { store, policy, clock, random, directory, live, asked, several, title: title.into() }
     }
 
     /// The transfers that are going on.
@@ -212,6 +218,10 @@ impl Engine {
                 .await?;
             match (offer, opened) {
                 (Offer::Idle(idle), _) => return Ok(Work::Idle(idle)),
+                (Offer::Several(idle), _) => {
+                    self.warn_of_several(who, &idle.reason);
+                    return Ok(Work::Idle(idle));
+                }
                 (Offer::NotNow(why), _) => return Ok(Work::NotNow(why)),
                 (Offer::Image { run, workload }, Some((known, opened))) if workload == known.id => {
                     return Ok(Work::Image(image(run, &known, opened)));
@@ -221,6 +231,14 @@ impl Engine {
             }
         }
         Err(FindError::Unsettled)
+    }
+
+    /// Says once for each address that nobody can be told apart there.
+    fn warn_of_several(&self, who: &Sighting, why: &str) {
+        let mut several = self.several.lock().unwrap_or_else(PoisonError::into_inner);
+        if several.len() < MOST_SEVERAL && several.insert(who.address) {
+            tracing::warn!("{why}");
+        }
     }
 
     /// Opens the image of a workload, if it is the version that the workload stands for. Once a file system has
@@ -346,7 +364,7 @@ impl Queue for Engine {
         self.note(run, &event).await.map_err(unavailable)
     }
 
-    async fn started(&self, who: &Sighting, told: &Told) -> Result<Option<RunId>, Unavailable> {
+    async fn started(&self, who: &Sighting, told: &Told) -> Result<Result<RunId, NoRun>, Unavailable> {
         self.decide(Focus::host(who), |snapshot, context| snapshot.start(who, told, context))
             .await
             .map_err(unavailable)
@@ -355,12 +373,13 @@ impl Queue for Engine {
     async fn reported(
         &self,
         who: &Sighting,
+        told: &Told,
         run: Option<RunId>,
         report: Report,
-    ) -> Result<Option<Accepted>, Unavailable> {
+    ) -> Result<Result<Accepted, NoRun>, Unavailable> {
         let report = judged(&report, &self.policy).map_err(|error| Unavailable(error.to_string()))?;
         let focus = Focus { run, ..Focus::host(who) };
-        self.decide(focus, |snapshot, context| snapshot.report(who, run, report, context))
+        self.decide(focus, |snapshot, context| snapshot.report(who, told, run, report, context))
             .await
             .map_err(unavailable)
     }
@@ -458,13 +477,13 @@ mod tests {
             let (engine, who, run, progress) = downloading(&folder).await;
             let call = || async { engine.started(&who, &Told::default()).await.expect("a state") };
             if has_called {
-                assert_eq!(call().await, Some(run));
+                assert_eq!(call().await, Ok(run));
             }
             engine.spoiled(run, "its file was changed").await.expect("noted");
             engine.end(run, &progress, 10, End::Broken).await.expect("noted");
-            assert_eq!(call().await, None, "it is no call of this run");
+            assert!(call().await.is_err(), "it is no call of this run");
             let report = Report::from_json(br#"{"title":"t","verdict":"passed"}"#).expect("a report");
-            engine.reported(&who, Some(run), report).await.expect("a state");
+            let _ = engine.reported(&who, &Told::default(), Some(run), report).await.expect("a state");
             let view = engine.view().await.expect("a state");
             assert_ne!(view.jobs[0].verdict, Some(dispatch_core::Verdict::Passed));
             assert!(view.jobs[0].note.contains("its file was changed"), "{}", view.jobs[0].note);

@@ -32,6 +32,9 @@ ALTER TABLE jobs ADD COLUMN withdrawn BIGINT NOT NULL DEFAULT 0;
 UPDATE jobs SET withdrawn = 1 WHERE state = 'cancelled';
 CREATE INDEX jobs_round ON jobs (round);
 
+-- Several hosts took part in it.
+ALTER TABLE runs ADD COLUMN disputed BIGINT NOT NULL DEFAULT 0;
+
 CREATE TABLE rounds (
     number  BIGINT NOT NULL PRIMARY KEY,
     begun   BIGINT NOT NULL,

@@ -142,6 +142,7 @@ pub(crate) fn run(row: &AnyRow) -> Result<Run, StoreError> {
         reboots_allowed: number(row, "reboots_allowed")?,
         booted_at: optional_time(row, "booted_at")?,
         reports: number(row, "reports")?,
+        is_disputed: flag(row, "disputed")?,
     })
 }
 

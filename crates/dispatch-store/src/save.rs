@@ -123,7 +123,9 @@ async fn save_round(connection: &mut AnyConnection, round: &Round) -> Result<(),
 async fn save_workload(connection: &mut AnyConnection, workload: &Workload) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO workloads (id, name, kind, size, modified, reboots, description, arch) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
+         ON CONFLICT (id) DO UPDATE SET reboots = excluded.reboots, description = excluded.description, \
+         arch = excluded.arch",
     )
     .bind(workload.id.to_string())
     .bind(workload.name.clone())
@@ -170,14 +172,14 @@ async fn save_run(connection: &mut AnyConnection, run: &Run) -> Result<(), Store
     sqlx::query(
         "INSERT INTO runs (id, job, host, workload, epoch, attempt, state, active, verdict, reason, created, since, \
          deadline, size, transfer, transfers, sent, most_sent, broken, wholes, reboots, reboots_allowed, booted_at, \
-         reports) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, \
-         $20, $21, $22, $23, $24) \
+         reports, disputed) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, \
+         $20, $21, $22, $23, $24, $25) \
          ON CONFLICT (id) DO UPDATE SET workload = excluded.workload, state = excluded.state, \
          active = excluded.active, verdict = excluded.verdict, reason = excluded.reason, since = excluded.since, \
          deadline = excluded.deadline, size = excluded.size, transfer = excluded.transfer, \
          transfers = excluded.transfers, sent = excluded.sent, most_sent = excluded.most_sent, \
          broken = excluded.broken, wholes = excluded.wholes, reboots = excluded.reboots, \
-         booted_at = excluded.booted_at, reports = excluded.reports",
+         booted_at = excluded.booted_at, reports = excluded.reports, disputed = excluded.disputed",
     )
     .bind(run.id.to_string())
     .bind(run.job.to_string())
@@ -203,6 +205,7 @@ async fn save_run(connection: &mut AnyConnection, run: &Run) -> Result<(), Store
     .bind(i64::from(run.reboots_allowed))
     .bind(run.booted_at.map(Timestamp::as_microsecond))
     .bind(i64::from(run.reports))
+    .bind(i64::from(run.is_disputed))
     .execute(connection)
     .await?;
     Ok(())

@@ -75,7 +75,7 @@ async fn the_second_migration_keeps_hosts_runs_and_what_was_left_out() {
         let now = jiff::Timestamp::UNIX_EPOCH;
         snapshot.start(&who, &told, &mut dispatch_core::queue::Context { now, random: &mut random })
     });
-    assert_eq!(started.await.expect("an answer"), Some(all.runs[0].id), "its run is still its own");
+    assert_eq!(started.await.expect("an answer"), Ok(all.runs[0].id), "its run is still its own");
     store.close().await;
 }
 

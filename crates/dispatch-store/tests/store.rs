@@ -92,10 +92,12 @@ impl Lab {
     async fn report(&mut self, host: u8, text: &str, verdict: Verdict) -> bool {
         let who = at(host);
         let report = NewReport { digest: text.into(), title: text.into(), json: "{}".into(), verdict };
-        self.decide(Focus::host(&who), |snapshot, context| snapshot.report(&who, None, report, context))
-            .await
-            .expect("an answer")
-            .is_some()
+        self.decide(Focus::host(&who), |snapshot, context| {
+            snapshot.report(&who, &Told::default(), None, report, context)
+        })
+        .await
+        .expect("an answer")
+        .is_ok()
     }
 
     async fn restart(self) -> Self {

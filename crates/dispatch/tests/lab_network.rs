@@ -272,6 +272,31 @@ fn an_arm_server_goes_on_with_its_next_boot_device() {
     assert!(serial.contains("dispatch: going on") && serial.contains(FROM_DISK), "{serial}");
 }
 
+/// The same, in the instructions of another processor.
+#[test]
+fn a_waiting_arm_server_starts_what_comes_free_without_a_reset() {
+    let Some((network, mut lab)) =
+        bridged(BootUrls::default(), &["--when-idle", "wait", "--deadline-run", "8s"])
+    else {
+        return;
+    };
+    lab.image("arm.efi", &build(Stub::PowerOff, Arch::Aarch64, "this is the workload")).expect("an image");
+    let config = server_with_disk(&network, &lab, Machine::Aarch64);
+    let mut program = lab.start().expect("a start");
+    another_host(&network, "GET");
+    let mut server = Server::start(&config).expect("a server");
+    let idle = program.event("idle", "").unwrap_or_else(|error| panic!("{error}\n{}", server.serial()));
+    assert_eq!(idle["stub"], "wait");
+    another_host(&network, "POST");
+    until_off(&mut program, std::slice::from_mut(&mut server), LIMIT).expect("the workload powers it off");
+    common::terminate(program);
+    let serial = server.serial();
+    let waited = serial.find("dispatch: waiting for work");
+    let given = serial.find("this is the workload");
+    assert!(waited.is_some() && waited < given, "{serial}");
+    assert_eq!(serial.matches("BdsDxe: starting").count(), 1, "{serial}");
+}
+
 /// Switches a server on whose firmware believes only in what our key has signed, as its own disk is; there is no job
 /// for it.
 fn secure_stranger(more: &[&str], prepare: fn(&Signer, &mut Lab)) -> Option<String> {

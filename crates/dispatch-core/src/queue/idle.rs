@@ -1,6 +1,7 @@
 //! What a host is told when there is no work for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use jiff::Timestamp;
 
@@ -8,13 +9,28 @@ use super::{Ask, IDLE_PROMISE, Idle, Job, JobState, Snapshot, Stub, Unreadable, 
 use crate::event::Happening;
 use crate::host::{Host, Sighting};
 use crate::id::{HostId, JobId, WorkloadId};
-use crate::workload::{Kind, Workload};
+use crate::run::Run;
+use crate::workload::{Arch, Kind, Workload};
 
 /// What a host is to do, and why.
 struct Advice {
     stub: Option<Stub>,
     reason: String,
     is_urgent: bool,
+}
+
+/// The jobs that a host can run.
+pub(super) struct Fitting(BTreeSet<WorkloadId>);
+
+impl Fitting {
+    pub(super) fn takes(&self, job: &Job) -> bool {
+        !self.0.contains(&job.workload)
+    }
+}
+
+/// What whoever asks from there is told, if that may be any of several hosts.
+pub(super) fn several(address: IpAddr) -> String {
+    format!("several hosts ask from {address}: give each a boot URL of its own that ends in /@NAME")
 }
 
 impl Snapshot {
@@ -41,11 +57,14 @@ impl Snapshot {
     /// A host that waits without a reset can start an EFI application, and nothing else: images of other kinds need
     /// the firmware's own RAM disk.
     pub(super) fn must_reset_first(&self, host: HostId, job: JobId) -> bool {
+        // One that was told so in an earlier round has given up since.
+        let begun = self.round.as_ref().map_or(Timestamp::MIN, |round| round.begun);
+        let was_told = |idle: &Idle| idle.stub == Some(Stub::Wait) && idle.promised.max(idle.since) >= begun;
         let waits = self
             .hosts
             .iter()
             .find(|known| known.id == host)
-            .is_some_and(|host| host.idle.as_ref().is_some_and(|idle| idle.stub == Some(Stub::Wait)));
+            .is_some_and(|host| host.idle.as_ref().is_some_and(was_told));
         waits && self.workload_of(job).is_some_and(|workload| workload.kind != Kind::Efi)
     }
 
@@ -80,14 +99,9 @@ impl Snapshot {
 
     /// What somebody is told who may be any of several hosts.
     pub(super) fn idle_for_several(&self, who: &Sighting, now: Timestamp) -> Idle {
-        let reason = format!(
-            "several hosts ask from {}: give each a boot URL of its own that ends in /@NAME",
-            who.address
-        );
-        let stub = self.harmless();
         Idle {
-            stub,
-            reason,
+            stub: self.harmless(),
+            reason: several(who.address),
             since: now,
             promised: now,
             is_taken: false,
@@ -96,13 +110,10 @@ impl Snapshot {
         }
     }
 
-    /// What to tell a host that is none of ours: whatever the setting is, never to power off.
+    /// What to tell a host that is none of ours, or may be: whatever the setting is, nothing that keeps it here or
+    /// powers it off.
     fn harmless(&self) -> Option<Stub> {
-        match self.policy.when_idle {
-            WhenIdle::None => None,
-            WhenIdle::Auto | WhenIdle::Always(Stub::PowerOff) => Some(Stub::Next),
-            WhenIdle::Always(stub) => Some(stub),
-        }
+        (self.policy.when_idle != WhenIdle::None).then_some(Stub::Next)
     }
 
     /// What a host is to do when there is no job for it, and why.
@@ -112,12 +123,12 @@ impl Snapshot {
             return Advice { stub: self.harmless(), reason, is_urgent: false };
         }
         let coming = self.what_may_come(host);
-        let nothing = || "queue empty".to_owned();
+        let nothing = || self.nothing_for(host);
         let (stub, reason) = match self.policy.when_idle {
             WhenIdle::None => (None, coming.unwrap_or_else(nothing)),
             WhenIdle::Always(stub) => (Some(stub), coming.unwrap_or_else(nothing)),
             WhenIdle::Auto => {
-                let has_worked = self.runs.iter().any(|run| run.host == host && run.may_report());
+                let has_worked = self.has_worked(host);
                 match coming {
                     _ if !has_worked => (Some(Stub::Next), "no work for this host".to_owned()),
                     Some(reason) => (Some(Stub::Wait), reason),
@@ -140,23 +151,45 @@ impl Snapshot {
         self.workloads.iter().find(|workload| workload.id == job.workload)
     }
 
-    /// Whether a host can run a job, as far as is known: an image for another processor would be fetched for
-    /// nothing.
-    pub(super) fn fits(&self, host: HostId, job: &Job) -> bool {
-        let host = self.hosts.iter().find(|known| known.id == host).and_then(|host| host.arch);
-        let image = self.workload_of(job.id).and_then(|workload| workload.arch);
-        host.zip(image).is_none_or(|(host, image)| host == image)
+    /// Whether a host has run something in this round. One that did so long ago may be somebody else's by now.
+    fn has_worked(&self, host: HostId) -> bool {
+        let is_of_round = |run: &Run| match (&self.round, self.jobs.iter().find(|job| job.id == run.job)) {
+            (Some(round), Some(job)) => job.round == round.number,
+            (None, _) => true,
+            (Some(_), None) => false,
+        };
+        self.runs.iter().any(|run| run.host == host && run.may_report() && is_of_round(run))
+    }
+
+    /// Which jobs a host can run, as far as is known: an image for another processor would be fetched for nothing.
+    pub(super) fn fitting(&self, host: HostId) -> Fitting {
+        let arch = self.hosts.iter().find(|known| known.id == host).and_then(|host| host.arch);
+        let is_other =
+            |workload: &&Workload| arch.zip(workload.arch).is_some_and(|(host, image)| host != image);
+        Fitting(self.workloads.iter().filter(is_other).map(|workload| workload.id).collect())
+    }
+
+    /// Why there is nothing for a host.
+    fn nothing_for(&self, host: HostId) -> String {
+        let fits = self.fitting(host);
+        let left = self.jobs.iter().any(|job| job.state == JobState::Queued && !fits.takes(job));
+        let arch = self.hosts.iter().find(|known| known.id == host).and_then(|host| host.arch);
+        match arch.filter(|_| left) {
+            Some(arch) => format!("no job for {arch} is left"),
+            None => "queue empty".to_owned(),
+        }
     }
 
     /// Whether a job can still come to this host, and why it has not.
     fn what_may_come(&self, host: HostId) -> Option<String> {
+        let fits = self.fitting(host);
         let mut queued = self.jobs.iter().filter(|job| job.state == JobState::Queued);
-        if let Some(job) = queued.find(|job| self.fits(host, job)) {
+        if let Some(job) = queued.find(|job| fits.takes(job)) {
             let why = job.waits.as_deref().unwrap_or("it waits");
             return Some(format!("{}: {why}", job.name));
         }
         self.runs.iter().filter(|run| run.host != host && !run.state.is_final()).find_map(|run| {
-            let job = self.jobs.iter().find(|job| job.id == run.job).filter(|job| self.fits(host, job))?;
+            let job = self.jobs.iter().find(|job| job.id == run.job).filter(|job| fits.takes(job))?;
             let errored =
                 self.runs.iter().filter(|other| Self::is_attempt_of(other, job) && other.has_errored());
             let may_return = run.most_sent == 0 || errored.count() < self.policy.retries as usize;
@@ -166,15 +199,42 @@ impl Snapshot {
     }
 
     pub(super) fn note_unreadable(&mut self, unreadable: &BTreeMap<WorkloadId, Unreadable>, now: Timestamp) {
-        let news: Vec<(JobId, String)> = self
-            .jobs
+        if !unreadable.is_empty() {
+            self.note_waits(now, |job| {
+                Some(format!("its image cannot be read: {}", unreadable.get(&job.workload)?.why))
+            });
+        }
+    }
+
+    /// Notes for which jobs this host is the wrong one, where there is no sign of a right one.
+    pub(super) fn note_unfit(&mut self, host: HostId, now: Timestamp) {
+        let fits = self.fitting(host);
+        if fits.0.is_empty() || !self.is_wanted(host) {
+            return;
+        }
+        let at_work: Vec<Option<Arch>> = self
+            .hosts
             .iter()
-            .filter(|job| job.state == JobState::Queued)
-            .filter_map(|job| {
-                Some((job, format!("its image cannot be read: {}", unreadable.get(&job.workload)?.why)))
-            })
-            .filter(|(job, reason)| job.waits.as_ref() != Some(reason))
-            .map(|(job, reason)| (job.id, reason))
+            .filter(|host| self.active_run(host.id).is_some())
+            .map(|host| host.arch)
+            .collect();
+        let archs: BTreeMap<WorkloadId, Arch> = self
+            .workloads
+            .iter()
+            .filter(|workload| fits.0.contains(&workload.id) && !at_work.contains(&workload.arch))
+            .filter_map(|workload| Some((workload.id, workload.arch?)))
+            .collect();
+        self.note_waits(now, |job| {
+            // What is known already says more.
+            let arch = archs.get(&job.workload).filter(|_| job.waits.is_none())?;
+            Some(format!("it is made for {arch}, and waits for a server of that kind to ask"))
+        });
+    }
+
+    fn note_waits(&mut self, now: Timestamp, why: impl Fn(&Job) -> Option<String>) {
+        let queued = self.jobs.iter().filter(|job| job.state == JobState::Queued);
+        let news: Vec<(JobId, String)> = queued
+            .filter_map(|job| Some((job.id, why(job).filter(|why| job.waits.as_ref() != Some(why))?)))
             .collect();
         for (id, reason) in news {
             self.change_job(id, |job| job.waits = Some(reason.clone()));

@@ -281,7 +281,7 @@ pub struct Report {
 pub enum Change {
     /// Insert or update.
     Host(Host),
-    /// Insert.
+    /// Insert or update.
     Workload(Workload),
     /// Insert or update.
     Job(Job),
@@ -348,6 +348,8 @@ pub enum Offer {
     },
     /// Nothing to run.
     Idle(Idle),
+    /// Nothing, because it may be any of several hosts.
+    Several(Idle),
     /// Its own image, which cannot be read at the moment; the text says why.
     NotNow(String),
 }
@@ -361,6 +363,17 @@ pub struct Accepted {
     pub run: RunId,
     /// It was there already.
     pub known: bool,
+}
+
+/// Why a call or a report belongs to no run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoRun {
+    /// No run of this host waits for it.
+    #[error("no run waits for this host")]
+    Nothing,
+    /// Nobody can tell which host it comes from; the text says why, and what to do.
+    #[error("{0}")]
+    Several(String),
 }
 
 /// A file of a source, as the scan found it.

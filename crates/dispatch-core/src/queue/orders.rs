@@ -98,10 +98,33 @@ impl Snapshot {
         self.outcome(host.is_some())
     }
 
+    /// A new round begins: what stood for several hosts once may stand for one by now. If it does not, that shows
+    /// again.
+    pub(super) fn forget_shared(&mut self) {
+        for id in self.shared() {
+            self.change_host(id, |host| host.shared = None);
+        }
+    }
+
+    /// A session goes on: whoever looks at it need not have seen the one before.
+    pub(super) fn remind_of_shared(&mut self, now: Timestamp) {
+        for id in self.shared() {
+            let host = self.hosts.iter().find(|host| host.id == id);
+            if let Some(reason) = host.and_then(|host| host.shared.clone()) {
+                self.tell(None, Some(id), now, Happening::HostShared { reason });
+            }
+        }
+    }
+
+    fn shared(&self) -> Vec<HostId> {
+        self.hosts.iter().filter(|host| host.shared.is_some()).map(|host| host.id).collect()
+    }
+
     /// What a host is known by turned out to stand for several. Its run is nobody's: what it reports would be said of
     /// a host that may never have seen the image. A host with a name goes on by that.
-    pub(super) fn distrust(&mut self, id: HostId, why: &str, now: Timestamp) {
-        let Some(host) = self.hosts.iter().find(|host| host.id == id) else { return };
+    /// Returns what people are told.
+    pub(super) fn distrust(&mut self, id: HostId, why: &str, now: Timestamp) -> String {
+        let Some(host) = self.hosts.iter().find(|host| host.id == id) else { return why.to_owned() };
         let reason = match &host.name {
             None => format!(
                 "several hosts ask from {}: {why}; give each a boot URL of its own that ends in /@NAME",
@@ -115,7 +138,8 @@ impl Snapshot {
         self.tell(None, Some(id), now, Happening::HostShared { reason: reason.clone() });
         if let Some(run) = self.active_run(id).map(|run| run.id) {
             // Every state takes it.
-            let _ = self.happen(run, &RunEvent::Disputed { why: reason }, now);
+            let _ = self.happen(run, &RunEvent::Disputed { why: reason.clone() }, now);
         }
+        reason
     }
 }

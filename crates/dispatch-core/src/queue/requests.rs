@@ -2,16 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
+use super::idle::several;
 use super::{
-    Accepted, Ask, Change, Context, Job, JobState, NewReport, Offer, Outcome, Report, ReportKey, Snapshot,
-    Unreadable,
+    Accepted, Ask, Change, Context, Job, JobState, NewReport, NoRun, Offer, Outcome, Report, ReportKey,
+    Snapshot, Unreadable,
 };
 use crate::event::{Effect, Happening};
-use crate::host::{Host, Mac, Sighting, Told, recognise};
+use crate::host::{Host, Mac, Recognised, Sighting, Told, recognise};
 use crate::id::{HostId, JobId, ReportId, RunId, WorkloadId};
 use crate::run::{Run, RunEvent, RunState, Transfer};
+
+/// How long an address, where nothing else is known of a host, is not given to another machine.
+const REUSE: SignedDuration = SignedDuration::from_hours(1);
 
 impl Snapshot {
     /// A host asks for work. `unreadable` holds the workloads whose image cannot be read at the moment.
@@ -26,7 +30,7 @@ impl Snapshot {
         let now = context.now;
         let Some(host) = self.meet(who, context) else {
             let idle = self.idle_for_several(who, now);
-            return self.outcome(Offer::Idle(idle));
+            return self.outcome(Offer::Several(idle));
         };
         if let Some(run) = self.active_run(host) {
             let id = run.id;
@@ -54,6 +58,7 @@ impl Snapshot {
             return self.outcome(Offer::Idle(idle));
         }
         self.note_unreadable(unreadable, now);
+        self.note_unfit(host, now);
         let answer = match self.next_job(host, unreadable) {
             Some(job) if self.must_reset_first(host, job) => {
                 Offer::Idle(self.tell_reset(host, job, how, now))
@@ -80,58 +85,76 @@ impl Snapshot {
         self.outcome(answer)
     }
 
-    /// `POST`: a host says that its image is up, and what it is. Answers with the run, or nothing if none waits for it.
+    /// `POST`: a host says that its image is up, and what it is. Answers with the run.
     #[must_use]
-    pub fn start(mut self, who: &Sighting, told: &Told, context: &mut Context<'_>) -> Outcome<Option<RunId>> {
-        let now = context.now;
-        let Some(host) = recognise(&self.hosts, who).host() else { return self.outcome(None) };
-        let id = host.id;
-        let run = self.active_run(id).map(|run| (run.id, run.booted_at.is_some(), run.job));
-        // By its name a host may come back with another board; but not while the first one runs.
-        let is_certain = who.name.is_none() || run.is_some_and(|(_, has_booted, _)| has_booted);
-        if is_certain && host.is_contradicted(who, told) {
-            let why = contradiction(host, told);
-            self.distrust(id, &why, now);
-            return self.outcome(None);
-        }
-        let answer = run.filter(|(run, ..)| self.happen(*run, &RunEvent::Started, now).is_ok());
-        if let Some((_, _, job)) = answer {
-            let arch = self.workload_of(job).and_then(|workload| workload.arch);
-            // Only now: a stranger that posts is nobody we need to remember.
-            let _ = self.meet(who, context);
-            self.change_host(id, |host| {
-                host.uuid = told.uuid.clone().or(host.uuid.take());
-                if !told.macs.is_empty() {
-                    host.told_macs.clone_from(&told.macs);
-                }
-                host.arch = arch.or(host.arch);
-            });
-        }
-        self.outcome(answer.map(|(run, ..)| run))
+    pub fn start(
+        mut self,
+        who: &Sighting,
+        told: &Told,
+        context: &mut Context<'_>,
+    ) -> Outcome<Result<RunId, NoRun>> {
+        let answer = self.started(who, told, context);
+        self.outcome(answer)
     }
 
-    /// `PUT`: a report came, from a host that may have named its run. Answers with nothing if it belongs to
-    /// no run here.
+    fn started(&mut self, who: &Sighting, told: &Told, context: &mut Context<'_>) -> Result<RunId, NoRun> {
+        let now = context.now;
+        let id = self.whose(who, told)?;
+        self.check(id, who, told, now)?;
+        let (run, job) = self.active_run(id).map(|run| (run.id, run.job)).ok_or(NoRun::Nothing)?;
+        self.happen(run, &RunEvent::Started, now).map_err(|_| NoRun::Nothing)?;
+        // Only now: a stranger that posts is nobody we need to remember.
+        let arch = self.workload_of(job).and_then(|workload| workload.arch);
+        self.learn(id, told);
+        self.learn_card(id, who, told);
+        self.change_host(id, |host| {
+            host.address = who.address;
+            host.last_seen = now;
+            host.name = who.name.clone().or(host.name.take());
+            host.arch = arch.or(host.arch);
+        });
+        Ok(run)
+    }
+
+    /// `PUT`: a report came, from a host that may have named its run.
     #[must_use]
     pub fn report(
         mut self,
         who: &Sighting,
+        told: &Told,
         named: Option<RunId>,
         report: NewReport,
         context: &mut Context<'_>,
-    ) -> Outcome<Option<Accepted>> {
-        let Some(run) = self.run_of_report(who, named).cloned() else {
-            return self.outcome(None);
+    ) -> Outcome<Result<Accepted, NoRun>> {
+        let answer = self.reported(who, told, named, report, context);
+        self.outcome(answer)
+    }
+
+    fn reported(
+        &mut self,
+        who: &Sighting,
+        told: &Told,
+        named: Option<RunId>,
+        report: NewReport,
+        context: &mut Context<'_>,
+    ) -> Result<Accepted, NoRun> {
+        let now = context.now;
+        let run = if let Some(named) = named {
+            self.run(named).filter(|run| run.may_report())
+        } else {
+            let id = self.whose(who, told)?;
+            self.check(id, who, told, now)?;
+            self.run_of_report(id, who, told)
         };
+        let run = run.cloned().ok_or(NoRun::Nothing)?;
         if let Some(known) = self.reports.iter().find(|key| key.run == run.id && key.digest == report.digest)
         {
-            let answer = Some(Accepted { report: known.id, run: run.id, known: true });
-            return self.outcome(answer);
+            return Ok(Accepted { report: known.id, run: run.id, known: true });
         }
-        let now = context.now;
         let verdict = report.verdict;
-        if self.happen(run.id, &RunEvent::Reported { verdict }, now).is_err() {
-            return self.outcome(None);
+        self.happen(run.id, &RunEvent::Reported { verdict }, now).map_err(|_| NoRun::Nothing)?;
+        if named.is_none() && !run.state.is_final() {
+            self.learn(run.host, told);
         }
         let id = ReportId::new(now, (context.random)());
         let late = run.state.is_final();
@@ -143,7 +166,92 @@ impl Snapshot {
         if late {
             self.revise(&run, now);
         }
-        self.outcome(Some(Accepted { report: id, run: run.id, known: false }))
+        Ok(Accepted { report: id, run: run.id, known: false })
+    }
+
+    /// Whose call or report this is, by where it comes from; or by its cards, if its system calls through another
+    /// one than its firmware fetched the image with.
+    fn whose(&self, who: &Sighting, told: &Told) -> Result<HostId, NoRun> {
+        let recognised = recognise(&self.hosts, who);
+        let known = recognised.host().map(|host| host.id);
+        if let Some(id) = known.filter(|id| self.active_run(*id).is_some()) {
+            return Ok(id);
+        }
+        let may_be = |host: &&Host| {
+            let is_named_so = who.name.is_none() || host.name.is_none() || who.name == host.name;
+            let has_card = host.macs.iter().any(|mac| told.macs.contains(mac));
+            let has_image = || self.active_run(host.id).is_some_and(|run| run.transfers > 0);
+            host.shared.is_none() && is_named_so && has_card && has_image()
+        };
+        let mut by_card = self.hosts.iter().filter(may_be);
+        match (by_card.next(), by_card.next(), recognised) {
+            (Some(host), None, _) | (.., Recognised::Host(host)) => Ok(host.id),
+            (.., Recognised::Stranger) => Err(NoRun::Nothing),
+            (.., Recognised::Several) => Err(NoRun::Several(several(who.address))),
+        }
+    }
+
+    /// Whether a host can be the one that this comes from, by what its beacon tells. If not, several hosts are taken
+    /// for one, and nothing can be said of its run.
+    fn check(&mut self, id: HostId, who: &Sighting, told: &Told, now: Timestamp) -> Result<(), NoRun> {
+        let Some(host) = self.hosts.iter().find(|host| host.id == id) else { return Err(NoRun::Nothing) };
+        let is_another = match self.active_run(id) {
+            Some(run) if run.booted_at.is_some() || run.reports > 0 => {
+                host.is_contradicted_within_a_run(told)
+            }
+            // By its name a host may come back with another board.
+            _ if who.name.is_some() => false,
+            // An address alone is given to another machine by and by.
+            Some(_) if host.macs.is_empty() && !self.has_called_since(id, now - REUSE) => false,
+            _ => host.is_contradicted(who, told),
+        };
+        if !is_another {
+            return Ok(());
+        }
+        let why = contradiction(host, told);
+        Err(NoRun::Several(self.distrust(id, &why, now)))
+    }
+
+    fn has_called_since(&self, host: HostId, since: Timestamp) -> bool {
+        self.runs.iter().any(|run| run.host == host && run.booted_at.is_some_and(|at| at >= since))
+    }
+
+    /// Notes what a host's beacon tells of it.
+    fn learn(&mut self, id: HostId, told: &Told) {
+        self.change_host(id, |host| {
+            host.uuid = told.uuid.clone().or(host.uuid.take());
+            if !told.macs.is_empty() {
+                host.told_macs.clone_from(&told.macs);
+            }
+        });
+    }
+
+    /// Notes the card that a host calls through. If its firmware has asked through it as well, and was taken for
+    /// another host, the card moves to this one.
+    fn learn_card(&mut self, id: HostId, who: &Sighting, told: &Told) {
+        let Some(mac) = who.mac else { return };
+        let others: Vec<HostId> = self
+            .hosts
+            .iter()
+            .filter(|host| host.id != id && host.macs.contains(&mac))
+            .map(|host| host.id)
+            .collect();
+        let is_own = told.macs.contains(&mac);
+        let may_move = |other: &HostId| {
+            let host = self.hosts.iter().find(|host| host.id == *other);
+            is_own && self.active_run(*other).is_none() && host.is_some_and(|host| host.name.is_none())
+        };
+        if !others.iter().all(may_move) {
+            return;
+        }
+        for other in others {
+            self.change_host(other, |host| host.macs.retain(|known| *known != mac));
+        }
+        self.change_host(id, |host| {
+            if !host.macs.contains(&mac) {
+                host.macs.push(mac);
+            }
+        });
     }
 
     /// Time has passed. Answers with the next deadline.
@@ -179,13 +287,17 @@ impl Snapshot {
         host: HostId,
         unreadable: &BTreeMap<WorkloadId, Unreadable>,
     ) -> Option<JobId> {
-        let errored_here = |job: &Job| {
-            self.runs.iter().any(|run| Self::is_attempt_of(run, job) && run.host == host && run.has_errored())
-        };
+        if !self.is_wanted(host) {
+            return None;
+        }
+        let errored: Vec<&Run> =
+            self.runs.iter().filter(|run| run.host == host && run.has_errored()).collect();
+        let errored_here = |job: &Job| errored.iter().any(|run| Self::is_attempt_of(run, job));
+        let fits = self.fitting(host);
         self.jobs
             .iter()
             .filter(|job| job.state == JobState::Queued && !unreadable.contains_key(&job.workload))
-            .filter(|job| self.is_wanted(host) && self.fits(host, job))
+            .filter(|job| fits.takes(job))
             .min_by_key(|job| (errored_here(job), std::cmp::Reverse(job.priority), job.position))
             .map(|job| job.id)
     }
@@ -236,6 +348,7 @@ impl Snapshot {
             reboots: 0,
             reboots_allowed: offered.reboots,
             booted_at: None,
+            is_disputed: false,
             reports: 0,
         };
         let answer = Offer::Image { run: run.id, workload: offered.id };
@@ -245,17 +358,16 @@ impl Snapshot {
         answer
     }
 
-    /// The run that a report belongs to: the one it names; else the host's present one if its image has
-    /// reached the host; else the host's latest whose image had.
-    pub(super) fn run_of_report(&self, who: &Sighting, named: Option<RunId>) -> Option<&Run> {
-        if let Some(named) = named {
-            return self.run(named).filter(|run| run.may_report());
-        }
-        let host = recognise(&self.hosts, who).host()?.id;
+    /// The run that a report belongs to which names none: the host's present one if its image has reached the host;
+    /// else the host's latest whose image had.
+    fn run_of_report(&self, host: HostId, who: &Sighting, told: &Told) -> Option<&Run> {
         self.active_run(host).filter(|run| run.may_report()).or_else(|| {
+            // What ran earlier was on the machine that called then.
+            let known = self.hosts.iter().find(|known| known.id == host)?;
+            let may_be = who.name.is_some() || !known.is_contradicted(who, told);
             self.runs
                 .iter()
-                .filter(|run| run.host == host && run.state.is_final() && run.may_report())
+                .filter(|run| may_be && run.host == host && run.state.is_final() && run.may_report())
                 .max_by_key(|run| (run.created, run.id))
         })
     }

@@ -50,6 +50,7 @@ impl Snapshot {
             return self.outcome(answer);
         }
         let retried: Vec<JobId> = of_round.iter().filter(|job| is_again(job)).map(|job| job.id).collect();
+        self.remind_of_shared(context.now);
         let begun = self.sync_files(found, context);
         for job in &retried {
             // They are over and of this round.
@@ -74,6 +75,7 @@ impl Snapshot {
         let round = Round { number, begun: context.now, again: again.to_vec(), is_over: false };
         self.changes.push(Change::Round(round.clone()));
         self.round = Some(round.clone());
+        self.forget_shared();
         let count = files.len();
         for file in files {
             self.sync_file(file, context);

@@ -142,6 +142,10 @@ impl Snapshot {
     /// verdict worse.
     pub(super) fn revise(&mut self, late: &Run, now: Timestamp) {
         let Some(job) = self.jobs.iter().find(|job| Self::is_attempt_of(late, job)).cloned() else { return };
+        // What is good of a run that several hosts took part in is good of nobody: the retry goes on.
+        if late.is_disputed && !self.has_failed(job.id) {
+            return;
+        }
         match job.state {
             JobState::Queued => self.finish_job(job.id, now),
             JobState::Active => {

@@ -87,12 +87,12 @@ impl Snapshot {
             // What a person took out stays out, until there is another version of it.
             Some(job) if job.state == JobState::Cancelled && !job.is_withdrawn && is_same_file => {}
             Some(job) if job.state != JobState::Done => {
-                if !is_same_file || !is_same_description {
+                if !is_same_file {
                     let workload = self.add_workload(file, context);
                     self.repoint(&job, workload, file.size);
-                    if !is_same_file {
-                        self.tell_of_job(job.id, now, Happening::Replaced { size: file.size });
-                    }
+                    self.tell_of_job(job.id, now, Happening::Replaced { size: file.size });
+                } else if !is_same_description {
+                    self.describe(job.workload, file);
                 }
                 if job.state == JobState::Cancelled {
                     self.change_job(job.id, |job| {
@@ -105,7 +105,10 @@ impl Snapshot {
                 }
             }
             _ => {
-                let same = workload.filter(|_| is_same_file && is_same_description).map(|known| known.id);
+                let same = workload.filter(|_| is_same_file).map(|known| known.id);
+                if let Some(workload) = same.filter(|_| !is_same_description) {
+                    self.describe(workload, file);
+                }
                 let workload = same.unwrap_or_else(|| self.add_workload(file, context));
                 self.add_job(file, workload, context);
             }
@@ -151,6 +154,15 @@ impl Snapshot {
         self.changes.push(Change::Workload(workload.clone()));
         self.workloads.push(workload);
         id
+    }
+
+    /// What is said of a file is not the file: the attempts with it stay attempts with it.
+    fn describe(&mut self, workload: WorkloadId, file: &Found) {
+        let Some(known) = self.workloads.iter_mut().find(|known| known.id == workload) else { return };
+        (known.reboots, known.arch) = (file.reboots, file.arch);
+        known.description.clone_from(&file.description);
+        let known = known.clone();
+        self.changes.push(Change::Workload(known));
     }
 
     pub(super) fn repoint(&mut self, job: &Job, workload: WorkloadId, size: u64) {

@@ -67,7 +67,7 @@ impl Model {
         }
         match change {
             Change::Host(host) => put(&mut self.snapshot.hosts, host, |a, b| a.id == b.id),
-            Change::Workload(workload) => self.snapshot.workloads.push(workload),
+            Change::Workload(workload) => put(&mut self.snapshot.workloads, workload, |a, b| a.id == b.id),
             Change::Job(job) => put(&mut self.snapshot.jobs, job, |a, b| a.id == b.id),
             Change::Run(run) => {
                 let held = self.leases.iter().any(|lease| lease.run == run.id && lease.epoch == run.epoch);
@@ -107,7 +107,7 @@ impl Model {
     pub(super) fn head(&mut self, host: u8) -> Option<String> {
         match self.ask(host, Ask::Head) {
             Offer::Image { run, .. } => Some(self.name_of(run)),
-            Offer::Idle(_) | Offer::NotNow(_) => None,
+            Offer::Idle(_) | Offer::Several(_) | Offer::NotNow(_) => None,
         }
     }
 
@@ -161,7 +161,7 @@ impl Model {
     }
 
     pub(super) fn post(&mut self, host: u8) -> Option<RunId> {
-        self.decide(|snapshot, context| snapshot.start(&at(host), &Told::default(), context))
+        self.decide(|snapshot, context| snapshot.start(&at(host), &Told::default(), context)).ok()
     }
 
     pub(super) fn put(
@@ -172,7 +172,8 @@ impl Model {
         verdict: Verdict,
     ) -> Option<Accepted> {
         let report = NewReport { digest: text.into(), title: text.into(), json: "{}".into(), verdict };
-        self.decide(|snapshot, context| snapshot.report(&at(host), named, report, context))
+        self.decide(|snapshot, context| snapshot.report(&at(host), &Told::default(), named, report, context))
+            .ok()
     }
 
     pub(super) fn tick(&mut self) -> Option<Timestamp> {

@@ -30,7 +30,7 @@ pub fn decide(run: &Run, event: &RunEvent, deadlines: &Deadlines, now: Timestamp
             E::Recovered => Ok(at.recover()),
             E::Superseded => Ok(at.supersede()),
             E::Cancelled { why } => Ok(at.cancel(why)),
-            E::Disputed { why } => Ok(at.errored(why.clone())),
+            E::Disputed { why } => Ok(at.dispute(why)),
         },
         RunState::Downloading => match event {
             E::Asked => Ok(at.ask_unbooted()),
@@ -44,7 +44,7 @@ pub fn decide(run: &Run, event: &RunEvent, deadlines: &Deadlines, now: Timestamp
             E::Recovered => Ok(at.recover()),
             E::Superseded => Ok(at.supersede()),
             E::Cancelled { why } => Ok(at.cancel(why)),
-            E::Disputed { why } => Ok(at.errored(why.clone())),
+            E::Disputed { why } => Ok(at.dispute(why)),
         },
         RunState::Booting => match event {
             E::Asked => Ok(at.reboot()),
@@ -57,7 +57,7 @@ pub fn decide(run: &Run, event: &RunEvent, deadlines: &Deadlines, now: Timestamp
             E::Expired => at.expire(),
             E::Recovered => Ok(at.recover()),
             E::Cancelled { why } => Ok(at.cancel(why)),
-            E::Disputed { why } => Ok(at.errored(why.clone())),
+            E::Disputed { why } => Ok(at.dispute(why)),
         },
         RunState::Reported => match event {
             E::Asked => Ok(at.finish()),
@@ -69,7 +69,7 @@ pub fn decide(run: &Run, event: &RunEvent, deadlines: &Deadlines, now: Timestamp
             E::Expired => at.expire(),
             E::Recovered => Ok(at.recover()),
             E::Cancelled { why } => Ok(at.cancel(why)),
-            E::Disputed { why } => Ok(at.errored(why.clone())),
+            E::Disputed { why } => Ok(at.dispute(why)),
         },
     }
 }
@@ -114,7 +114,8 @@ impl At<'_> {
     }
 
     fn errored(mut self, reason: String) -> Step {
-        self.run.verdict = Some(Verdict::Errored);
+        // What it has reported before may be worse.
+        self.run.verdict = self.run.verdict.max(Some(Verdict::Errored));
         self.run.reason = Some(reason.clone());
         self.enter(RunState::Failed);
         self.step(Happening::Failed { reason })
@@ -406,6 +407,11 @@ impl At<'_> {
         }
         let state = self.run.state;
         self.step(Happening::Resumed { state })
+    }
+
+    fn dispute(mut self, why: &str) -> Step {
+        self.run.is_disputed = true;
+        self.errored(why.to_owned())
     }
 
     fn supersede(self) -> Step {

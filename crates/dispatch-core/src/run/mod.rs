@@ -259,6 +259,8 @@ pub struct Run {
     pub reboots_allowed: u32,
     /// When the image first called.
     pub booted_at: Option<Timestamp>,
+    /// Several hosts took part in it: it is nobody's.
+    pub is_disputed: bool,
     /// Reports that are stored for it.
     pub reports: u32,
 }

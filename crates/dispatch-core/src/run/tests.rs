@@ -30,6 +30,7 @@ fn run(state: RunState, transfer: Transfer) -> Run {
         reboots: 0,
         reboots_allowed: 0,
         booted_at: has_booted.then_some(at),
+        is_disputed: false,
         reports: u32::from(state == RunState::Reported),
     }
 }

@@ -16,7 +16,8 @@ use crate::engine::{Engine, later, stop_orphans};
 /// host for ever.
 const PROGRESS: u64 = 64 * 1024;
 
-/// How often downloads are looked at, at least.
+/// How often downloads are looked at. Not at every event, or each of many hosts that boot at once would have the
+/// progress of all the others noted.
 const GLANCE: Duration = Duration::from_secs(5);
 
 /// How long it takes to see whether anybody reads a transfer that its host has left.
@@ -32,13 +33,15 @@ pub struct Deadlines {
     noted: HashMap<(RunId, u32), u64>,
     /// Since when each transfer is known to be no longer wanted by its host.
     left: HashMap<(RunId, u32), Timestamp>,
+    /// When downloads are looked at next.
+    next_glance: Timestamp,
 }
 
 impl Deadlines {
     /// The loop of this engine.
     #[must_use]
     pub fn new(engine: Engine) -> Self {
-        Self { engine, noted: HashMap::new(), left: HashMap::new() }
+        Self { engine, noted: HashMap::new(), left: HashMap::new(), next_glance: Timestamp::MIN }
     }
 
     /// Runs until `stop`.
@@ -70,8 +73,12 @@ impl Deadlines {
 
     /// Once around. Returns when to come back at the latest.
     async fn activate(&mut self) -> Result<Option<Timestamp>, StoreError> {
-        self.note_progress().await?;
-        self.look_at_left().await?;
+        let now = self.engine.clock.now();
+        if now >= self.next_glance {
+            self.note_progress().await?;
+            self.look_at_left().await?;
+            self.next_glance = later(now, GLANCE.min(self.engine.policy.deadlines.download / 4));
+        }
         let next =
             self.engine.decide(Focus::default(), |snapshot, context| snapshot.tick(context.now)).await?;
         let live = self.engine.live().all();
@@ -80,9 +87,7 @@ impl Deadlines {
         }
         let look = |snapshot| stop_orphans(&live, &snapshot);
         self.engine.store.look(Focus::default(), &self.engine.policy, look).await?;
-        let glance = GLANCE.min(self.engine.policy.deadlines.download / 4);
-        let glance = later(self.engine.clock.now(), glance);
-        Ok(Some(next.map_or(glance, |next| next.min(glance))))
+        Ok(Some(next.map_or(self.next_glance, |next| next.min(self.next_glance))))
     }
 
     async fn note_progress(&mut self) -> Result<(), StoreError> {

@@ -537,3 +537,22 @@ fn what_is_finished_stays_finished_when_its_description_changes() {
     queue.decide(|snapshot, context| snapshot.open(&[changed], &[], context));
     assert_eq!((queue.snapshot.jobs.len(), queue.job("a.efi").state), (1, JobState::Done));
 }
+
+/// What is said of an image is not the image: what an attempt with it reports late counts for its job.
+#[test]
+fn an_attempt_stays_one_when_only_what_is_said_of_its_image_changes() {
+    let mut queue = Model::new(&["a"]);
+    let first = queue.boot(1);
+    queue.pass(100_000);
+    queue.tick();
+    let files = [Found { arch: Some(Arch::X86_64), reboots: 1, ..file("a", 1000) }];
+    queue.decide(|snapshot, context| snapshot.open(&files, &[], context));
+    assert_eq!(queue.snapshot.workloads.len(), 1);
+    queue.boot(1);
+    assert_eq!((queue.latest("a").attempt, queue.latest("a").reboots_allowed), (2, 1));
+    queue.put(1, Some(first), "late", Verdict::Failed).expect("a report");
+    queue.put(1, None, "retry", Verdict::Passed);
+    queue.pass(1000);
+    queue.tick();
+    assert_eq!(queue.job("a").verdict, Some(Verdict::Failed));
+}

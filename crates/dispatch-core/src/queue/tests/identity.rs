@@ -24,7 +24,7 @@ impl Model {
     fn gets(&mut self, who: &Sighting) -> Option<String> {
         match self.ask_as(who, Ask::Head) {
             Offer::Image { run, .. } => Some(self.name_of(run)),
-            Offer::Idle(_) | Offer::NotNow(_) => None,
+            Offer::Idle(_) | Offer::Several(_) | Offer::NotNow(_) => None,
         }
     }
 
@@ -34,8 +34,32 @@ impl Model {
         let transfer = self.decide(|snapshot, context| snapshot.begin(run, 1000, 0, context.now))?;
         let event = RunEvent::Ended { transfer, sent: 1000, count: 1000, end: End::Whole };
         self.decide(|snapshot, context| snapshot.note(run, &event, context.now));
+        self.calls(who, told).ok()
+    }
+
+    /// `POST`.
+    fn calls(&mut self, who: &Sighting, told: &Told) -> Result<RunId, NoRun> {
         self.decide(|snapshot, context| snapshot.start(who, told, context))
     }
+
+    /// `PUT`.
+    fn reports(
+        &mut self,
+        who: &Sighting,
+        told: &Told,
+        run: Option<RunId>,
+        verdict: Verdict,
+    ) -> Result<RunId, NoRun> {
+        let (digest, title) = (format!("{who:?} {told:?} {verdict}"), "a report".to_owned());
+        let report = NewReport { digest, title, json: "{}".into(), verdict };
+        self.decide(|snapshot, context| snapshot.report(who, told, run, report, context))
+            .map(|accepted| accepted.run)
+    }
+}
+
+/// What whoever is turned away is told: to use names.
+fn is_several(answer: Result<RunId, NoRun>) -> bool {
+    matches!(answer, Err(NoRun::Several(why)) if why.contains("several hosts ask") && why.contains("give each"))
 }
 
 #[test]
@@ -67,23 +91,14 @@ fn two_hosts_behind_one_address_are_noticed_and_neither_passes() {
     queue.snapshot.policy.retries = 0;
     let run = queue.boots(&router(), &told("first", &[1])).expect("the first is up");
     // The second one is taken for the first, and gets the same image as somebody who asks again.
-    let second = queue.decide(|snapshot, context| snapshot.start(&router(), &told("second", &[2]), context));
-    assert_eq!(second, None);
+    assert!(is_several(queue.calls(&router(), &told("second", &[2]))));
     assert_eq!(queue.run(run).state, RunState::Failed);
     assert_eq!(queue.job("a").verdict, Some(Verdict::Errored));
     let reason = queue.run(run).reason.clone().expect("a reason");
     assert!(reason.contains("several hosts ask from 192.0.2.1") && reason.contains("/@NAME"), "{reason}");
     assert_eq!(queue.told(|what| matches!(what, Happening::HostShared { .. })), 1);
-    let report = |queue: &mut Model, text: &str| {
-        let report = NewReport {
-            digest: text.into(),
-            title: text.into(),
-            json: "{}".into(),
-            verdict: Verdict::Passed,
-        };
-        queue.decide(|snapshot, context| snapshot.report(&router(), None, report, context))
-    };
-    assert_eq!(report(&mut queue, "of nobody"), None, "whose report that is cannot be told");
+    let of_nobody = queue.reports(&router(), &Told::default(), None, Verdict::Passed);
+    assert!(is_several(of_nobody), "whose report that is cannot be told");
     assert_eq!(queue.job("a").verdict, Some(Verdict::Errored));
 }
 
@@ -92,8 +107,8 @@ fn a_shared_address_gets_no_work_and_is_told_to_use_names_and_names_work() {
     let mut queue = Model::new(&["a", "b"]);
     let router = from(1, None, None);
     queue.boots(&router, &told("first", &[1])).expect("it is up");
-    queue.decide(|snapshot, context| snapshot.start(&router, &told("second", &[2]), context));
-    let Offer::Idle(idle) = queue.ask_as(&router, Ask::Get) else { panic!("no work for nobody") };
+    assert!(is_several(queue.calls(&router, &told("second", &[2]))));
+    let Offer::Several(idle) = queue.ask_as(&router, Ask::Get) else { panic!("no work for nobody") };
     assert_eq!(idle.stub, Some(Stub::Next));
     assert!(idle.reason.contains("/@NAME"), "{}", idle.reason);
     assert_eq!(queue.gets(&from(1, None, Some("r1"))).as_deref(), Some("a"));
@@ -105,11 +120,8 @@ fn a_report_that_names_its_run_counts_whatever_the_address_stands_for() {
     let mut queue = Model::new(&["a"]);
     let router = from(1, None, None);
     let run = queue.boots(&router, &told("first", &[1])).expect("it is up");
-    queue.decide(|snapshot, context| snapshot.start(&router, &told("second", &[2]), context));
-    let report =
-        NewReport { digest: "x".into(), title: "x".into(), json: "{}".into(), verdict: Verdict::Failed };
-    let accepted = queue.decide(|snapshot, context| snapshot.report(&router, Some(run), report, context));
-    assert_eq!(accepted.map(|accepted| accepted.run), Some(run));
+    assert!(is_several(queue.calls(&router, &told("second", &[2]))));
+    assert_eq!(queue.reports(&router, &Told::default(), Some(run), Verdict::Failed), Ok(run));
     assert_eq!(queue.job("a").verdict, Some(Verdict::Failed));
 }
 
@@ -119,8 +131,8 @@ fn powering_off_is_never_what_a_shared_address_is_told() {
     queue.snapshot.policy.when_idle = WhenIdle::Always(Stub::PowerOff);
     let router = from(1, None, None);
     queue.boots(&router, &told("first", &[1])).expect("it is up");
-    queue.decide(|snapshot, context| snapshot.start(&router, &told("second", &[2]), context));
-    let Offer::Idle(idle) = queue.ask_as(&router, Ask::Get) else { panic!("no work for nobody") };
+    assert!(is_several(queue.calls(&router, &told("second", &[2]))));
+    let Offer::Several(idle) = queue.ask_as(&router, Ask::Get) else { panic!("no work for nobody") };
     assert_eq!(idle.stub, Some(Stub::Next));
 }
 
@@ -141,10 +153,7 @@ fn one_name_for_two_hosts_is_noticed_while_the_first_one_runs() {
     queue.snapshot.policy.retries = 0;
     let run = queue.boots(&from(1, Some(1), Some("r1")), &told("first", &[1])).expect("it is up");
     let other = from(2, None, Some("r1"));
-    assert_eq!(
-        queue.decide(|snapshot, context| snapshot.start(&other, &told("second", &[2]), context)),
-        None
-    );
+    assert!(is_several(queue.calls(&other, &told("second", &[2]))));
     let reason = queue.run(run).reason.clone().expect("a reason");
     assert!(reason.contains("several hosts ask by the name r1"), "{reason}");
 }
@@ -161,9 +170,15 @@ fn a_named_host_may_come_back_with_another_board() {
 fn a_session_for_some_hosts_leaves_the_others_alone() {
     let mut queue = Model::new(&["a"]);
     queue.snapshot.policy.hosts = vec!["192.0.2.2".parse().expect("a host")];
-    queue.snapshot.policy.when_idle = WhenIdle::Always(Stub::PowerOff);
+    for stub in Stub::ALL {
+        // Neither off, nor kept here, nor reset again and again.
+        queue.snapshot.policy.when_idle = WhenIdle::Always(stub);
+        let Offer::Idle(idle) = queue.ask(1, Ask::Head) else { panic!("it is not for this host") };
+        assert_eq!((idle.stub, idle.reason.as_str()), (Some(Stub::Next), "this session is for other hosts"));
+    }
+    queue.snapshot.policy.when_idle = WhenIdle::None;
     let Offer::Idle(idle) = queue.ask(1, Ask::Head) else { panic!("it is not for this host") };
-    assert_eq!((idle.stub, idle.reason.as_str()), (Some(Stub::Next), "this session is for other hosts"));
+    assert_eq!(idle.stub, None);
     assert_eq!(queue.head(2).as_deref(), Some("a"));
 }
 
@@ -182,6 +197,183 @@ fn an_image_for_another_processor_is_for_another_host() {
     queue.put(1, None, "y", Verdict::Passed);
     let Offer::Idle(idle) = queue.ask(1, Ask::Head) else { panic!("b is not for it") };
     assert_eq!((idle.stub, idle.arch), (Some(Stub::PowerOff), Some(Arch::Aarch64)));
+    assert_eq!(idle.reason, "no job for aarch64 is left", "the queue is not empty");
+    let waits = "it is made for x86-64, and waits for a server of that kind to ask";
+    assert_eq!(queue.job("b").waits.as_deref(), Some(waits));
+    let _ = queue.ask(1, Ask::Head);
+    assert_eq!(queue.told(|what| matches!(what, Happening::Waits { .. })), 1, "once is enough");
+    assert_eq!(queue.head(2).as_deref(), Some("b"));
+    assert_eq!(queue.job("b").waits, None);
+}
+
+/// The management controllers of one model of board may all have the same card.
+#[test]
+fn two_hosts_that_have_a_card_in_common_are_told_apart_by_their_boards() {
+    let router = || from(1, Some(200), None);
+    let mut queue = Model::new(&["a"]);
+    queue.snapshot.policy.retries = 0;
+    queue.boots(&router(), &told("first", &[1, 99])).expect("the first is up");
+    assert!(is_several(queue.calls(&router(), &told("second", &[2, 99]))));
+    assert_eq!(queue.job("a").verdict, Some(Verdict::Errored));
+}
+
+#[test]
+fn a_report_that_names_no_run_and_is_of_another_machine_is_nobodys() {
+    let router = from(1, Some(200), None);
+    let mut queue = Model::new(&["a"]);
+    queue.snapshot.policy.retries = 0;
+    queue.boots(&router, &told("first", &[1])).expect("the first is up");
+    assert!(is_several(queue.reports(&router, &told("second", &[2]), None, Verdict::Passed)));
+    assert_eq!(queue.job("a").verdict, Some(Verdict::Errored));
+    assert_eq!(queue.told(|what| matches!(what, Happening::HostShared { .. })), 1);
+}
+
+/// Images that never call, and only report.
+#[test]
+fn a_second_report_of_another_machine_is_noticed_where_nobody_has_called() {
+    let router = from(1, Some(200), None);
+    let mut queue = Model::new(&["a"]);
+    queue.snapshot.policy.retries = 0;
+    let Offer::Image { run, .. } = queue.ask_as(&router, Ask::Get) else { panic!("there is work") };
+    let transfer =
+        queue.decide(|snapshot, context| snapshot.begin(run, 1000, 0, context.now)).expect("it begins");
+    let whole = RunEvent::Ended { transfer, sent: 1000, count: 1000, end: End::Whole };
+    queue.decide(|snapshot, context| snapshot.note(run, &whole, context.now));
+    assert_eq!(queue.reports(&router, &told("first", &[1]), None, Verdict::Passed), Ok(run));
+    assert!(is_several(queue.reports(&router, &told("second", &[2]), None, Verdict::Passed)));
+    assert_eq!(queue.job("a").verdict, Some(Verdict::Errored));
+}
+
+#[test]
+fn a_card_that_moves_to_another_host_does_not_make_one_host_of_two() {
+    let mut queue = Model::new(&["a", "b"]);
+    queue.snapshot.policy.retries = 0;
+    let first = from(1, Some(1), None);
+    queue.boots(&first, &told("first", &[1, 50])).expect("it is up");
+    queue.reports(&first, &told("first", &[1, 50]), None, Verdict::Passed).expect("it has passed");
+    assert_eq!(queue.gets(&first).as_deref(), Some("b"));
+    // The card 50 is in another host now, which asks, and is up first.
+    let second = from(2, Some(50), None);
+    queue.boots(&second, &told("second", &[2, 50])).expect("by that card it is the first");
+    assert!(is_several(queue.calls(&first, &told("first", &[1]))));
+    assert_eq!(queue.job("b").verdict, Some(Verdict::Errored));
+}
+
+#[test]
+fn what_a_run_has_reported_as_failed_stays_failed_whatever_else_comes_of_it() {
+    let router = from(1, Some(200), None);
+    let mut queue = Model::new(&["a"]);
+    let run = queue.boots(&router, &told("first", &[1])).expect("it is up");
+    queue.reports(&router, &told("first", &[1]), Some(run), Verdict::Failed).expect("a report");
+    assert!(is_several(queue.calls(&router, &told("second", &[2]))));
+    assert_eq!(
+        (queue.run(run).verdict, queue.job("a").verdict),
+        (Some(Verdict::Failed), Some(Verdict::Failed))
+    );
+    assert_eq!(queue.job("a").state, JobState::Done, "no retry can better that");
+}
+
+#[test]
+fn a_late_pass_of_a_disputed_run_does_not_end_its_retry_and_a_late_failure_does() {
+    for (verdict, state) in [(Verdict::Passed, JobState::Queued), (Verdict::Failed, JobState::Done)] {
+        let router = from(1, Some(200), None);
+        let mut queue = Model::new(&["a"]);
+        let run = queue.boots(&router, &told("first", &[1])).expect("it is up");
+        assert!(is_several(queue.calls(&router, &told("second", &[2]))));
+        assert_eq!(queue.job("a").state, JobState::Queued, "it is tried again");
+        assert_eq!(queue.reports(&router, &told("first", &[1]), Some(run), verdict), Ok(run));
+        assert_eq!(queue.job("a").state, state, "{verdict}");
+    }
+}
+
+/// What used to hurt: a mark of suspicion that was set too soon and never went away.
+#[test]
+fn an_address_that_is_given_to_another_machine_later_is_that_machines() {
+    for (minutes, is_taken) in [(5, false), (180, true)] {
+        let mut queue = Model::new(&["a", "b"]);
+        let routed = from(1, None, None);
+        queue.boots(&routed, &told("first", &[1])).expect("it is up");
+        queue.reports(&routed, &told("first", &[1]), None, Verdict::Passed).expect("a report");
+        queue.pass(minutes * 60);
+        let answer = queue.boots(&routed, &told("second", &[2]));
+        assert_eq!(answer.is_some(), is_taken, "after {minutes} minutes");
+        let late = queue.reports(&routed, &told("first", &[1]), None, Verdict::Failed);
+        assert!(late.is_err(), "the first machine is not there any more");
+    }
+}
+
+#[test]
+fn what_is_known_to_be_shared_is_said_again_in_each_session_and_forgotten_with_the_round() {
+    let mut queue = Model::new(&["a"]);
+    queue.snapshot.policy.retries = 0;
+    let router = from(1, Some(200), None);
+    queue.boots(&router, &told("first", &[1])).expect("it is up");
+    assert!(is_several(queue.calls(&router, &told("second", &[2]))));
+    let shared = |queue: &Model| queue.told(|what| matches!(what, Happening::HostShared { .. }));
+    let files = [file("a", 1000), file("b", 1000)];
+    assert_eq!(shared(&queue), 1);
+    queue.decide(|snapshot, context| snapshot.open(&files, &[], context));
+    assert_eq!(shared(&queue), 2, "the next session");
+    assert!(matches!(queue.ask_as(&router, Ask::Head), Offer::Several(_)));
+    assert_eq!(queue.gets(&from(3, Some(3), None)).as_deref(), Some("b"));
+    queue.boot(3);
+    let by_name = from(1, Some(200), Some("r1"));
+    queue.boots(&by_name, &told("first", &[1]));
+    queue.reports(&by_name, &told("first", &[1]), None, Verdict::Passed).ok();
+    let open: Vec<JobId> =
+        queue.snapshot.jobs.iter().filter(|job| !job.state.is_final()).map(|job| job.id).collect();
+    for job in open {
+        let cancelled = queue.decide(|snapshot, context| snapshot.cancel(job, "by hand", context.now));
+        assert_eq!(cancelled, Ok(()));
+    }
+    queue.decide(|snapshot, _| snapshot.close());
+    queue.decide(|snapshot, context| snapshot.open(&files, &[], context));
+    assert!(queue.snapshot.hosts.iter().all(|host| host.shared.is_none()));
+}
+
+/// A host with several cards: its firmware fetches through one, its system calls through another.
+#[test]
+fn a_call_through_another_card_is_of_the_host_whose_cards_it_tells() {
+    let mut queue = Model::new(&["a", "b"]);
+    let (one, other) = (from(1, Some(1), None), from(2, Some(2), None));
+    // Its firmware has asked through the other card before, and got a job of its own that it did not fetch.
+    assert_eq!(queue.gets(&other).as_deref(), Some("a"));
+    queue.pass(3600);
+    queue.decide(|snapshot, context| snapshot.tick(context.now));
+    let Offer::Image { run, .. } = queue.ask_as(&one, Ask::Get) else { panic!("there is work") };
+    let transfer =
+        queue.decide(|snapshot, context| snapshot.begin(run, 1000, 0, context.now)).expect("it begins");
+    let whole = RunEvent::Ended { transfer, sent: 1000, count: 1000, end: End::Whole };
+    queue.decide(|snapshot, context| snapshot.note(run, &whole, context.now));
+    assert_eq!(queue.calls(&other, &told("u", &[1, 2])), Ok(run));
+    assert_eq!(queue.reports(&other, &told("u", &[1, 2]), None, Verdict::Passed), Ok(run));
+    assert_eq!(queue.gets(&other).as_deref(), Some("b"), "from now on, both are this host");
+    assert_eq!(queue.gets(&one).as_deref(), Some("b"));
+}
+
+#[test]
+fn a_stranger_that_tells_of_no_known_card_calls_for_nobody() {
+    let mut queue = Model::new(&["a"]);
+    queue.gets(&from(1, Some(1), None)).expect("there is work");
+    assert_eq!(queue.calls(&from(2, Some(2), None), &told("u", &[2, 3])), Err(NoRun::Nothing));
+    assert_eq!(queue.snapshot.hosts.len(), 1, "and is not remembered");
+}
+
+#[test]
+fn a_host_that_worked_in_an_earlier_round_is_a_stranger_in_this_one() {
+    let mut queue = Model::new(&["a"]);
+    queue.boots(&from(1, Some(1), None), &told("u", &[1])).expect("it is up");
+    queue.reports(&from(1, Some(1), None), &told("u", &[1]), None, Verdict::Passed).expect("a report");
+    let idle = |queue: &mut Model| match queue.ask_as(&from(1, Some(1), None), Ask::Head) {
+        Offer::Idle(idle) => idle.stub,
+        offer => panic!("{offer:?}"),
+    };
+    assert_eq!(idle(&mut queue), Some(Stub::PowerOff));
+    queue.decide(|snapshot, _| snapshot.close());
+    let files = [file("b", 1000)];
+    queue.decide(|snapshot, context| snapshot.open(&files, &[], context));
+    queue.boot(2);
+    assert_eq!(idle(&mut queue), Some(Stub::Next), "it may be in production by now");
 }
 
 #[test]

@@ -23,6 +23,7 @@ enum Act {
     Unreadable(u8, bool),
     Sync(u8),
     PostTold(u8, u8),
+    PutTold(u8, u8, u8),
     Dispute(u8),
     Cancel(u8),
     Retry(u8),
@@ -42,6 +43,7 @@ fn act() -> impl Strategy<Value = Act> {
         4 => host.clone().prop_map(Act::Post),
         4 => (host.clone(), 0..3_u8, 0..3_u8).prop_map(|(h, c, v)| Act::Put(h, c, v)),
         1 => (host.clone(), 0..3_u8).prop_map(|(h, u)| Act::PostTold(h, u)),
+        1 => (host.clone(), 0..3_u8, any::<u8>()).prop_map(|(h, u, v)| Act::PutTold(h, u, v)),
         1 => host.clone().prop_map(Act::Dispute),
         1 => any::<u8>().prop_map(Act::Cancel),
         1 => any::<u8>().prop_map(Act::Retry),
@@ -120,7 +122,14 @@ fn play(queue: &mut Model, act: &Act) {
         }
         Act::PostTold(host, uuid) => {
             let told = Told { uuid: Some(uuid.to_string()), macs: Vec::new() };
-            queue.decide(|snapshot, context| snapshot.start(&at(host), &told, context));
+            let _ = queue.decide(|snapshot, context| snapshot.start(&at(host), &told, context));
+        }
+        Act::PutTold(host, uuid, said) => {
+            let told = Told { uuid: Some(uuid.to_string()), macs: Vec::new() };
+            let (digest, verdict) = (format!("{uuid} {said}"), verdict(said));
+            let report = NewReport { digest, title: "told".into(), json: "{}".into(), verdict };
+            let _ =
+                queue.decide(|snapshot, context| snapshot.report(&at(host), &told, None, report, context));
         }
         Act::Dispute(host) => {
             if let Some(run) = queue.active(host).map(|run| run.id) {
@@ -195,10 +204,12 @@ fn check(before: &Snapshot, queue: &Model) -> Result<(), TestCaseError> {
             RunState::Reported | RunState::Cancelled => {}
         }
     }
+    for old in &before.runs {
+        prop_assert!(queue.run(old.id).verdict >= old.verdict, "a verdict only gets worse");
+    }
     for old in before.runs.iter().filter(|run| run.state.is_final()) {
         let new = queue.run(old.id);
         prop_assert_eq!(new.state, old.state, "a final state is final");
-        prop_assert!(new.verdict >= old.verdict, "a verdict only gets worse");
         let same = Run { verdict: old.verdict, reports: old.reports, ..new.clone() };
         prop_assert_eq!(&same, old, "a final run takes nothing but a late report");
     }
