@@ -32,6 +32,7 @@ pub struct Engine {
     random: Random,
     directory: Arc<Directory>,
     live: Arc<Live>,
+    promised: Arc<Promised>,
     asked: Arc<Mutex<VecDeque<Asked>>>,
     several: Arc<Mutex<BTreeSet<IpAddr>>>,
     title: Arc<str>,
@@ -74,6 +75,45 @@ impl Live {
     }
 }
 
+/// How many promises are remembered: as many hosts as may ask at about the same time.
+const PROMISES: usize = 500;
+
+/// The sizes of the images that a `HEAD` promised and no `GET` has fetched yet, the oldest first.
+///
+/// A firmware makes room for as much as `HEAD` promised. EDK II that gets more keeps the old size in mind and asks for
+/// nothing but the image again, for ever; after any other failure it begins with `HEAD` again.
+#[derive(Debug, Default)]
+struct Promised(Mutex<VecDeque<(Sighting, u64)>>);
+
+impl Promised {
+    fn list(&self) -> std::sync::MutexGuard<'_, VecDeque<(Sighting, u64)>> {
+        // What is in it is whole even if somebody panicked while holding it.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What there is for a host, or a word that it is not what the host has made room for.
+    fn kept(&self, who: &Sighting, how: Ask, work: Work) -> Work {
+        let mut list = self.list();
+        let known = list.iter().position(|(known, _)| known == who);
+        // Held against one answer only: a client that never asks by `HEAD` again gets its image all the same.
+        let promised = known.and_then(|at| list.remove(at)).map(|(_, size)| size);
+        let Work::Image(image) = &work else { return work };
+        match how {
+            Ask::Head => {
+                if list.len() == PROMISES {
+                    list.pop_front();
+                }
+                list.push_back((who.clone(), image.size));
+                work
+            }
+            Ask::Get if promised.is_some_and(|promised| promised < image.size) => {
+                Work::NotNow("there is a larger one by now".to_owned())
+            }
+            Ask::Get => work,
+        }
+    }
+}
+
 /// What a host would be given, before anything is committed.
 enum Preview {
     Idle,
@@ -91,9 +131,9 @@ impl Engine {
         directory: Directory,
         title: &str,
     ) -> Self {
-        let (live, asked, several) = Default::default();
-        let directory = Arc::new(directory);
-        Self { store, policy, clock, random, directory, live, asked, several, title: title.into() }
+        let (live, promised, asked, several) = Default::default();
+        let (directory, title) = (Arc::new(directory), title.into());
+        Self { store, policy, clock, random, directory, live, promised, asked, several, title }
     }
 
     /// The transfers that are going on.
@@ -330,7 +370,8 @@ fn judged(report: &Report, policy: &Policy) -> Result<NewReport, serde_json::Err
 impl Queue for Engine {
     async fn ask(&self, who: &Sighting, how: Ask) -> Result<Work, Unavailable> {
         match tokio::time::timeout(FIND, self.find_work(who, how)).await {
-            Ok(work) => work.map_err(|error| Unavailable(error.to_string())),
+            Ok(Ok(work)) => Ok(self.promised.kept(who, how, work)),
+            Ok(Err(error)) => Err(Unavailable(error.to_string())),
             Err(_) => Err(Unavailable("the state does not answer in time; ask again".to_owned())),
         }
     }

@@ -188,6 +188,27 @@ fn a_file_that_is_written_in_place_while_it_is_sent_cannot_pass() {
     assert_eq!(firmware.put(PASSED, None).expect("an answer"), 417);
 }
 
+/// A firmware that is sent more than it has room for asks for nothing but the image again, for ever.
+#[test]
+fn an_image_that_has_grown_since_its_head_is_not_sent_into_less_room() {
+    let mut lab = lab(&["a.efi"], &[]);
+    let program = lab.start().expect("a start");
+    let firmware = program.firmware();
+    assert_eq!(firmware.head().expect("an answer").length().expect("a length"), 100_000);
+    lab.image("a.efi", &[1; 200_000]).expect("an image");
+    let path = lab.folder.join("images/a.efi");
+    let earlier =
+        std::fs::metadata(&path).and_then(|meta| meta.modified()).expect("a time") - Duration::from_secs(5);
+    let file = std::fs::File::options().write(true).open(&path).expect("the image");
+    file.set_modified(earlier).expect("a time");
+    let get = || firmware.exchange("GET", "", b"").expect("an answer");
+    let answer = get();
+    assert_eq!(answer.status, 503);
+    assert!(String::from_utf8_lossy(&answer.body).contains("a larger one by now"));
+    assert_eq!(firmware.head().expect("an answer").length().expect("a length"), 200_000);
+    assert_eq!(get().body.len(), 200_000);
+}
+
 #[test]
 fn a_file_that_changed_is_served_as_it_is_and_never_under_the_old_length() {
     let mut lab = lab(&["a.efi"], &[]);
