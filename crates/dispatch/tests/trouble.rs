@@ -195,7 +195,7 @@ fn an_image_that_has_grown_since_its_head_is_not_sent_into_less_room() {
     let program = lab.start().expect("a start");
     let firmware = program.firmware();
     assert_eq!(firmware.head().expect("an answer").length().expect("a length"), 100_000);
-    lab.image("a.efi", &[1; 200_000]).expect("an image");
+    lab.image("a.efi", &vec![1; 200_000]).expect("an image");
     let path = lab.folder.join("images/a.efi");
     let earlier =
         std::fs::metadata(&path).and_then(|meta| meta.modified()).expect("a time") - Duration::from_secs(5);
