@@ -110,7 +110,8 @@ fn show(args: &Args, mut setup: Setup) -> Result<(), Failure> {
     config.firmware.clone_from(&args.firmware);
     let watched = rig::watch_in_terminal(&setup, &config)?;
     match watched.status.code() {
-        Some(0) => {
+        // Before all was done, or with --keep.
+        Some(0 | 5) => {
             println!("\n── ended by hand; the virtual server is switched off");
             return Ok(());
         }

@@ -232,9 +232,18 @@ impl HostPattern {
     }
 }
 
-impl FromStr for HostPattern {
-    type Err = NotAHostName;
+/// A text that names no host for `--host`.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "`{0}` is neither a MAC such as 52:54:00:12:34:56, nor an address such as 192.0.2.1, nor the name of a host, as it \
+     stands in a boot URL after the @: write @NAME for a name that looks like one of the others"
+)]
+pub struct NotAHostPattern(String);
 
+impl FromStr for HostPattern {
+    type Err = NotAHostPattern;
+
+    /// A text that is almost a MAC or an address would be a name that nobody has, and the session would be for nobody.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if let Ok(mac) = text.parse() {
             return Ok(Self::Mac(mac));
@@ -242,8 +251,24 @@ impl FromStr for HostPattern {
         if let Ok(address) = text.parse::<IpAddr>() {
             return Ok(Self::Address(address.to_canonical()));
         }
-        text.strip_prefix('@').unwrap_or(text).parse().map(Self::Name)
+        let name = text.strip_prefix('@').or(Some(text).filter(|text| !is_like_an_address(text)));
+        let name = name.and_then(|name| name.parse().ok());
+        name.map(Self::Name).ok_or_else(|| NotAHostPattern(text.to_owned()))
     }
+}
+
+/// Whether a text was probably meant as an address or as a MAC, in any of their usual forms.
+fn is_like_an_address(text: &str) -> bool {
+    let is_hex = |part: &&str| part.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let has_digit = text.bytes().any(|byte| byte.is_ascii_digit());
+    let is_dotted = text.contains('.') && text.bytes().all(|byte| byte == b'.' || byte.is_ascii_digit());
+    let parts: Vec<&str> = text.split(['-', ':', '.']).collect();
+    let is_pairs = parts.len() >= 5
+        && parts.iter().all(|part| (1..=2).contains(&part.len()))
+        && parts.iter().filter(|part| !is_hex(part)).count() <= 1;
+    let is_fours = parts.len() == 3 && parts.iter().all(|part| part.len() == 4 && is_hex(part));
+    let is_bare = text.len() == 12 && is_hex(&text);
+    is_dotted || has_digit && (is_pairs || is_fours || is_bare)
 }
 
 /// Whose a sighting is.
@@ -365,6 +390,39 @@ mod tests {
     const MAC_A: &str = "52:54:00:00:00:0a";
     const MAC_B: &str = "52:54:00:00:00:0b";
     const ROUTER: &str = "52:54:00:00:00:ff";
+
+    #[test]
+    fn what_was_meant_as_a_mac_or_an_address_is_never_taken_for_a_name() {
+        let mac = HostPattern::Mac(MAC_A.parse().expect("a MAC"));
+        for text in ["52:54:00:00:00:0a", "52-54-00-00-00-0A"] {
+            assert_eq!(text.parse::<HostPattern>().expect("a host"), mac);
+        }
+        for text in ["192.0.2.1", "::ffff:192.0.2.1"] {
+            let address = HostPattern::Address([192, 0, 2, 1].into());
+            assert_eq!(text.parse::<HostPattern>().expect("a host"), address);
+        }
+        for text in ["r1", "@r1", "rack-1.row-2", "a-b-c-d-e", "0", "c0ffee"] {
+            let name = text.trim_start_matches('@').parse().expect("a name");
+            assert_eq!(text.parse::<HostPattern>().expect("a host"), HostPattern::Name(name));
+        }
+        for text in [
+            "10.0.0.256",
+            "10.0.0",
+            "52-54-00-12-34-5g",
+            "52-54-00-12-34",
+            "52:54:00:12:34:5g",
+            "525400123456",
+            "5254.0012.34ab",
+            "10.0.0.0/24",
+            "",
+            "@",
+        ] {
+            let error = text.parse::<HostPattern>().expect_err(text).to_string();
+            assert!(["MAC", "address", "name"].iter().all(|word| error.contains(word)), "{error}");
+        }
+        let named = "@10.0.0.256".parse::<HostPattern>().expect("a name after all");
+        assert!(matches!(named, HostPattern::Name(_)));
+    }
 
     #[test]
     fn the_same_mac_with_a_new_address_is_the_same_host() {

@@ -508,7 +508,7 @@ mod tests {
             bytes
         });
         let engine = Engine::new(store, Arc::default(), Arc::new(Still), random, directory, "a test");
-        let all = Focus { all_jobs: true, ..Focus::default() };
+        let all = Focus::last_round();
         engine.decide(all, |snapshot, context| snapshot.open(&found, &[], context)).await.expect("a round");
         let who = Sighting { address: [192, 0, 2, 7].into(), mac: None, name: None };
         let Ok(Work::Image(image)) = engine.ask(&who, Ask::Get).await else { panic!("an image") };

@@ -10,9 +10,10 @@ use dispatch_boot::route::BootPath;
 use dispatch_boot::{
     Announcement, Bind, BindError, Limits, Listener, Programs, ProgramsError, Service, Stop,
 };
-use dispatch_core::Verdict;
-use dispatch_core::queue::{Opened, exit_status};
+use dispatch_core::Job;
+use dispatch_core::queue::{Again, EndedBy, Opened, exit_status, not_seen};
 use dispatch_core::run::Policy;
+use dispatch_core::text::count;
 use dispatch_store::{Cursor, Focus, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -31,6 +32,9 @@ const STALL_MARGIN: Duration = Duration::from_secs(10);
 
 /// How long what is under way may take when the session ends.
 const LAST_EFFECTS: Duration = Duration::from_secs(5);
+
+/// How long the command of `--on-event` may take for the last events, if nobody waits for the end.
+const LAST_EVENTS: Duration = Duration::from_secs(30);
 
 /// What a session is made of.
 #[derive(Clone, Debug)]
@@ -54,7 +58,7 @@ pub struct Config {
     /// The settings of the queue.
     pub policy: Policy,
     /// What came out so is run again.
-    pub again: Vec<Verdict>,
+    pub again: Vec<Again>,
     /// A directory of signed programs for hosts without work.
     pub stubs: Option<PathBuf>,
     /// End when all jobs are over.
@@ -68,8 +72,15 @@ pub struct Config {
 pub struct Ended {
     /// How the queue stands.
     pub view: View,
-    /// The exit status of a session that ended by itself.
-    pub status: u8,
+    jobs: Vec<Job>,
+}
+
+impl Ended {
+    /// The exit status, if the session was to end by itself.
+    #[must_use]
+    pub fn status(&self, by: EndedBy) -> u8 {
+        exit_status(&self.jobs, self.view.effects_due, by)
+    }
 }
 
 /// Why a session did not start. Each is one sentence that says what to do.
@@ -90,16 +101,36 @@ pub enum StartError {
     /// The signed programs.
     #[error(transparent)]
     Programs(#[from] ProgramsError),
-    /// Nothing came out as `--again` says.
+    /// Nothing that is offered came out as `--again` says.
     #[error(
-        "nothing is to be run again: no job of the last round is {wanted} ({tally}); without --again everything is run"
+        "nothing is to be run again: nothing that is offered came out as {} (the last round: {tally}){}; without \
+         --again everything is run",
+        in_words(again),
+        missing(again, names).map(|missing| format!("; {missing}")).unwrap_or_default()
     )]
     NothingAgain {
-        /// What was wanted, in words.
-        wanted: String,
+        /// What was wanted.
+        again: Vec<Again>,
         /// How the last round came out.
         tally: String,
+        /// What came out so, and is not offered.
+        names: Vec<String>,
     },
+}
+
+fn in_words(again: &[Again]) -> String {
+    again.iter().map(|word| word.as_str()).collect::<Vec<_>>().join(" or ")
+}
+
+/// What would be run again, were it there.
+fn missing(again: &[Again], names: &[String]) -> Option<String> {
+    let (file, leave) = match names.len() {
+        0 => return None,
+        1 => ("its file is", "it"),
+        _ => ("their files are", "them"),
+    };
+    let (names, words) = (names.join(", "), in_words(again));
+    Some(format!("{names} came out as {words}, but {file} gone, or the filters leave {leave} out"))
 }
 
 /// A session that has started: its port is open, and its queue is up to date.
@@ -132,23 +163,29 @@ impl Session {
         }
         let store = Store::open(&state.database()).await?;
         let told = *store.watch_events().borrow();
+        // Before anything happens, or a start that is cut off would take it from the command.
+        match (&config.on_event, store.cursor(Cursor::OnEvent).await?) {
+            // From here on; what happened before it was asked for is nobody's news.
+            (Some(_), None) => store.set_cursor(Cursor::OnEvent, Some(told)).await?,
+            (None, Some(_)) => store.set_cursor(Cursor::OnEvent, None).await?,
+            _ => {}
+        }
         let title = config.dir.display().to_string();
         let announced = announced(&config, listener.bound(), &random);
         let arch = config.policy.arch.or(scan.arch());
-        let policy = Arc::new(Policy { arch, ..config.policy.clone() });
+        let ends_when_done = config.exit_when_done;
+        let policy = Arc::new(Policy { arch, ends_when_done, ..config.policy.clone() });
         let engine = Engine::new(store, policy, clock, random, directory, &title);
         engine.decide(Focus::default(), |snapshot, context| snapshot.recover(context.now)).await?;
-        let everything = Focus { all_jobs: true, ..Focus::default() };
         let again = config.again.clone();
-        let opened = engine
-            .decide(everything, |snapshot, context| snapshot.open(&scan.found, &again, context))
+        let opening = engine
+            .decide(Focus::last_round(), |snapshot, context| snapshot.open(&scan.found, &again, context))
             .await?;
         let mut notices = scan.warnings;
         notices.append(&mut warnings);
-        match opened {
+        match opening.opened {
             Opened::NothingAgain(tally) => {
-                let wanted = again.iter().map(|verdict| verdict.as_str()).collect::<Vec<_>>().join(" or ");
-                return Err(StartError::NothingAgain { wanted, tally });
+                return Err(StartError::NothingAgain { again, tally, names: opening.missing });
             }
             Opened::AllOver(tally) => notices.push(format!(
                 "everything in this state is done ({tally}), and the session before was cut off: this one ends it; \
@@ -156,11 +193,9 @@ impl Session {
             )),
             Opened::Round(..) | Opened::GoesOn(_) => {}
         }
-        match (&config.on_event, engine.store.cursor(Cursor::OnEvent).await?) {
-            // From here on; what happened before it was asked for is nobody's news.
-            (Some(_), None) => engine.store.set_cursor(Cursor::OnEvent, Some(told)).await?,
-            (None, Some(_)) => engine.store.set_cursor(Cursor::OnEvent, None).await?,
-            _ => {}
+        notices.extend(missing(&again, &opening.missing));
+        if !engine.policy.hosts.is_empty() {
+            notices.extend(not_seen(&engine.policy.hosts, &engine.store.overview().await?.hosts));
         }
         Ok(Self { engine, listener, config, state, told, announced, notices })
     }
@@ -199,7 +234,7 @@ impl Session {
         let tasks = TaskTracker::new();
         let later = CancellationToken::new();
         tasks.spawn(Deadlines::new(engine.clone()).run(later.clone()));
-        tasks.spawn(Outbox::new(engine.clone(), config.reports).run(later.clone()));
+        tasks.spawn(Outbox::new(engine.clone(), config.reports.clone()).run(later.clone()));
         tasks.spawn(cut_downloads(engine.clone(), stop.clone()));
         if let Some(service) = announced {
             tasks.spawn(announce(service, stop.clone()));
@@ -207,29 +242,58 @@ impl Session {
         let telling = TaskTracker::new();
         let last = CancellationToken::new();
         telling.spawn(Story::new(engine.store.clone(), log, told).run(last.clone()));
+        let give_up = CancellationToken::new();
+        let has_hook = config.on_event.is_some();
         if let Some(command) = config.on_event {
-            telling.spawn(Hook::new(engine.store.clone(), command).run(last.clone()));
+            telling.spawn(Hook::new(engine.store.clone(), command).run(last.clone(), give_up.clone()));
         }
-        if config.exit_when_done {
-            tasks.spawn(Ending::new(engine.clone()).run(stop.clone()));
-        }
+        let ending =
+            config.exit_when_done.then(|| tasks.spawn(Ending::new(engine.clone()).run(stop.clone())));
         let stall = config.policy.deadlines.download.saturating_add(STALL_MARGIN);
         let limits = Limits { stall, ..Limits::default() };
         listener.serve(engine.clone(), config.path, now, limits, stop).await;
         later.cancel();
         tasks.close();
-        if tokio::time::timeout(LAST_EFFECTS, tasks.wait()).await.is_err() {
-            tracing::warn!("some reports are not written yet; the next start writes them");
-        }
-        engine.decide(Focus { all_jobs: true, ..Focus::default() }, |snapshot, _| snapshot.close()).await?;
+        // What is not done by then is told below.
+        let _ = tokio::time::timeout(LAST_EFFECTS, tasks.wait()).await;
+        let by_itself = match ending {
+            Some(ending) => ending.await.unwrap_or(false),
+            None => false,
+        };
+        engine.decide(Focus::last_round(), |snapshot, _| snapshot.close()).await?;
         last.cancel();
         telling.close();
-        let _ = tokio::time::timeout(LAST_EFFECTS, telling.wait()).await;
-        let view = engine.view().await;
-        let status = engine.store.overview().await.map(|all| exit_status(&all.jobs));
+        let patience = if by_itself { LAST_EVENTS } else { LAST_EFFECTS };
+        if tokio::time::timeout(patience, telling.wait()).await.is_err() {
+            give_up.cancel();
+            let _ = tokio::time::timeout(LAST_EFFECTS, telling.wait()).await;
+        }
+        let ended = Self::ended(&engine, has_hook, &config.reports).await;
         engine.store.close().await;
         drop(state);
-        Ok(Ended { view: view?, status: status? })
+        ended
+    }
+
+    /// How it ended, and what a person should know of what is left to do.
+    async fn ended(engine: &Engine, has_hook: bool, reports: &Path) -> Result<Ended, StoreError> {
+        let left = if has_hook { engine.store.events_left(Cursor::OnEvent).await? } else { 0 };
+        if left > 0 {
+            tracing::warn!(
+                "--on-event: {} could not be told to the command any more; the next start with --on-event tells what \
+                 is left",
+                count(left, "event")
+            );
+        }
+        let view = engine.view().await?;
+        if view.effects_due > 0 {
+            tracing::warn!(
+                "{} could not be written to {}; the state has everything, and the next start writes it",
+                count(view.effects_due, "report"),
+                reports.display()
+            );
+        }
+        let jobs = engine.store.overview().await?.jobs;
+        Ok(Ended { view, jobs })
     }
 }
 
@@ -281,11 +345,86 @@ async fn announce(service: Service, stop: CancellationToken) {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::{Pin, pin};
+    use std::sync::atomic::{AtomicU8, Ordering};
+    use std::task::Poll;
+
+    use jiff::Timestamp;
+    use tempfile::TempDir;
+
     use super::*;
+
+    /// It stands still.
+    struct Still;
+
+    impl Clock for Still {
+        fn now(&self) -> Timestamp {
+            Timestamp::UNIX_EPOCH
+        }
+
+        fn sleep_until(&self, _: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    fn config(folder: &TempDir) -> Config {
+        let images = folder.path().join("images");
+        std::fs::create_dir_all(&images).expect("a folder");
+        std::fs::write(images.join("a.efi"), "MZ").expect("an image");
+        Config {
+            dir: images,
+            filters: Vec::new(),
+            bind: "127.0.0.1:0".parse().expect("an address"),
+            path: BootPath::new("/dispatch").expect("a path"),
+            mdns: false,
+            state: folder.path().join("state"),
+            fresh: false,
+            reports: folder.path().join("reports"),
+            policy: Policy::default(),
+            again: Vec::new(),
+            stubs: None,
+            exit_when_done: false,
+            on_event: Some("true".to_owned()),
+        }
+    }
+
+    /// Starts a session, and cuts that off once it has been polled so often. Tells how often it was.
+    async fn start(config: Config, most: usize) -> (Option<Session>, usize) {
+        static SEED: AtomicU8 = AtomicU8::new(0);
+        let random: Random = Arc::new(|| [SEED.fetch_add(1, Ordering::Relaxed); 10]);
+        let mut starting = pin!(Session::start(config, Arc::new(Still), random));
+        let mut polls = 0;
+        let session = std::future::poll_fn(|context| {
+            polls += 1;
+            match starting.as_mut().poll(context) {
+                Poll::Ready(session) => Poll::Ready(Some(session.expect("a start"))),
+                Poll::Pending if polls >= most => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await;
+        (session, polls)
+    }
+
+    #[tokio::test]
+    async fn a_start_that_is_cut_off_takes_no_event_from_the_command() {
+        let folder = TempDir::new().expect("a folder");
+        let (session, whole) = start(config(&folder), usize::MAX).await;
+        assert!(session.is_some());
+        for most in whole.saturating_sub(30)..whole {
+            let folder = TempDir::new().expect("a folder");
+            let config = config(&folder);
+            drop(start(config.clone(), most.max(1)).await);
+            let (session, _) = start(config, usize::MAX).await;
+            let store = &session.expect("a start").engine.store;
+            let cursor = store.cursor(Cursor::OnEvent).await.expect("read");
+            assert_eq!(cursor, Some(0), "cut off at {most} of {whole}: that the job was queued is not told");
+        }
+    }
 
     #[test]
     fn a_directory_is_described_by_its_name_however_it_is_written() {
-        let folder = tempfile::TempDir::new().expect("a folder");
+        let folder = TempDir::new().expect("a folder");
         let images = folder.path().join("images");
         std::fs::create_dir_all(images.join("old")).expect("folders");
         for written in ["", ".", "old/..", "../images/"] {

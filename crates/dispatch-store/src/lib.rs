@@ -36,8 +36,8 @@ pub struct Focus {
     pub run: Option<RunId>,
     /// A job that is named.
     pub job: Option<JobId>,
-    /// Jobs that are over as well.
-    pub all_jobs: bool,
+    /// All jobs of the latest round, and of each name the newest, and not only what is not over.
+    pub last_round: bool,
 }
 
 impl Focus {
@@ -45,6 +45,12 @@ impl Focus {
     #[must_use]
     pub fn host(who: &Sighting) -> Self {
         Self { who: Some(who.clone()), ..Self::default() }
+    }
+
+    /// About how a session begins or ends.
+    #[must_use]
+    pub fn last_round() -> Self {
+        Self { last_round: true, ..Self::default() }
     }
 
     /// About one job.
@@ -326,6 +332,18 @@ impl Store {
     pub async fn reports_of(&self, job: JobId) -> Result<Vec<StoredReport>, StoreError> {
         let mut transaction = self.readers.begin().await?;
         load::reports_of(&mut transaction, job).await
+    }
+
+    /// Whether any job is not over: cheaper to ask than for the overview.
+    pub async fn has_open_jobs(&self) -> Result<bool, StoreError> {
+        let mut connection = self.readers.acquire().await?;
+        load::has_open_jobs(&mut connection).await
+    }
+
+    /// How many events a reader that goes on where it was has still to be told.
+    pub async fn events_left(&self, cursor: Cursor) -> Result<u64, StoreError> {
+        let told = self.cursor(cursor).await?.unwrap_or(0);
+        Ok(u64::try_from(self.last_seq().await? - told).unwrap_or(0))
     }
 
     /// The jobs of the latest round in queue order, their runs in the order of their making, and all hosts.

@@ -1,10 +1,10 @@
 //! What a decision needs to know.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use dispatch_core::queue::Snapshot;
 use dispatch_core::run::Policy;
-use dispatch_core::{Host, HostId, JobId, ReportId, Run, RunId};
+use dispatch_core::{Host, HostId, JobId, Mac, ReportId, Run};
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
 use sqlx::{Any, AnyConnection, AssertSqlSafe};
@@ -13,6 +13,18 @@ use crate::{Focus, Overview, StoreError, StoredReport, rows};
 
 /// How many of a host's latest runs are loaded with it: enough to find the one that a late report is from.
 const LATEST_RUNS: i64 = 4;
+
+/// Which jobs are not over.
+const OPEN: &str = "state IN ('queued', 'active')";
+
+const JOBS_OF_LAST_ROUND: &str = "SELECT id FROM jobs WHERE round = (SELECT MAX(number) FROM rounds)";
+
+/// Which jobs are of the latest round, or the newest of their name: positions only grow.
+const LAST_ROUND: &str = "(round = (SELECT MAX(number) FROM rounds) \
+                          OR position IN (SELECT MAX(position) FROM jobs GROUP BY name))";
+
+/// How many values are bound to one query at most: SQLite takes 32,766.
+const MOST_VALUES: usize = 500;
 
 async fn all<T>(
     connection: &mut AnyConnection,
@@ -28,6 +40,12 @@ async fn maybe<T>(
     read: impl Fn(&AnyRow) -> Result<T, StoreError>,
 ) -> Result<Option<T>, StoreError> {
     query.fetch_optional(connection).await?.as_ref().map(read).transpose()
+}
+
+/// Whether any job is not over.
+pub(crate) async fn has_open_jobs(connection: &mut AnyConnection) -> Result<bool, StoreError> {
+    let query = format!("SELECT 1 AS one FROM jobs WHERE {OPEN} LIMIT 1");
+    Ok(maybe(connection, sqlx::query(AssertSqlSafe(query)), |_| Ok(())).await?.is_some())
 }
 
 pub(crate) async fn snapshot(
@@ -60,28 +78,25 @@ pub(crate) async fn snapshot(
     more_jobs.extend(focus.job);
     let round = sqlx::query("SELECT * FROM rounds ORDER BY number DESC LIMIT 1");
     snapshot.round = maybe(connection, round, rows::round).await?;
-    let (jobs, runs, workloads, hosts) = if focus.all_jobs {
-        (
-            "SELECT * FROM jobs ORDER BY position, id",
-            "SELECT * FROM runs ORDER BY created, id",
-            "SELECT * FROM workloads",
-            "SELECT * FROM hosts WHERE id IN (SELECT host FROM runs) ORDER BY first_seen, id",
-        )
-    } else {
-        (
-            "SELECT * FROM jobs WHERE state IN ('queued', 'active') ORDER BY position, id",
-            "SELECT * FROM runs WHERE job IN (SELECT id FROM jobs WHERE state IN ('queued', 'active')) \
-             ORDER BY created, id",
-            "SELECT * FROM workloads WHERE id IN (SELECT workload FROM jobs WHERE state IN ('queued', 'active'))",
-            "SELECT * FROM hosts WHERE id IN (SELECT host FROM runs WHERE job IN \
-             (SELECT id FROM jobs WHERE state IN ('queued', 'active'))) ORDER BY first_seen, id",
-        )
+    let jobs = if focus.last_round { LAST_ROUND } else { OPEN };
+    let select = |what: &str, order: &str| {
+        // The text is made of the constants above and of those below.
+        sqlx::query(AssertSqlSafe(format!("SELECT {} ORDER BY {order}", what.replace("{jobs}", jobs))))
     };
-    snapshot.jobs = all(connection, sqlx::query(jobs), rows::job).await?;
-    snapshot.runs = all(connection, sqlx::query(runs), rows::run).await?;
-    snapshot.workloads = all(connection, sqlx::query(workloads), rows::workload).await?;
+    // The newest job of a name may be of an earlier round: how it came out is known without its runs.
+    let runs = "runs WHERE job IN (SELECT id FROM jobs WHERE {jobs})";
+    let runs =
+        if focus.last_round { format!("{runs} AND job IN ({JOBS_OF_LAST_ROUND})") } else { runs.into() };
+    snapshot.jobs = all(connection, select("* FROM jobs WHERE {jobs}", "position, id"), rows::job).await?;
+    snapshot.runs = all(connection, select(&format!("* FROM {runs}"), "created, id"), rows::run).await?;
+    let workloads = "* FROM workloads WHERE id IN (SELECT workload FROM jobs WHERE {jobs})";
+    snapshot.workloads = all(connection, select(workloads, "id"), rows::workload).await?;
     // All at once: with a query for each, many hosts that boot at the same time would wait for one another.
-    let mut hosts = all(connection, sqlx::query(hosts), rows::host).await?;
+    let shared = if focus.last_round { " OR shared IS NOT NULL" } else { "" };
+    let hosts = format!("* FROM hosts WHERE id IN (SELECT host FROM {runs}){shared}");
+    let mut hosts = all(connection, select(&hosts, "first_seen, id"), rows::host).await?;
+    let reports = format!("id, run, digest FROM reports WHERE run IN (SELECT id FROM {runs})");
+    snapshot.reports = all(connection, select(&reports, "at, id"), rows::report_key).await?;
     hosts.retain(|host| !snapshot.hosts.iter().any(|known| known.id == host.id));
     add_macs(connection, &mut hosts).await?;
     snapshot.hosts.append(&mut hosts);
@@ -91,13 +106,6 @@ pub(crate) async fn snapshot(
         }
     }
     add_hosts(connection, &mut snapshot).await?;
-    let with_reports: Vec<RunId> =
-        snapshot.runs.iter().filter(|run| run.reports > 0).map(|run| run.id).collect();
-    for run in with_reports {
-        let query = sqlx::query("SELECT id, run, digest FROM reports WHERE run = $1 ORDER BY at, id")
-            .bind(run.to_string());
-        snapshot.reports.extend(all(connection, query, rows::report_key).await?);
-    }
     Ok(snapshot)
 }
 
@@ -125,6 +133,11 @@ async fn add_job(
     let query = sqlx::query("SELECT * FROM workloads WHERE id IN (SELECT workload FROM jobs WHERE id = $1)")
         .bind(&id);
     snapshot.workloads.extend(maybe(connection, query, rows::workload).await?);
+    let query = sqlx::query(
+        "SELECT id, run, digest FROM reports WHERE run IN (SELECT id FROM runs WHERE job = $1) ORDER BY at, id",
+    )
+    .bind(&id);
+    snapshot.reports.extend(all(connection, query, rows::report_key).await?);
     Ok(())
 }
 
@@ -147,22 +160,28 @@ async fn one_host(connection: &mut AnyConnection, id: HostId) -> Result<Option<H
 
 /// The MACs of these hosts, which have a table of their own.
 async fn add_macs(connection: &mut AnyConnection, hosts: &mut [Host]) -> Result<(), StoreError> {
-    if hosts.is_empty() {
-        return Ok(());
+    for hosts in hosts.chunks_mut(MOST_VALUES) {
+        let places = (1..=hosts.len()).map(|place| format!("${place}")).collect::<Vec<_>>().join(", ");
+        let query = format!(
+            "SELECT host, mac, seen FROM host_macs WHERE host IN ({places}) ORDER BY host, place, mac"
+        );
+        // The text is made of nothing but numbers.
+        let query = hosts
+            .iter()
+            .fold(sqlx::query(AssertSqlSafe(query)), |query, host| query.bind(host.id.to_string()));
+        put_macs(hosts, all(connection, query, rows::mac).await?);
     }
-    let places = (1..=hosts.len()).map(|place| format!("${place}")).collect::<Vec<_>>().join(", ");
-    let query =
-        format!("SELECT host, mac, seen FROM host_macs WHERE host IN ({places}) ORDER BY host, place, mac");
-    // The text is made of nothing but numbers.
-    let query =
-        hosts.iter().fold(sqlx::query(AssertSqlSafe(query)), |query, host| query.bind(host.id.to_string()));
-    for (id, mac, was_seen) in all(connection, query, rows::mac).await? {
-        if let Some(host) = hosts.iter_mut().find(|host| host.id == id) {
+    Ok(())
+}
+
+fn put_macs(hosts: &mut [Host], macs: Vec<(HostId, Mac, bool)>) {
+    let mut hosts: HashMap<HostId, &mut Host> = hosts.iter_mut().map(|host| (host.id, host)).collect();
+    for (id, mac, was_seen) in macs {
+        if let Some(host) = hosts.get_mut(&id) {
             let macs = if was_seen { &mut host.macs } else { &mut host.told_macs };
             macs.push(mac);
         }
     }
-    Ok(())
 }
 
 pub(crate) async fn report(
@@ -214,7 +233,8 @@ pub(crate) async fn overview(connection: &mut AnyConnection) -> Result<Overview,
     let workloads = all(connection, workloads, rows::workload).await?;
     let mut hosts =
         all(connection, sqlx::query("SELECT * FROM hosts ORDER BY first_seen, id"), rows::host).await?;
-    add_macs(connection, &mut hosts).await?;
+    let macs = sqlx::query("SELECT host, mac, seen FROM host_macs ORDER BY host, place, mac");
+    put_macs(&mut hosts, all(connection, macs, rows::mac).await?);
     let due = sqlx::query("SELECT COUNT(*) AS due FROM outbox WHERE done_at IS NULL");
     let due: i64 = sqlx::Row::try_get(&due.fetch_one(connection).await?, "due")?;
     Ok(Overview { round, jobs, runs, workloads, hosts, effects_due: u64::try_from(due).unwrap_or(0) })

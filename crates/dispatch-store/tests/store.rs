@@ -39,8 +39,9 @@ impl Lab {
                 arch: None,
             })
             .collect();
-        let focus = Focus { all_jobs: true, ..Focus::default() };
-        lab.decide(focus, |snapshot, context| snapshot.open(&found, &[], context)).await.expect("a sync");
+        lab.decide(Focus::last_round(), |snapshot, context| snapshot.open(&found, &[], context))
+            .await
+            .expect("a sync");
         lab
     }
 
@@ -332,8 +333,92 @@ async fn a_cursor_is_kept_until_it_is_removed() {
     }
     let lab = lab.restart().await;
     assert_eq!(lab.store.cursor(Cursor::OnEvent).await.expect("read"), Some(7));
+    let events = lab.store.events_after(0, 100).await.expect("events");
+    lab.store.set_cursor(Cursor::OnEvent, Some(0)).await.expect("written");
+    assert_eq!(lab.store.events_left(Cursor::OnEvent).await.expect("read"), events.len() as u64);
     lab.store.set_cursor(Cursor::OnEvent, None).await.expect("written");
     assert_eq!(lab.store.cursor(Cursor::OnEvent).await.expect("read"), None);
+}
+
+#[tokio::test]
+async fn a_session_begins_and_ends_without_the_runs_and_reports_of_earlier_rounds() {
+    let mut lab = Lab::new(&["a.efi", "b.efi"]).await;
+    for text in ["one", "two"] {
+        lab.boot(1).await;
+        lab.report(1, text, Verdict::Passed).await;
+    }
+    lab.ask(1).await;
+    let all = |snapshot: &Snapshot| {
+        let mut jobs: Vec<_> = snapshot.jobs.iter().map(|job| (job.name.clone(), job.round)).collect();
+        jobs.sort();
+        (jobs, snapshot.runs.len(), snapshot.workloads.len(), snapshot.reports.len())
+    };
+    let (a, b) = ("a.efi".to_owned(), "b.efi".to_owned());
+    let look = |snapshot: Snapshot| all(&snapshot);
+    let whole = lab.store.look(Focus::last_round(), &Policy::default(), look).await.expect("a look");
+    assert_eq!(whole, (vec![(a.clone(), 1), (b.clone(), 1)], 2, 2, 2));
+    lab.decide(Focus::last_round(), |snapshot, _| snapshot.close()).await.expect("closed");
+    // The next round takes only one of them.
+    let found = [Found {
+        name: b.clone(),
+        kind: Kind::Efi,
+        size: 1000,
+        modified: lab.now,
+        reboots: 0,
+        description: None,
+        arch: None,
+    }];
+    lab.decide(Focus::last_round(), |snapshot, context| snapshot.open(&found, &[], context))
+        .await
+        .expect("opened");
+    let part = lab.store.look(Focus::last_round(), &Policy::default(), look).await.expect("a look");
+    assert_eq!(part, (vec![(a, 1), (b, 2)], 0, 2, 0), "of each name the newest");
+    let hosts = |snapshot: Snapshot| snapshot.hosts.len();
+    assert_eq!(lab.store.look(Focus::last_round(), &Policy::default(), hosts).await.expect("a look"), 0);
+    sqlx_execute(&lab, "UPDATE hosts SET shared = 'several hosts'").await;
+    let marked = lab.store.look(Focus::last_round(), &Policy::default(), hosts).await.expect("a look");
+    assert_eq!(marked, 1, "the next round forgets such a mark, wherever it is from");
+    sqlx_execute(&lab, "UPDATE hosts SET shared = NULL").await;
+    lab.boot(1).await;
+    lab.report(1, "good", Verdict::Passed).await;
+    let (_, runs, _, reports) =
+        lab.store.look(Focus::last_round(), &Policy::default(), look).await.expect("a look");
+    assert_eq!((runs, reports), (1, 1));
+}
+
+#[tokio::test]
+async fn whether_jobs_are_left_is_known_without_the_overview() {
+    let mut lab = Lab::new(&["a.efi"]).await;
+    assert!(lab.store.has_open_jobs().await.expect("an answer"));
+    lab.boot(1).await;
+    lab.report(1, "good", Verdict::Passed).await;
+    assert!(lab.store.has_open_jobs().await.expect("an answer"));
+    lab.ask(1).await;
+    assert!(!lab.store.has_open_jobs().await.expect("an answer"));
+}
+
+/// More hosts than one query takes values.
+#[tokio::test]
+async fn forty_thousand_hosts_are_seen_with_their_macs() {
+    let lab = Lab::new(&["a.efi"]).await;
+    let numbers = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 40000)";
+    let id = "printf('%08x-0000-7000-8000-000000000000', i)";
+    let hosts = format!(
+        "{numbers} INSERT INTO hosts (id, address, epoch, first_seen, last_seen) SELECT {id}, '192.0.2.1', 0, i, i FROM n"
+    );
+    assert_eq!(sqlx_execute(&lab, &hosts).await, 40_000);
+    let macs = format!(
+        "{numbers} INSERT INTO host_macs (host, mac, seen, place) \
+         SELECT {id}, printf('52:54:00:00:%02x:%02x', i / 256, i % 256), 1, 0 FROM n"
+    );
+    assert_eq!(sqlx_execute(&lab, &macs).await, 40_000);
+    let hosts = lab.store.overview().await.expect("an overview").hosts;
+    assert_eq!(hosts.len(), 40_000);
+    assert!(hosts.iter().all(|host| host.macs.len() == 1));
+    // So many behind one address are found as well.
+    let who = Sighting { mac: None, ..at(1) };
+    let known = lab.store.look(Focus::host(&who), &Policy::default(), |snapshot| snapshot.hosts.len()).await;
+    assert_eq!(known.expect("a look"), 40_000);
 }
 
 async fn sqlx_try(lab: &Lab, statement: &str) -> Result<u64, sqlx::Error> {

@@ -271,10 +271,19 @@ impl Program {
         self.signal(Signal::SIGINT)
     }
 
-    fn signal(mut self, signal: Signal) -> Result<ExitStatus, ProgramError> {
+    /// Asks it to end by SIGTERM, and goes on reading what it says.
+    pub fn ask_to_end(&self) -> std::io::Result<()> {
+        self.send(Signal::SIGTERM)
+    }
+
+    fn send(&self, signal: Signal) -> std::io::Result<()> {
         // A child that has not been waited for keeps its number, so that nobody else is hit.
         let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap_or(i32::MAX));
-        let asked = nix::sys::signal::kill(pid, signal).map_err(Into::into);
+        Ok(nix::sys::signal::kill(pid, signal)?)
+    }
+
+    fn signal(mut self, signal: Signal) -> Result<ExitStatus, ProgramError> {
+        let asked = self.send(signal);
         let ended = asked.and_then(|()| crate::lab::process::wait(&mut self.child, Duration::from_secs(20)));
         match ended {
             Ok(Some(status)) => Ok(status),

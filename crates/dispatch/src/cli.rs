@@ -10,10 +10,10 @@ use std::time::Duration;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use dispatch_boot::Bind;
 use dispatch_boot::route::BootPath;
-use dispatch_core::queue::WhenIdle;
+use dispatch_core::HostPattern;
+use dispatch_core::queue::{Again, WhenIdle};
 use dispatch_core::run::Deadlines;
 use dispatch_core::verdict::Rule;
-use dispatch_core::{HostPattern, Verdict};
 use dispatch_server::log::Format;
 use jiff::{Span, SpanRelativeTo};
 
@@ -36,7 +36,8 @@ Commands (only as the first word):
 Times are written as 90 (seconds), 90s, 15m, 2h or 1d.
 
 Exit status: 0 ended by a signal or a person, 1 it could not start or go on, 2 the command line is wrong;
-with --exit-when-done 0 all passed or are unjudged, 3 some failed, 4 some errored or were cancelled.";
+with --exit-when-done 0 all passed or are unjudged, 3 some failed, 4 some errored or were cancelled, or a report
+could not be written; when jobs are left, 128 and the signal that ended it (130 SIGINT, 143 SIGTERM), or 5 after q.";
 
 /// Serve boot images to bare-metal servers over UEFI HTTP Boot, one after the other, and collect their reports.
 #[derive(Debug, Parser)]
@@ -76,14 +77,16 @@ pub(crate) struct SessionArgs {
     #[arg(long)]
     pub(crate) fresh: bool,
 
-    /// When everything is done already: run again only what came out as failed, errored, unjudged or passed (a list)
+    /// When everything is done already: run again only what came out as failed, errored, cancelled, unjudged or passed
+    /// (a list)
     ///
-    /// Without it, starting again when everything is done runs everything again. While jobs are left, the session goes
-    /// on with these, and takes what came out so as well.
-    #[arg(long, value_name = "VERDICTS", value_delimiter = ',', value_parser = verdict)]
-    pub(crate) again: Vec<Verdict>,
+    /// What has no result yet is run as well: files that are new, or have changed since they were run. Without it,
+    /// starting again when everything is done runs everything again. While jobs are left, the session goes on with
+    /// these, leaves out what it has left out before, and takes what came out so as well.
+    #[arg(long, value_name = "RESULTS", value_delimiter = ',', value_parser = again)]
+    pub(crate) again: Vec<Again>,
 
-    /// Give work only to this host: its name, MAC or address (repeatable)
+    /// Give work only to this host: its name, MAC or address (repeatable); @NAME is a name in any case
     #[arg(long, value_name = "HOST")]
     pub(crate) host: Vec<HostPattern>,
 
@@ -230,8 +233,8 @@ fn when_idle(word: &str) -> Result<WhenIdle, String> {
     word.parse().map_err(|_| "write auto, poweroff, reboot, next, wait or none".to_owned())
 }
 
-fn verdict(word: &str) -> Result<Verdict, String> {
-    word.parse().map_err(|_| "write a list of failed, errored, unjudged and passed".to_owned())
+fn again(word: &str) -> Result<Again, String> {
+    word.parse().map_err(|_| "write a list of failed, errored, cancelled, unjudged and passed".to_owned())
 }
 
 /// A time that is longer than nothing.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 
+use dispatch_core::queue::EndedBy;
 use dispatch_core::run::Policy;
 use dispatch_core::verdict::Judge;
 use dispatch_server::engine::Engine;
@@ -87,17 +88,14 @@ pub(crate) async fn run(args: SessionArgs) -> Result<u8, Failure> {
         }
     };
     let mut serving = pin!(session.run(Log::new(Console, format, zone), real::now, stop.clone()));
-    let mut has_ended_itself = false;
     let why = tokio::select! {
         ended = &mut serving => Err(ended),
         name = first => Ok(name),
         () = viewing => Ok("q"),
     };
+    let by = why.as_ref().map_or(EndedBy::Itself, |why| ended_by(why));
     let ended = match why {
-        Err(ended) => {
-            has_ended_itself = exit_when_done;
-            ended?
-        }
+        Err(ended) => ended?,
         Ok(why) => {
             info!("{why}: ending");
             stop.cancel();
@@ -115,7 +113,19 @@ pub(crate) async fn run(args: SessionArgs) -> Result<u8, Failure> {
             let _ = writeln!(Console, "What happened while the view was up is in {}", log.display());
         }
     }
-    Ok(if has_ended_itself { ended.status } else { 0 })
+    Ok(if exit_when_done { ended.status(by) } else { 0 })
+}
+
+/// What ended the session, by its name: that of a signal, or the view's key.
+fn ended_by(name: &str) -> EndedBy {
+    let known = [
+        ("SIGTERM", SignalKind::terminate()),
+        ("SIGINT", SignalKind::interrupt()),
+        ("SIGHUP", SignalKind::hangup()),
+    ];
+    let signal = known.into_iter().find(|(known, _)| *known == name);
+    let number = signal.and_then(|(_, kind)| u8::try_from(kind.as_raw_value()).ok());
+    number.map_or(EndedBy::Person, EndedBy::Signal)
 }
 
 /// Sends the log to its file, and returns whether it goes there: what is printed must not be drawn into a view.
@@ -176,6 +186,7 @@ fn config(args: SessionArgs) -> Result<Config, Failure> {
         deadlines: args.rules.deadlines(),
         retries: args.rules.retries,
         when_idle: args.rules.when_idle,
+        ends_when_done: args.exit_when_done,
         hosts: args.host,
         arch: None,
         judge: Arc::new(Judge { pass_if: args.rules.pass_if, fail_if: args.rules.fail_if }),

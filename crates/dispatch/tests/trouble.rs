@@ -363,6 +363,9 @@ fn a_wrong_command_line_exits_2() {
         &["--dir", "x", "--bind", "nowhere"],
         &["--dir", "x", "--path", "dispatch"],
         &["--dir", "x", "--when-idle", "sleep"],
+        &["--dir", "x", "--host", "10.0.0.256"],
+        &["--dir", "x", "--host", "52-54-00-12-34-5g"],
+        &["--dir", "x", "--again", "withdrawn"],
         &["status"],
     ] {
         let output = Command::new(&lab.binary).args(words).output().expect("a try");

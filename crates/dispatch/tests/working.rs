@@ -101,12 +101,20 @@ fn a_named_host_is_the_same_from_every_address_and_a_bad_name_is_told() {
 #[test]
 fn a_session_for_some_hosts_gives_work_to_no_other() {
     let mut lab = lab(&["a.efi"], &["--host", "127.0.0.2", "--host", "r1"]);
-    let program = lab.start().expect("a start");
+    let mut program = lab.start().expect("a start");
+    said(&mut program, "no host called r1 has asked yet");
     let firmware = program.firmware();
     let text = stub(&firmware.of_host(3));
     assert!(text.contains("this session is for other hosts"), "{text}");
     assert_eq!(image(&firmware.of_host(3).at("/dispatch/@r1")), "a.efi");
     terminate(program);
+}
+
+/// Waits until the program says so.
+fn said(program: &mut Program, text: &str) -> String {
+    let has_text = |line: &Value| line["message"].as_str().is_some_and(|message| message.contains(text));
+    let line = program.until(text, has_text).expect("a line");
+    line["message"].as_str().unwrap_or_default().to_owned()
 }
 
 fn ended(program: Program) -> i32 {
@@ -157,7 +165,7 @@ fn starting_again_when_all_is_done_begins_a_new_round_of_everything_or_of_what_i
 
     let (status, text) = lab.start_badly().expect("an end");
     assert_eq!(status.code(), Some(1));
-    assert!(text.contains("no job of the last round is failed or errored (1 passed)"), "{text}");
+    assert!(text.contains("came out as failed or errored (the last round: 1 passed)"), "{text}");
     assert_eq!(text.trim_end().lines().count(), 1, "{text}");
 
     lab.more.truncate(1);
@@ -177,11 +185,73 @@ fn a_session_that_was_killed_when_all_was_done_runs_nothing_again() {
     assert!(stub(&firmware).contains("powering off"));
     program.event("drained", "").expect("an event");
     program.kill().expect("killed");
+    // Its host has been told already: there is nothing that it would have to ask for.
     lab.more.push("--exit-when-done".to_owned());
     let program = lab.start().expect("a start");
-    assert!(stub(&firmware).contains("powering off"));
     assert_eq!(ended(program), 0);
     assert_eq!(verdict(&lab, "a.efi"), "passed");
+}
+
+#[test]
+fn a_session_that_is_ended_before_all_is_done_does_not_say_that_all_is_well() {
+    let mut lab = lab(&["a.efi", "b.efi"], &["--exit-when-done"]);
+    let program = lab.start().expect("a start");
+    run_with(&program.firmware(), PASSED);
+    assert_eq!(program.terminate().expect("an end").code(), Some(143));
+    let program = lab.start().expect("a start");
+    assert_eq!(program.interrupt().expect("an end").code(), Some(130));
+    let mut program = lab.start().expect("a start");
+    let firmware = program.firmware();
+    whole_run(&firmware);
+    firmware.head().expect("an answer");
+    program.event("drained", "").expect("an event");
+    assert_eq!(program.terminate().expect("an end").code(), Some(0), "only its host was still to be told");
+}
+
+#[test]
+fn reports_that_cannot_be_written_are_said_at_the_end_and_are_not_status_0() {
+    let mut lab = lab(&["a.efi"], &["--exit-when-done", "--grace", "300ms"]);
+    std::fs::write(lab.folder.join("reports"), "a file, not a folder").expect("written");
+    let mut program = lab.start().expect("a start");
+    run_with(&program.firmware(), PASSED);
+    stub(&program.firmware());
+    let text = said(&mut program, "the next start writes it");
+    assert!(text.starts_with("1 report could not be written to"), "{text}");
+    assert_eq!(ended(program), 4);
+}
+
+#[test]
+fn what_failed_and_is_gone_is_named_when_it_is_to_be_run_again() {
+    let mut lab = lab(&["a.efi", "b.efi"], &["--exit-when-done"]);
+    let program = lab.start().expect("a start");
+    let firmware = program.firmware();
+    run_with(&firmware, FAILED);
+    run_with(&firmware, FAILED);
+    stub(&firmware);
+    assert_eq!(ended(program), 3);
+    std::fs::remove_file(lab.folder.join("images/a.efi")).expect("removed");
+    lab.more.extend(["--again".to_owned(), "failed".to_owned()]);
+    let mut program = lab.start().expect("a start");
+    said(&mut program, "a.efi came out as failed, but its file is gone, or the filters leave it out");
+    assert_eq!(run_with(&firmware, FAILED), "b.efi");
+    stub(&firmware);
+    assert_eq!(ended(program), 3);
+    // With what passed alone there is nothing to be run again, and the reason is told.
+    lab.more = ["--exit-when-done", "a.efi"].map(str::to_owned).to_vec();
+    lab.image("a.efi", &common::content("a.efi")).expect("an image");
+    let program = lab.start().expect("a start");
+    assert_eq!(run_with(&firmware, PASSED), "a.efi");
+    stub(&firmware);
+    assert_eq!(ended(program), 0);
+    lab.more = ["--exit-when-done", "b.efi"].map(str::to_owned).to_vec();
+    let program = lab.start().expect("a start");
+    assert_eq!(run_with(&firmware, FAILED), "b.efi");
+    stub(&firmware);
+    assert_eq!(ended(program), 3);
+    lab.more = ["--again", "failed", "a.efi"].map(str::to_owned).to_vec();
+    let (status, text) = lab.start_badly().expect("an end");
+    assert_eq!(status.code(), Some(1));
+    assert!(text.contains("(the last round: 1 failed); b.efi came out as failed, but its file"), "{text}");
 }
 
 #[test]
@@ -222,6 +292,46 @@ fn a_command_that_fails_is_told_with_its_last_words_and_stops_nothing() {
     assert!(line["message"].as_str().is_some_and(|text| text.contains("exit status: 7: no power")), "{line}");
     assert_eq!(whole_run(&program.firmware()), "a.efi");
     terminate(program);
+}
+
+/// Its standard error stays open in what it has left running, and that may run on.
+#[test]
+fn a_command_that_leaves_something_running_holds_up_nothing() {
+    let mut lab = lab(&["a.efi"], &["--exit-when-done"]);
+    let left = lab.folder.join("left");
+    let command = format!("sleep 600 & echo $! >> '{}'", left.display());
+    lab.more.extend(["--on-event".to_owned(), command]);
+    let program = lab.start().expect("a start");
+    let firmware = program.firmware();
+    whole_run(&firmware);
+    stub(&firmware);
+    assert_eq!(ended(program), 0, "within less than one of them takes");
+    let text = std::fs::read_to_string(left).expect("what was left");
+    assert!(text.lines().count() > 5, "{text}");
+    for id in text.lines() {
+        let killed = Command::new("kill").arg(id).status().expect("it runs");
+        assert!(killed.success(), "what it leaves running is its own");
+    }
+}
+
+#[test]
+fn a_command_that_is_under_way_at_the_end_ends_with_all_that_it_started_and_what_is_left_is_said() {
+    let mut lab = lab(&["a.efi"], &[]);
+    let pipe = lab.folder.join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("it runs").success());
+    // Whoever is left of it holds the pipe open.
+    let command = format!("exec 3> '{}'; sleep 600; true", pipe.display());
+    lab.more.extend(["--on-event".to_owned(), command]);
+    let mut program = lab.start().expect("a start");
+    let mut pipe = std::fs::File::open(pipe).expect("somebody writes");
+    program.ask_to_end().expect("asked");
+    let text = said(&mut program, "the next start with --on-event tells what is left");
+    assert!(text.starts_with("--on-event: 1 event could not be told"), "{text}");
+    assert_eq!(ended(program), 0);
+    let (sender, end) = std::sync::mpsc::channel();
+    std::thread::spawn(move || sender.send(std::io::Read::read(&mut pipe, &mut [0])));
+    let read = end.recv_timeout(dispatch_testkit::program::PATIENCE).expect("all of it has ended");
+    assert_eq!(read.expect("read"), 0);
 }
 
 #[test]

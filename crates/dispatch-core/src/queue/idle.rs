@@ -126,7 +126,9 @@ impl Snapshot {
         let nothing = || self.nothing_for(host);
         let (stub, reason) = match self.policy.when_idle {
             WhenIdle::None => (None, coming.unwrap_or_else(nothing)),
-            WhenIdle::Always(stub) => (Some(stub), coming.unwrap_or_else(nothing)),
+            WhenIdle::Always(stub) => {
+                (Some(self.last_word(stub, self.has_worked(host))), coming.unwrap_or_else(nothing))
+            }
             WhenIdle::Auto => {
                 let has_worked = self.has_worked(host);
                 match coming {

@@ -13,7 +13,7 @@ mod settle;
 mod source;
 
 pub use orders::NotDone;
-pub use round::{Ending, Opened, ending, exit_status};
+pub use round::{Again, EndedBy, Ending, Opened, Opening, ending, exit_status, not_seen};
 
 use std::fmt;
 use std::str::FromStr;
@@ -122,8 +122,8 @@ pub struct Round {
     pub number: u32,
     /// When it began.
     pub begun: Timestamp,
-    /// The verdicts of the round before that it takes again; none means that it takes everything.
-    pub again: Vec<Verdict>,
+    /// What it takes again of what came before, by how it came out; nothing means that it takes everything.
+    pub again: Vec<Again>,
     /// A session ended in good order when all of its jobs were over.
     pub is_over: bool,
 }

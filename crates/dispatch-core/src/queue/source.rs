@@ -12,9 +12,7 @@ impl Snapshot {
     pub(super) fn sync_files(&mut self, found: &[Found], context: &mut Context<'_>) -> bool {
         let before = self.changes.len();
         for file in found {
-            if !self.is_left_out(file) {
-                self.sync_file(file, context);
-            }
+            self.sync_file(file, context);
         }
         let has_begun = self.changes[before..]
             .iter()
@@ -50,16 +48,6 @@ impl Snapshot {
             self.tell_of_job(job.id, context.now, Happening::Replaced { size: file.size });
         }
         self.outcome(())
-    }
-
-    /// Whether this round, which takes only some of what was there before, leaves a file out.
-    fn is_left_out(&self, file: &Found) -> bool {
-        let Some(round) = self.round.as_ref().filter(|round| !round.again.is_empty()) else { return false };
-        let is_of_round = |job: &&Job| job.name == file.name && job.round == round.number;
-        let is_same = |workload: &Workload| {
-            workload.name == file.name && workload.size == file.size && workload.modified == file.modified
-        };
-        !self.jobs.iter().any(|job| is_of_round(&job)) && self.workloads.iter().any(is_same)
     }
 
     pub(super) fn sync_file(&mut self, file: &Found, context: &mut Context<'_>) {

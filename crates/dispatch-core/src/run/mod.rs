@@ -192,6 +192,8 @@ pub struct Policy {
     pub judge: Arc<Judge>,
     /// What a host is told when there is no work for it.
     pub when_idle: crate::queue::WhenIdle,
+    /// The session ends by itself when all jobs are over.
+    pub ends_when_done: bool,
     /// The hosts that get work; none named means all.
     pub hosts: Vec<HostPattern>,
     /// What a host's processor probably is, if nothing is known of it: what the images are made for.
@@ -205,6 +207,7 @@ impl Default for Policy {
             retries: 2,
             judge: Arc::default(),
             when_idle: crate::queue::WhenIdle::Auto,
+            ends_when_done: false,
             hosts: Vec::new(),
             arch: None,
         }

@@ -19,24 +19,27 @@ const TROUBLE: Duration = Duration::from_secs(1);
 /// See the module.
 pub struct Ending {
     engine: Engine,
+    /// When the session started to serve.
+    started: Timestamp,
 }
 
 impl Ending {
-    /// The loop of this engine.
+    /// The loop of this engine, whose session starts to serve now.
     #[must_use]
     pub fn new(engine: Engine) -> Self {
-        Self { engine }
+        let started = engine.clock.now();
+        Self { engine, started }
     }
 
-    /// Runs until `stop`, or until all is done; then it is what stops everything else.
-    pub async fn run(self, stop: CancellationToken) {
+    /// Runs until `stop`, or until all is done; then it is what stops everything else. Returns whether it was.
+    pub async fn run(self, stop: CancellationToken) -> bool {
         let mut events = self.engine.store.watch_events();
         loop {
             events.mark_unchanged();
             let now = self.engine.clock.now();
             let wake = match self.activate(now).await {
-                Ok(End::Now) => return stop.cancel(),
-                Ok(End::At(at)) if at <= now => return stop.cancel(),
+                Ok(End::Now) => return end(&stop),
+                Ok(End::At(at)) if at <= now => return end(&stop),
                 Ok(End::At(at)) => Some(at.min(later(now, GLANCE))),
                 Ok(End::NotYet) => None,
                 Err(error) => {
@@ -51,7 +54,7 @@ impl Ending {
                 }
             };
             tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => return false,
                 () = sleep => {}
                 _ = events.changed() => {}
             }
@@ -59,9 +62,13 @@ impl Ending {
     }
 
     async fn activate(&self, now: Timestamp) -> Result<End, StoreError> {
+        // Asked with every event; the overview may be long.
+        if self.engine.store.has_open_jobs().await? {
+            return Ok(End::NotYet);
+        }
         let all = self.engine.store.overview().await?;
         let grace = self.engine.policy.deadlines.grace;
-        match ending(&all.jobs, &all.runs, &all.hosts, grace) {
+        match ending(&all.jobs, &all.runs, &all.hosts, self.started, grace) {
             // A report that cannot be written now is in the state, and written by the next start.
             End::Now if all.effects_due > 0 => {
                 let last = all.jobs.iter().map(|job| job.since).max().unwrap_or(now);
@@ -70,4 +77,11 @@ impl Ending {
             ending => Ok(ending),
         }
     }
+}
+
+/// Returns whether a session that nobody else has ended ends now.
+fn end(stop: &CancellationToken) -> bool {
+    let is_ours = !stop.is_cancelled();
+    stop.cancel();
+    is_ours
 }

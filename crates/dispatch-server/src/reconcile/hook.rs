@@ -19,7 +19,10 @@ const BATCH: u32 = 50;
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// How much of what the command says is shown when it fails, in bytes.
-const LAST_WORDS: u64 = 4096;
+const LAST_WORDS: usize = 4096;
+
+/// How long after its end the command's last words are read: what it has left running may hold its standard error open.
+const AFTER_END: Duration = Duration::from_millis(200);
 
 /// Why the command did not do what it should.
 #[derive(Debug, thiserror::Error)]
@@ -45,8 +48,15 @@ impl Hook {
         Self { store, command }
     }
 
-    /// Runs until `stop`, and tells what happened until then.
-    pub async fn run(self, stop: CancellationToken) {
+    /// Runs until `stop`, and tells what happened until then, but no longer than until `give_up`.
+    pub async fn run(self, stop: CancellationToken, give_up: CancellationToken) {
+        tokio::select! {
+            () = give_up.cancelled() => {}
+            () = self.tell_all(stop) => {}
+        }
+    }
+
+    async fn tell_all(&self, stop: CancellationToken) {
         let mut events = self.store.watch_events();
         loop {
             events.mark_unchanged();
@@ -97,33 +107,49 @@ impl Hook {
             .kill_on_drop(true)
             .spawn()
             .map_err(HookError::Start)?;
-        let group = child.id();
-        let Ok(result) = tokio::time::timeout(LIMIT, talk(&mut child, log::json(event))).await else {
-            end_group(group);
-            return Err(HookError::Slow);
-        };
-        result
+        let mut group = Group::of(&child);
+        let talking = talk(&mut child, &mut group, log::json(event));
+        tokio::time::timeout(LIMIT, talking).await.unwrap_or(Err(HookError::Slow))
     }
 }
 
-async fn talk(child: &mut Child, line: String) -> Result<(), HookError> {
+async fn talk(child: &mut Child, group: &mut Group, line: String) -> Result<(), HookError> {
     let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
+    let mut words = Vec::new();
     let write = async move {
         if let Some(mut stdin) = stdin {
             // A command that does not read is content without.
             let _ = stdin.write_all(line.as_bytes()).await;
         }
     };
-    let read = async move {
-        let mut words = Vec::new();
-        if let Some(mut stderr) = stderr {
-            let _ = (&mut stderr).take(LAST_WORDS).read_to_end(&mut words).await;
-            // Whatever follows must not make it wait.
-            let _ = tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await;
+    let read = async {
+        let Some(mut stderr) = stderr else { return };
+        let mut part = [0; 1024];
+        // Also what is more than is shown, or the command would have to wait.
+        while let Ok(count @ 1..) = stderr.read(&mut part).await {
+            let room = LAST_WORDS - words.len();
+            words.extend_from_slice(&part[..count.min(room)]);
         }
-        words
     };
-    let ((), words, status) = tokio::join!(write, read, child.wait());
+    let has_ended = CancellationToken::new();
+    let wait = async {
+        let status = child.wait().await;
+        // What it has left running on purpose is not ours to end.
+        group.leave();
+        has_ended.cancel();
+        status
+    };
+    let talk = async {
+        let late = async {
+            has_ended.cancelled().await;
+            tokio::time::sleep(AFTER_END).await;
+        };
+        tokio::select! {
+            _ = async { tokio::join!(write, read) } => {}
+            () = late => {}
+        }
+    };
+    let (status, ()) = tokio::join!(wait, talk);
     match status {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => {
@@ -140,10 +166,25 @@ async fn talk(child: &mut Child, line: String) -> Result<(), HookError> {
     }
 }
 
-/// Ends what the shell has started, too.
-fn end_group(group: Option<u32>) {
-    if let Some(group) = group.and_then(|id| i32::try_from(id).ok()) {
-        let _ =
-            nix::sys::signal::killpg(nix::unistd::Pid::from_raw(group), nix::sys::signal::Signal::SIGKILL);
+/// The processes of a command that is under way: the shell, and what it has started. They end with this.
+struct Group(Option<i32>);
+
+impl Group {
+    fn of(child: &Child) -> Self {
+        Self(child.id().and_then(|id| i32::try_from(id).ok()))
+    }
+
+    /// The shell has ended by itself: its number may be somebody else's soon.
+    fn leave(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            let group = nix::unistd::Pid::from_raw(group);
+            let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
+        }
     }
 }

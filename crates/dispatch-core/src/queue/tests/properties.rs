@@ -147,9 +147,8 @@ fn play(queue: &mut Model, act: &Act) {
         Act::Close => queue.decide(|snapshot, _| snapshot.close()),
         Act::Again => {
             let files = [file("a", 1000), file("b", 1000), Found { reboots: 2, ..file("c", 1000) }];
-            queue.decide(|snapshot, context| {
-                snapshot.open(&files, &[Verdict::Failed, Verdict::Errored], context)
-            });
+            queue
+                .decide(|snapshot, context| snapshot.open(&files, &[Again::Failed, Again::Errored], context));
         }
     }
 }
