@@ -109,24 +109,55 @@ fn show(args: &Args, mut setup: Setup) -> Result<(), Failure> {
     let mut config = ServerConfig::http(&setup.folder.join("server"), rig::MAC, rig::UUID, &url);
     config.firmware.clone_from(&args.firmware);
     let watched = rig::watch_in_terminal(&setup, &config)?;
-    match watched.status.code() {
-        // Before all was done, or with --keep.
-        Some(0 | 5) => {
+    let are_all_over = setup.status().is_ok_and(|status| are_all_over(&status));
+    match outcome(watched.status.code(), watched.is_off, are_all_over) {
+        Outcome::ByHand => {
             println!("\n── ended by hand; the virtual server is switched off");
             return Ok(());
         }
-        // What errs, errs on purpose.
-        Some(4) if watched.is_off => {}
-        Some(4) => return Err(Failure::Words("the virtual server did not power off".to_owned())),
-        _ => return Err(Failure::Words(format!("dispatch ended with {}", watched.status))),
+        Outcome::Over => {}
+        Outcome::StillOn => {
+            return Err(Failure::Words("the virtual server did not power off".to_owned()));
+        }
+        Outcome::Broken => return Err(Failure::Words(format!("dispatch ended with {}", watched.status))),
     }
-    println!(
-        "\n── the virtual server has powered itself off; it was reset by hand {} times\n",
-        watched.resets
-    );
+    let off = if watched.is_off { "powered itself off" } else { "been switched off" };
+    println!("\n── the virtual server has {off}; it was reset by hand {} times\n", watched.resets);
     print_reports(&setup);
     check_demo(&setup)?;
     Ok(())
+}
+
+/// How a demo in the terminal view came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// A person ended it before all was over.
+    ByHand,
+    /// All is over: what came out can be checked.
+    Over,
+    /// All is over, and the server was not powered off.
+    StillOn,
+    /// Something else ended it.
+    Broken,
+}
+
+/// How it came out, by the exit status of dispatch, whether its server is off, and whether all jobs are over. Status 0
+/// says both that a person ended it (`--keep`) and that everything has passed, which the demo must not.
+fn outcome(code: Option<i32>, is_off: bool, are_all_over: bool) -> Outcome {
+    match (code, are_all_over) {
+        (Some(0 | 5), false) => Outcome::ByHand,
+        // Also where a person ended it after all was over.
+        (Some(0 | 5), true) => Outcome::Over,
+        (Some(3 | 4), true) if is_off => Outcome::Over,
+        (Some(3 | 4), true) => Outcome::StillOn,
+        _ => Outcome::Broken,
+    }
+}
+
+/// Whether every job of a queue has come out somehow, by what `dispatch status --json` says of it.
+fn are_all_over(status: &Value) -> bool {
+    let is_over = |job: &Value| !job["verdict"].is_null() || job["state"] == "cancelled";
+    status["jobs"].as_array().is_some_and(|jobs| jobs.iter().all(is_over))
 }
 
 /// Takes the demo's folder, fresh, unless another demo has it.
@@ -200,5 +231,35 @@ impl Narrator {
             let _ = self.log.write(&StoredEvent { seq, event });
         }
         let _ = io::stdout().flush();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_demo_that_wrongly_passes_is_not_taken_for_one_that_was_ended_by_hand() {
+        assert_eq!(outcome(Some(0), true, true), Outcome::Over, "what passed is looked at");
+        assert_eq!(outcome(Some(0), false, false), Outcome::ByHand);
+        assert_eq!(outcome(Some(5), false, false), Outcome::ByHand, "it was to end by itself");
+        assert_eq!(outcome(Some(4), true, true), Outcome::Over);
+        assert_eq!(outcome(Some(3), true, true), Outcome::Over);
+        assert_eq!(outcome(Some(4), false, true), Outcome::StillOn);
+        assert_eq!(outcome(Some(4), true, false), Outcome::Broken, "it says so of a queue that is not over");
+        assert_eq!(outcome(Some(1), true, true), Outcome::Broken);
+        assert_eq!(outcome(None, false, false), Outcome::Broken, "a signal");
+    }
+
+    #[test]
+    fn a_queue_is_over_when_every_job_has_come_out_somehow() {
+        let over = json!({"jobs": [{"state": "finished", "verdict": "passed"}, {"state": "cancelled"}]});
+        assert!(are_all_over(&over));
+        assert!(!are_all_over(
+            &json!({"jobs": [{"state": "finished", "verdict": "passed"}, {"state": "queued"}]})
+        ));
+        assert!(!are_all_over(&json!({})));
     }
 }

@@ -40,12 +40,12 @@ pub(crate) fn has_cargo_tool(name: &str) -> bool {
     find_tool(name).is_some() || home.is_some_and(|home| home.join("bin").join(name).is_file())
 }
 
-/// Installs cargo-nextest if it is not there.
-pub(crate) fn ensure_nextest() -> Result<(), StepError> {
-    if has_cargo_tool("cargo-nextest") {
+/// Installs a program such as `cargo-nextest` if it is not there.
+pub(crate) fn ensure_cargo_tool(name: &str) -> Result<(), StepError> {
+    if has_cargo_tool(name) {
         return Ok(());
     }
-    step("installing cargo-nextest", &mut cargo_with(&["install", "--locked", "cargo-nextest"]))
+    step(&format!("installing {name}"), &mut cargo_with(&["install", "--locked", name]))
 }
 
 /// Adds rustfmt and clippy where rustup has left them out.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dispatch_core::queue::JobState;
 use dispatch_core::run::{MAX_BROKEN, Transfer};
-use dispatch_core::{Job, Run, RunState, text};
+use dispatch_core::{Job, Run, RunState, Verdict, text};
 use jiff::Timestamp;
 
 /// What a job is doing, or why it waits.
@@ -24,7 +24,7 @@ pub struct Around {
     pub ahead: usize,
     /// How many hosts are at work.
     pub busy: usize,
-    /// Whether any host has ever asked.
+    /// Whether any host has asked in this session.
     pub is_asked: bool,
 }
 
@@ -53,10 +53,11 @@ impl Doing {
             return Self { brief: Some(brief), detail: past };
         }
         let next = match (around.is_asked, around.busy) {
-            (false, _) => "no server has asked yet: enter the boot URL in its boot menu".to_owned(),
+            (false, 0) => "no server has asked yet: enter the boot URL in its boot menu".to_owned(),
             (true, 0) => "goes to the server that asks next".to_owned(),
-            (true, 1) => "goes to the server that asks next; 1 is at work".to_owned(),
-            (true, busy) => format!("goes to the server that asks next; {busy} are at work"),
+            // Also one that has been at work since before this session.
+            (_, 1) => "goes to the server that asks next; 1 is at work".to_owned(),
+            (_, busy) => format!("goes to the server that asks next; {busy} are at work"),
         };
         let detail = past.map_or(next.clone(), |past| format!("{next}; {past}"));
         Self { brief: Some("next in line".to_owned()), detail: Some(detail) }
@@ -91,6 +92,8 @@ fn in_brief(run: &Run) -> Option<String> {
         (RunState::Downloading, Transfer::Partial) => "in parts",
         (RunState::Downloading, Transfer::Whole) => "all sent",
         (RunState::Downloading, Transfer::Lost | Transfer::Unsure) => "unsure",
+        // Of several reports the worst counts, so that it stays so.
+        (RunState::Reported, _) if run.verdict == Some(Verdict::Failed) => "has failed",
         (RunState::Reported, _) => return Some(text::count(run.reports.into(), "report")),
         _ => return None,
     };
@@ -140,7 +143,7 @@ fn left(now: Timestamp, deadline: Timestamp) -> String {
 
 #[cfg(test)]
 mod tests {
-    use dispatch_core::{HostId, JobId, RunId, Verdict, WorkloadId};
+    use dispatch_core::{HostId, JobId, RunId, WorkloadId};
 
     use super::*;
 
@@ -211,6 +214,8 @@ mod tests {
         assert_eq!(brief(RunState::Downloading, Transfer::Whole).as_deref(), Some("all sent"));
         assert_eq!(brief(RunState::Downloading, Transfer::Sending), None);
         assert_eq!(brief(RunState::Reported, Transfer::Whole).as_deref(), Some("2 reports"));
+        let failing = Run { verdict: Some(Verdict::Failed), ..run(RunState::Reported, Transfer::Whole, 60) };
+        assert_eq!(in_brief(&failing).as_deref(), Some("has failed"));
     }
 
     fn doing(run: &Run) -> String {
@@ -229,6 +234,8 @@ mod tests {
         let detail = "goes to the server that asks next; 3 are at work; attempt 1: hung";
         assert_eq!(queued(&[&hung], busy), (brief("next in line"), brief(detail)));
         assert_eq!(queued(&[], Around { ahead: 1, ..busy }), (brief("behind 1 other"), None));
+        let (_, resumed) = queued(&[], Around { busy: 1, is_asked: false, ahead: 0 });
+        assert_eq!(resumed.as_deref(), Some("goes to the server that asks next; 1 is at work"));
         let behind = Around { ahead: 12, ..busy };
         assert_eq!(queued(&[&hung], behind), (brief("behind 12 others"), brief("attempt 1: hung")));
     }

@@ -17,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::clock::{Clock, Random};
 use crate::page;
+use crate::requests::{Request, joined};
 use crate::source::{Directory, Opened};
 use crate::view::View;
 
@@ -33,16 +34,15 @@ pub struct Engine {
     directory: Arc<Directory>,
     live: Arc<Live>,
     promised: Arc<Promised>,
-    asked: Arc<Mutex<VecDeque<Asked>>>,
+    asked: Arc<Mutex<VecDeque<Request>>>,
     several: Arc<Mutex<BTreeSet<IpAddr>>>,
     title: Arc<str>,
+    /// When the session began.
+    pub since: Timestamp,
 }
 
 /// Of how many addresses it is said that several hosts ask from there.
 const MOST_SEVERAL: usize = 1000;
-
-/// How many requests are remembered.
-const REQUESTS: usize = 50;
 
 /// The transfers that are going on. A run may have several: ranges, or an old one whose host was reset.
 #[derive(Debug, Default)]
@@ -137,8 +137,8 @@ impl Engine {
         title: &str,
     ) -> Self {
         let (live, promised, asked, several) = Default::default();
-        let (directory, title) = (Arc::new(directory), title.into());
-        Self { store, policy, clock, random, directory, live, promised, asked, several, title }
+        let (directory, title, since) = (Arc::new(directory), title.into(), clock.now());
+        Self { store, policy, clock, random, directory, live, promised, asked, several, title, since }
     }
 
     /// The transfers that are going on.
@@ -163,9 +163,9 @@ impl Engine {
             .await
     }
 
-    /// The latest requests, oldest first.
+    /// The latest requests, oldest first, each as often as it came.
     #[must_use]
-    pub fn requests(&self) -> Vec<Asked> {
+    pub fn requests(&self) -> Vec<Request> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
@@ -192,7 +192,7 @@ impl Engine {
     pub async fn view(&self) -> Result<View, StoreError> {
         let overview = self.store.overview().await?;
         let live = self.live.all().into_iter().map(|(run, progress)| (run, progress.sent())).collect();
-        Ok(View::new(&overview, &live, self.clock.now()))
+        Ok(View::new(&overview, &live, self.since, self.clock.now()))
     }
 
     /// Notes what happened to a run. What is not noted is a run that comes out wrong: not given up at the first
@@ -432,10 +432,7 @@ impl Queue for Engine {
 
     fn asked(&self, asked: Asked) {
         let mut requests = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        if requests.len() == REQUESTS {
-            requests.pop_front();
-        }
-        requests.push_back(asked);
+        *requests = joined(std::mem::take(&mut *requests), asked);
     }
 
     async fn page(&self) -> Result<String, Unavailable> {

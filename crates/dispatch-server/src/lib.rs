@@ -13,6 +13,7 @@ pub mod log;
 pub mod page;
 pub mod reconcile;
 pub mod reports;
+pub mod requests;
 pub mod session;
 pub mod source;
 pub mod state;

@@ -82,15 +82,16 @@ fn seconds<S: serde::Serializer>(age: &Duration, to: S) -> Result<S::Ok, S::Erro
 }
 
 impl View {
-    /// Puts a view together. `live` tells how far the downloads are that are going on.
+    /// Puts a view together. `live` tells how far the downloads are that are going on, `since` when the session began.
     #[must_use]
-    pub fn new(overview: &Overview, live: &HashMap<RunId, u64>, now: Timestamp) -> Self {
+    pub fn new(overview: &Overview, live: &HashMap<RunId, u64>, since: Timestamp, now: Timestamp) -> Self {
         let mut runs_of: HashMap<JobId, Vec<&Run>> = HashMap::new();
         for run in overview.runs.iter().filter(|run| run.is_counted()) {
             runs_of.entry(run.job).or_default().push(run);
         }
         let busy = overview.jobs.iter().filter(|job| job.state == JobState::Active).count();
-        let mut around = Around { ahead: 0, busy, is_asked: !overview.hosts.is_empty() };
+        let is_asked = overview.hosts.iter().any(|host| host.last_seen >= since);
+        let mut around = Around { ahead: 0, busy, is_asked };
         let jobs = overview
             .jobs
             .iter()

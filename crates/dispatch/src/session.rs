@@ -1,7 +1,7 @@
 //! `dispatch --dir PATH`.
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
@@ -74,7 +74,8 @@ pub(crate) async fn run(args: SessionArgs) -> Result<u8, Failure> {
     let engine = session.engine().clone();
     let log_of_view = with_view.then(|| log.clone());
     let urls = session.urls();
-    let facts = Facts { source, urls: urls.clone(), reports: reports.clone(), log, zone: zone.clone() };
+    let (since, urls_shown) = (engine.since, urls.clone());
+    let facts = Facts { source, urls: urls_shown, reports: reports.clone(), log, since, zone: zone.clone() };
     let viewing = async {
         if !with_view {
             return std::future::pending().await;
@@ -101,7 +102,7 @@ pub(crate) async fn run(args: SessionArgs) -> Result<u8, Failure> {
             stop.cancel();
             tokio::select! {
                 ended = serving => ended?,
-                name = signals.next() => return Err(Failure::Impatient(name)),
+                name = signals.insists() => return Err(Failure::Impatient(name)),
             }
         }
     };
@@ -158,7 +159,10 @@ struct Back;
 
 impl Drop for Back {
     fn drop(&mut self) {
-        Console::divert(None);
+        // One that is gone takes no lines: they stay in the file then.
+        if io::stdout().is_terminal() {
+            Console::divert(None);
+        }
     }
 }
 
@@ -224,22 +228,63 @@ pub(crate) fn default_state(dir: &Path) -> Result<PathBuf, Failure> {
 struct Signals {
     terminate: Mutex<Signal>,
     interrupt: Mutex<Signal>,
+    /// None where it is ignored, as `nohup` has it: then the session outlives its terminal.
+    hang_up: Option<Mutex<Signal>>,
 }
 
 impl Signals {
     fn new() -> io::Result<Self> {
+        let receive = |kind| signal(kind).map(Mutex::new);
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let is_ignored = ignores(&status, SignalKind::hangup());
         Ok(Self {
-            terminate: Mutex::new(signal(SignalKind::terminate())?),
-            interrupt: Mutex::new(signal(SignalKind::interrupt())?),
+            terminate: receive(SignalKind::terminate())?,
+            interrupt: receive(SignalKind::interrupt())?,
+            hang_up: (!is_ignored).then(|| receive(SignalKind::hangup())).transpose()?,
         })
     }
 
     /// The next one.
     async fn next(&self) -> &'static str {
+        let hang_up = async {
+            match &self.hang_up {
+                Some(hang_up) => hang_up.lock().await.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            name = self.insists() => name,
+            _ = hang_up => "SIGHUP",
+        }
+    }
+
+    /// The next one of a person who wants it to end now. A terminal that is closed is told by the kernel, and by the
+    /// shell once more: that is nobody's impatience.
+    async fn insists(&self) -> &'static str {
         let (mut terminate, mut interrupt) = (self.terminate.lock().await, self.interrupt.lock().await);
         tokio::select! {
             _ = terminate.recv() => "SIGTERM",
             _ = interrupt.recv() => "SIGINT",
         }
+    }
+}
+
+/// Whether a process ignores a signal, by its `/proc/PID/status` (proc(5)).
+fn ignores(status: &str, signal: SignalKind) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask >> (signal.as_raw_value() - 1) & 1 == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_process_ignores_is_in_its_status() {
+        let status = "Name:\tdispatch\nSigBlk:\t0000000000000001\nSigIgn:\t0000000000001001\n";
+        assert!(ignores(status, SignalKind::hangup()) && ignores(status, SignalKind::pipe()));
+        assert!(!ignores(status, SignalKind::terminate()));
+        assert!(!ignores("", SignalKind::hangup()), "what cannot be known is not so");
     }
 }

@@ -7,6 +7,7 @@ use dispatch_server::clock::Clock as _;
 use dispatch_server::state;
 use dispatch_server::view::{View, table};
 use dispatch_store::Store;
+use jiff::Timestamp;
 
 use crate::cli::StatusArgs;
 use crate::real::SystemClock;
@@ -20,7 +21,8 @@ pub(crate) async fn run(args: StatusArgs) -> Result<(), Failure> {
         (None, None) => return Err(Failure::NoHome),
     };
     let store = Store::open_to_read(&state::database(&folder)).await?;
-    let view = View::new(&store.overview().await?, &HashMap::new(), SystemClock.now());
+    // Which session there is, if there is one, the state does not know; nothing of it is printed.
+    let view = View::new(&store.overview().await?, &HashMap::new(), Timestamp::MIN, SystemClock.now());
     store.close().await;
     if args.json {
         let json = serde_json::to_string_pretty(&view).map_err(|error| Failure::Output(error.into()))?;

@@ -26,7 +26,8 @@ impl Deadline {
     }
 
     /// What is left; zero when it is over.
-    pub(crate) fn left(self) -> Duration {
+    #[must_use]
+    pub fn left(self) -> Duration {
         self.limit.saturating_sub(self.start.elapsed())
     }
 

@@ -196,7 +196,11 @@ mod tests {
     fn a_program_inside_sees_the_bridge_and_nothing_of_the_machine() {
         let network = match Network::start(BootUrls::default()) {
             Ok(network) => network,
-            Err(error) => return eprintln!("left out: {error}"),
+            // Many systems forbid it; CI must not.
+            Err(LabError::Network(why)) if std::env::var_os("CI").is_none() => {
+                return eprintln!("left out: {why}");
+            }
+            Err(error) => panic!("{error}"),
         };
         let mut ip = prefixed(network.prefix(), "ip".as_ref());
         let links = run(ip.args(["-o", "link"]), LIMIT).unwrap();

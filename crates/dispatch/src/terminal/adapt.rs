@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use dispatch_boot::Asked;
-use dispatch_core::queue::JobState;
+use dispatch_core::queue::{Idle, JobState, Stub};
 use dispatch_core::{Host, JobId, RunId, RunState, Verdict};
 use dispatch_server::log::{tell, told};
 use dispatch_server::reports::file_stem;
+use dispatch_server::requests::Request as Asked;
 use dispatch_server::view::{Row, View};
 use dispatch_store::{Overview, StoredEvent, StoredReport};
 use dispatch_wire::boot::Report as Content;
@@ -16,10 +16,16 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::model::{
-    Board, Download, Group, Happened, IdleHost, Job, Notice, Report, Request, Story, arranged,
+    Board, Download, Group, Happened, IdleHost, Idleness, Job, Notice, Report, Request, Story, arranged,
 };
 use super::rate::Rates;
 use crate::diagnostics;
+
+/// After so long without a question, a host that was told to wait does not wait: it asks every few seconds.
+const LOST: Duration = Duration::from_mins(2);
+
+/// The letters of a report's text that are shown at most: it may have megabytes.
+const BODY: usize = 8000;
 
 /// What does not change while the session runs.
 #[derive(Clone, Debug)]
@@ -32,6 +38,8 @@ pub(crate) struct Facts {
     pub(crate) reports: PathBuf,
     /// Where the whole log is.
     pub(crate) log: PathBuf,
+    /// When the session began.
+    pub(crate) since: Timestamp,
     /// The time zone that people see.
     pub(crate) zone: TimeZone,
 }
@@ -50,7 +58,7 @@ pub(crate) struct Seen {
 
 /// Everything that can be shown.
 pub(crate) fn board(facts: &Facts, seen: &Seen, now: Timestamp) -> Board {
-    let view = View::new(&seen.overview, &seen.live, now);
+    let view = View::new(&seen.overview, &seen.live, facts.since, now);
     Board {
         source: facts.source.clone(),
         clock: now.to_zoned(facts.zone.clone()).strftime("%H:%M").to_string(),
@@ -58,7 +66,7 @@ pub(crate) fn board(facts: &Facts, seen: &Seen, now: Timestamp) -> Board {
         reports: facts.reports.display().to_string(),
         log: facts.log.display().to_string(),
         jobs: arranged(view.jobs.iter().map(|row| job(row, &seen.rates)).collect()),
-        idle: idle(&seen.overview, now),
+        idle: idle(&seen.overview, facts.since, now),
         notices: seen.notices.clone(),
         requests: seen.requests.clone(),
         story: seen.story.clone(),
@@ -82,11 +90,7 @@ fn group(row: &Row) -> Group {
 }
 
 fn job(row: &Row, rates: &Rates) -> Job {
-    let (host, address) = match row.host.as_deref().map(|label| label.split_once(" (")) {
-        None => (None, None),
-        Some(None) => (row.host.clone(), None),
-        Some(Some((mac, rest))) => (Some(mac.to_owned()), Some(rest.trim_end_matches(')').to_owned())),
-    };
+    let (host, address) = row.host.as_deref().map(names).unzip();
     Job {
         id: row.id,
         group: group(row),
@@ -94,7 +98,7 @@ fn job(row: &Row, rates: &Rates) -> Job {
         state: if row.is_stuck { "cannot run".to_owned() } else { row.state.clone() },
         name: row.name.clone(),
         host,
-        address,
+        address: address.flatten(),
         attempt: row.attempt,
         age: row.age,
         verdict: row.verdict,
@@ -108,23 +112,41 @@ fn job(row: &Row, rates: &Rates) -> Job {
     }
 }
 
-fn idle(overview: &Overview, now: Timestamp) -> Vec<IdleHost> {
+/// The hosts that asked since the session began and have nothing to do.
+fn idle(overview: &Overview, since: Timestamp, now: Timestamp) -> Vec<IdleHost> {
     let is_busy = |host: &Host| overview.runs.iter().any(|run| run.host == host.id && !run.state.is_final());
     let mut idle: Vec<IdleHost> = overview
         .hosts
         .iter()
-        .filter(|host| !is_busy(host))
-        .filter_map(|host| {
-            let idle = host.idle.as_ref()?;
-            Some(IdleHost {
-                name: host.label(),
-                told: format!("{}: {}", told(idle.stub), idle.reason),
-                age: Duration::try_from(now.duration_since(host.last_seen)).unwrap_or_default(),
-            })
-        })
+        .filter(|host| host.last_seen >= since && !is_busy(host))
+        .filter_map(|host| Some(idle_host(host, host.idle.as_ref()?, now)))
         .collect();
-    idle.sort_by_key(|host| host.age);
+    idle.sort_by_key(|host| (host.is != Idleness::Lost, host.age));
     idle
+}
+
+fn idle_host(host: &Host, idle: &Idle, now: Timestamp) -> IdleHost {
+    let age = |at| Duration::try_from(now.duration_since(at)).unwrap_or_default();
+    let silent = age(host.last_seen);
+    let (is, age) = match idle.stub {
+        Some(Stub::Wait) if silent >= LOST => (Idleness::Lost, silent),
+        Some(Stub::Wait) => (Idleness::Waits, age(idle.since)),
+        _ => (Idleness::Gone, silent),
+    };
+    let told = match is {
+        Idleness::Lost => format!("was told to wait and has not asked for {} min", silent.as_secs() / 60),
+        Idleness::Waits | Idleness::Gone => format!("{}: {}", told(idle.stub), idle.reason),
+    };
+    let (host, address) = names(&host.label());
+    IdleHost { host, address, is, told, age }
+}
+
+/// The two names of a host, as its label has them: its name or MAC, and its address; or that alone.
+fn names(label: &str) -> (String, Option<String>) {
+    match label.split_once(" (") {
+        Some((host, rest)) => (host.to_owned(), Some(rest.trim_end_matches(')').to_owned())),
+        None => (label.to_owned(), None),
+    }
 }
 
 /// What happened to a job.
@@ -154,8 +176,8 @@ fn report(stored: &StoredReport, facts: &Facts, now: Timestamp) -> Report {
         is_late: report.late,
         title: report.content.title.clone(),
         marks,
-        // More than this is never shown, and a report may have megabytes.
-        body: content.body.chars().take(8000).collect(),
+        is_cut: content.body.chars().nth(BODY).is_some(),
+        body: content.body.chars().take(BODY).collect(),
         file: facts.reports.join(format!("{}.md", file_stem(stored))).display().to_string(),
     }
 }
@@ -183,16 +205,20 @@ pub(crate) fn notices(notices: &[diagnostics::Notice], zone: &TimeZone) -> Vec<N
 
 /// The last requests, the newest first.
 pub(crate) fn requests(asked: &[Asked], zone: &TimeZone) -> Vec<Request> {
-    let request = |asked: &Asked| Request {
-        at: Timestamp::try_from(asked.at).map(|at| clock(at, zone)).unwrap_or_default(),
-        address: asked.who.address.to_string(),
-        mac: asked.who.mac.map(|mac| mac.to_string()),
-        name: asked.who.name.as_ref().map(ToString::to_string),
-        method: asked.method.clone(),
-        target: asked.target.clone(),
-        status: asked.status,
-        agent: asked.agent.clone(),
-        answer: asked.answer.clone(),
+    let request = |asked: &Asked| {
+        let Asked { latest, count } = asked;
+        Request {
+            at: Timestamp::try_from(latest.at).map(|at| clock(at, zone)).unwrap_or_default(),
+            address: latest.who.address.to_string(),
+            mac: latest.who.mac.map(|mac| mac.to_string()),
+            name: latest.who.name.as_ref().map(ToString::to_string),
+            method: latest.method.clone(),
+            target: latest.target.clone(),
+            status: latest.status,
+            agent: latest.agent.clone(),
+            answer: latest.answer.clone(),
+            count: *count,
+        }
     };
     asked.iter().rev().map(request).collect()
 }
@@ -204,7 +230,62 @@ pub(crate) fn clock(at: Timestamp, zone: &TimeZone) -> String {
 
 #[cfg(test)]
 mod tests {
+    use dispatch_core::HostId;
+
     use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).expect("a time")
+    }
+
+    fn host(number: u8, stub: Option<Stub>, since: i64, last_seen: i64) -> Host {
+        Host {
+            id: HostId::new(at(0), [number; 10]),
+            name: None,
+            macs: Vec::new(),
+            told_macs: Vec::new(),
+            address: [192, 0, 2, number].into(),
+            uuid: None,
+            arch: None,
+            shared: None,
+            epoch: 0,
+            idle: Some(Idle {
+                stub,
+                reason: "queue empty".to_owned(),
+                since: at(since),
+                promised: at(since),
+                is_taken: true,
+                is_urgent: false,
+                arch: None,
+            }),
+            first_seen: at(0),
+            last_seen: at(last_seen),
+        }
+    }
+
+    #[test]
+    fn idle_hosts_are_those_of_this_session_the_lost_ones_first() {
+        let hosts = vec![
+            host(1, Some(Stub::PowerOff), 10, 99),
+            host(2, Some(Stub::PowerOff), 10, 400),
+            host(3, Some(Stub::Wait), 10, 995),
+            host(4, Some(Stub::Wait), 500, 820),
+        ];
+        let overview = Overview { hosts, ..Overview::default() };
+        let told: Vec<_> = idle(&overview, at(100), at(1000))
+            .into_iter()
+            .map(|host| (host.host.clone(), host.told.clone(), host.since()))
+            .collect();
+        let row = |host: &str, told: &str, since: Option<&str>| {
+            (host.to_owned(), told.to_owned(), since.map(str::to_owned))
+        };
+        let expected = [
+            row("192.0.2.4", "was told to wait and has not asked for 3 min", None),
+            row("192.0.2.2", "told to power off: queue empty", Some("10 min ago")),
+            row("192.0.2.3", "told to wait: queue empty", Some("for 16 min")),
+        ];
+        assert_eq!(told, expected);
+    }
 
     #[test]
     fn times_of_other_days_carry_their_day() {

@@ -56,8 +56,8 @@ pub(crate) fn press(mut ui: Ui, key: Key, board: &Board) -> (Ui, Option<Action>)
 fn answer(ui: &mut Ui, key: Key) -> Option<Action> {
     let asked = ui.ask?;
     let is_yes = match (asked, key) {
-        // Whoever asks twice means it.
-        (Ask::Quit, Key::Interrupt | Key::Letter('q')) | (_, Key::Letter('y' | 'Y')) => true,
+        // Whoever presses Ctrl-C twice means it. Not so `q`: a key that is held down repeats itself.
+        (Ask::Quit, Key::Interrupt) | (_, Key::Letter('y' | 'Y')) => true,
         (_, Key::Letter('n' | 'N') | Key::Escape | Key::Interrupt) => false,
         _ => return None,
     };
@@ -69,7 +69,7 @@ fn answer(ui: &mut Ui, key: Key) -> Option<Action> {
 }
 
 fn quit(ui: &mut Ui, board: &Board) -> Option<Action> {
-    if board.active() == 0 {
+    if !board.is_needed() {
         return Some(Action::Quit);
     }
     ui.ask = Some(Ask::Quit);
@@ -180,10 +180,13 @@ mod tests {
         let (asked, actions) = pressed(&board, ui(), &[Key::Letter('q')]);
         assert_eq!((asked.ask, actions), (Some(Ask::Quit), vec![]));
         assert_eq!(pressed(&board, asked.clone(), &[Key::Letter('n')]).1, []);
+        assert_eq!(pressed(&board, asked.clone(), &[Key::Letter('q'); 30]).1, [], "it is held down");
         assert_eq!(pressed(&board, asked.clone(), &[Key::Down, Key::Enter]).0.ask, Some(Ask::Quit));
         assert_eq!(pressed(&board, asked, &[Key::Letter('y')]).1, [Action::Quit]);
         let mut quiet = board;
         quiet.jobs.retain(|job| job.group != super::super::model::Group::Active);
+        assert_eq!(pressed(&quiet, ui(), &[Key::Letter('q')]).0.ask, Some(Ask::Quit), "a host waits");
+        quiet.idle.retain(|host| host.is != super::super::model::Idleness::Waits);
         assert_eq!(pressed(&quiet, ui(), &[Key::Letter('q')]).1, [Action::Quit]);
     }
 

@@ -11,6 +11,7 @@ use dispatch_core::{JobId, Verdict};
 
 use super::draw;
 use super::rate::Pace;
+use super::text;
 
 /// Everything that can be shown.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -27,7 +28,7 @@ pub(crate) struct Board {
     pub(crate) log: String,
     /// In the order in which they are shown, see [`arranged`].
     pub(crate) jobs: Vec<Job>,
-    /// Hosts that asked and have nothing to do, the latest first.
+    /// Hosts that asked and have nothing to do: the lost ones first, then the latest.
     pub(crate) idle: Vec<IdleHost>,
     /// Warnings and errors, the newest last.
     pub(crate) notices: Vec<Notice>,
@@ -41,6 +42,16 @@ impl Board {
     /// How many runs are going on.
     pub(crate) fn active(&self) -> usize {
         self.jobs.iter().filter(|job| job.group == Group::Active).count()
+    }
+
+    /// How many hosts wait for work.
+    pub(crate) fn waiting(&self) -> usize {
+        self.idle.iter().filter(|host| host.is == Idleness::Waits).count()
+    }
+
+    /// Whether somebody loses something by the end of the session.
+    pub(crate) fn is_needed(&self) -> bool {
+        self.active() + self.waiting() > 0
     }
 
     /// A job.
@@ -97,13 +108,48 @@ pub(crate) struct Download {
     pub(crate) pace: Pace,
 }
 
-/// A host that asked and was told that there is nothing for it.
+/// A host that asked in this session and was told that there is nothing for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct IdleHost {
-    pub(crate) name: String,
+    /// Its name or MAC where that is known, else its address.
+    pub(crate) host: String,
+    /// The address of a host that is known by something else.
+    pub(crate) address: Option<String>,
+    pub(crate) is: Idleness,
     /// `told to power off: no job is left`.
     pub(crate) told: String,
+    /// How long it has waited, or how long ago it asked.
     pub(crate) age: Duration,
+}
+
+/// What a host without work does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Idleness {
+    /// It was told to wait, and has not asked for so long that it does not.
+    Lost,
+    /// It asks again and again.
+    Waits,
+    /// It does as it was told, and is nobody's business any more.
+    Gone,
+}
+
+impl IdleHost {
+    /// Both its names.
+    pub(crate) fn label(&self) -> String {
+        match &self.address {
+            Some(address) => format!("{} ({address})", self.host),
+            None => self.host.clone(),
+        }
+    }
+
+    /// How long it has been so, in at most eleven columns; a host that is lost says it in its words.
+    pub(crate) fn since(&self) -> Option<String> {
+        match self.is {
+            Idleness::Lost => None,
+            Idleness::Waits => Some(format!("for {}", text::age(self.age))),
+            Idleness::Gone => Some(format!("{} ago", text::age(self.age))),
+        }
+    }
 }
 
 /// A warning or an error.
@@ -133,6 +179,8 @@ pub(crate) struct Request {
     pub(crate) agent: Option<String>,
     /// What the answer was, or why it was none.
     pub(crate) answer: String,
+    /// How often it came.
+    pub(crate) count: u32,
 }
 
 /// What happened to one job.
@@ -162,7 +210,10 @@ pub(crate) struct Report {
     pub(crate) title: String,
     /// Labels and milestone.
     pub(crate) marks: Vec<String>,
+    /// Its text, or as much of it as is ever shown.
     pub(crate) body: String,
+    /// Whether there is more of it.
+    pub(crate) is_cut: bool,
     /// The file that it is in.
     pub(crate) file: String,
 }
@@ -225,7 +276,7 @@ pub(crate) enum Sheet {
 /// A question that has to be answered first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ask {
-    /// End the session while runs are going on?
+    /// End the session while runs are going on, or hosts wait?
     Quit,
     /// Cancel this job?
     Cancel(JobId),
@@ -302,7 +353,7 @@ impl Ui {
         let cursor = self.cursor(&jobs);
         self.select(&jobs, cursor);
         match self.ask {
-            Some(Ask::Quit) if board.active() == 0 => self.ask = None,
+            Some(Ask::Quit) if !board.is_needed() => self.ask = None,
             Some(Ask::Cancel(id)) if !is_cancellable(board, id) => self.ask = None,
             _ => {}
         }
@@ -404,6 +455,8 @@ mod tests {
         let ui = Ui { ask: Some(Ask::Quit), ..Ui::new((80, 24), true) };
         assert_eq!(ui.clone().settled(&board).ask, Some(Ask::Quit));
         board.jobs.retain(|job| job.group != Group::Active);
+        assert_eq!(ui.clone().settled(&board).ask, Some(Ask::Quit), "a host waits");
+        board.idle.clear();
         assert_eq!(ui.settled(&board).ask, None);
     }
 }

@@ -7,7 +7,7 @@ use dispatch_core::{JobId, Verdict};
 use jiff::Timestamp;
 
 use super::model::{
-    Board, Download, Group, Happened, IdleHost, Job, Notice, Report, Request, Story, arranged,
+    Board, Download, Group, Happened, IdleHost, Idleness, Job, Notice, Report, Request, Story, arranged,
 };
 use super::rate::Pace;
 
@@ -121,6 +121,7 @@ fn around(jobs: Vec<Job>) -> Board {
             title: "SEV-SNP level 3 certified".into(),
             marks: vec!["certificate".into(), "milestone c3-1.0".into()],
             body: "# Certificate\n\nkernel 6.11 \u{1b}[31mred\n\nall good".into(),
+            is_cut: false,
             file: "./reports/2026-11-21T09-31-44.000Z_image_passed_abcdef.md".into(),
         }],
     });
@@ -131,11 +132,22 @@ fn around(jobs: Vec<Job>) -> Board {
         reports: "./reports".into(),
         log: "/var/lib/dispatch/dispatch.log".into(),
         jobs: arranged(jobs),
-        idle: vec![IdleHost {
-            name: "192.0.2.33".into(),
-            told: "told to power off: no job is left for it".into(),
-            age: Duration::from_mins(3),
-        }],
+        idle: vec![
+            IdleHost {
+                host: "192.0.2.33".into(),
+                address: None,
+                is: Idleness::Gone,
+                told: "told to power off: no job is left for it".into(),
+                age: Duration::from_mins(3),
+            },
+            IdleHost {
+                host: "52:54:00:12:34:99".into(),
+                address: Some("192.0.2.34".into()),
+                is: Idleness::Waits,
+                told: "told to wait: ubuntu-24.04-snp-host.efi may still come to it".into(),
+                age: Duration::from_mins(12),
+            },
+        ],
         notices: vec![Notice {
             number: 1,
             at: "12:03:40".into(),
@@ -154,6 +166,7 @@ fn around(jobs: Vec<Job>) -> Board {
                 name: Some("r1".into()),
                 agent: Some("UefiHttpBoot/1.0".into()),
                 answer: "image-001.efi, 1.3 GiB".into(),
+                count: 1,
             },
             Request {
                 at: "12:09:41".into(),
@@ -163,6 +176,7 @@ fn around(jobs: Vec<Job>) -> Board {
                 status: 404,
                 agent: Some("Mozilla/5.0 (X11; Linux x86_64) \u{1b}]0;owned\u{7}".into()),
                 answer: "nothing is here".into(),
+                count: 117,
                 ..Request::default()
             },
         ],

@@ -97,6 +97,41 @@ fn the_questions_look_as_they_were_accepted() {
 }
 
 #[test]
+fn what_is_left_out_of_a_report_is_said_to_be_in_its_file() {
+    let mut board = three();
+    let ui = Ui { screen: Screen::Sheet(Sheet::Story(board.jobs[0].id), 0), ..Ui::new((200, 60), true) };
+    let words = "the rest is in its file";
+    assert!(!shown(&board, ui.clone()).contains(words));
+    let report = &mut board.story.as_mut().expect("a story").reports[0];
+    // One long line, of which a wide terminal has room for all that was kept.
+    (report.body, report.is_cut) = ("x".repeat(8000), true);
+    let ui = ui.settled(&board);
+    let lines = draw::sheet::lines(Sheet::Story(board.jobs[0].id), &board, &ui);
+    assert!(lines.iter().any(|line| line.to_string().contains(words)));
+}
+
+#[test]
+fn whoever_quits_is_told_of_the_hosts_that_wait() {
+    let mut board = three();
+    board.jobs.clear();
+    let text = shown(&board, Ui { ask: Some(Ask::Quit), ..Ui::new((80, 24), true) });
+    assert!(text.contains("1 host waits for work and will give up after about ten"), "{text}");
+    assert!(!text.contains("going on"), "{text}");
+}
+
+#[test]
+fn when_all_is_done_the_view_says_so_and_where_the_reports_are() {
+    let mut board = many(19);
+    board.jobs.retain(|job| job.verdict.is_some());
+    let text = shown(&board, Ui::new((80, 24), true));
+    assert!(text.contains("all done: ") && text.contains("reports in ./reports"), "{text}");
+    picture("all-done-80x24", &text);
+    // Where there is no room for the whole path, help has it.
+    board.reports = "/srv/".to_owned() + &"a-long-folder/".repeat(9);
+    assert!(!shown(&board, Ui::new((80, 24), true)).contains("reports in"));
+}
+
+#[test]
 fn what_goes_on_and_trouble_are_in_view_of_a_small_terminal_with_many_jobs() {
     let board = many(300);
     let text = shown(&board, Ui::new((80, 24), true));

@@ -4,13 +4,16 @@
 //! server must wait for its answer meanwhile.
 
 use std::io::{self, IsTerminal as _, Write as _};
-use std::panic;
+use std::os::fd::AsFd as _;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Once};
 use std::thread;
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
@@ -24,8 +27,8 @@ use super::draw;
 use super::keys::Key;
 use super::model::{Board, Ui};
 
-/// How often the reading thread looks whether it is still wanted.
-const GLANCE: Duration = Duration::from_millis(200);
+/// How often the reading thread looks whether it is still wanted, and whether the size is another one: in milliseconds.
+const GLANCE: u16 = 100;
 
 /// How long the terminal may take to be given back.
 const GIVE_BACK: Duration = Duration::from_secs(2);
@@ -91,12 +94,12 @@ impl Tty {
         let tty = Self { inputs, frames: Some(frames), is_over: Arc::clone(&is_over), given_back };
         let broken = sender.clone();
         thread::Builder::new().name(DRAWING.to_owned()).spawn(move || {
-            if let Err(error) = draw(&waiting) {
-                let _ = broken.send(Input::Broken(error));
-            }
+            tell_if_broken(&broken, || draw(&waiting));
             drop(done);
         })?;
-        thread::Builder::new().name("dispatch-keys".to_owned()).spawn(move || read(&sender, &is_over))?;
+        thread::Builder::new()
+            .name("dispatch-keys".to_owned())
+            .spawn(move || tell_if_broken(&sender, || read(&sender, &is_over)))?;
         Ok(tty)
     }
 
@@ -154,29 +157,47 @@ fn leave() -> io::Result<()> {
     out.flush()
 }
 
-fn read(inputs: &UnboundedSender<Input>, is_over: &AtomicBool) {
+/// Does the work of a thread. Whatever ends it before its time is told, and be it a panic: else the session would go on
+/// with a view that stands still, and with nobody who reads its keys.
+fn tell_if_broken(inputs: &UnboundedSender<Input>, work: impl FnOnce() -> io::Result<()>) {
+    let broke = |_| Err(io::Error::other("a part of it broke, please report it"));
+    if let Err(error) = panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(broke) {
+        let _ = inputs.send(Input::Broken(error));
+    }
+}
+
+fn read(inputs: &UnboundedSender<Input>, is_over: &AtomicBool) -> io::Result<()> {
     while !is_over.load(Ordering::SeqCst) {
-        let input = match event::poll(GLANCE) {
-            Ok(false) => continue,
-            Ok(true) => event::read(),
-            Err(error) => Err(error),
-        };
-        let input = match input {
-            Ok(Event::Key(key)) => match meaning(key) {
-                Some(key) => Input::Key(key),
-                None => continue,
-            },
-            Ok(Event::Resize(columns, rows)) => Input::Resized(columns, rows),
-            Ok(_) => continue,
-            Err(error) => {
-                let _ = inputs.send(Input::Broken(error));
-                return;
+        // Before crossterm looks: of a terminal that is gone it reads the end for ever.
+        glance()?;
+        while event::poll(Duration::ZERO)? {
+            let input = match event::read()? {
+                Event::Key(key) => meaning(key).map(Input::Key),
+                Event::Resize(columns, rows) => Some(Input::Resized(columns, rows)),
+                _ => None,
+            };
+            if input.is_some_and(|input| inputs.send(input).is_err()) {
+                return Ok(());
             }
-        };
-        if inputs.send(input).is_err() {
-            return;
         }
     }
+    Ok(())
+}
+
+/// Waits for a key, or for a moment. Fails if the terminal is gone.
+fn glance() -> io::Result<()> {
+    let stdin = io::stdin();
+    let mut terminal = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
+    match poll(&mut terminal, PollTimeout::from(GLANCE)) {
+        // A signal: the size, say.
+        Ok(_) | Err(Errno::EINTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let came = terminal[0].revents().unwrap_or(PollFlags::empty());
+    if came.intersects(PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL) {
+        return Err(io::Error::other("the terminal is gone"));
+    }
+    Ok(())
 }
 
 /// The key that was pressed, if it is one that may mean something.
@@ -226,6 +247,18 @@ fn give_back_in_a_panic() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_thread_that_panics_is_told_as_one_that_fails() {
+        for work in [|| panic!("as it draws"), || Err(io::Error::other("as it writes"))] {
+            let (inputs, mut told) = unbounded_channel();
+            tell_if_broken(&inputs, work);
+            assert!(matches!(told.try_recv(), Ok(Input::Broken(_))));
+        }
+        let (inputs, mut told) = unbounded_channel();
+        tell_if_broken(&inputs, || Ok(()));
+        assert!(told.try_recv().is_err(), "one that has done its work says nothing");
+    }
 
     #[test]
     fn keys_mean_what_they_say_and_combinations_nothing_but_ctrl_c() {

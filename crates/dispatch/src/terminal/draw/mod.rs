@@ -97,16 +97,30 @@ fn steady(buffer: &mut Buffer) {
     }
 }
 
+/// What the end of the session means for so many runs and so many waiting hosts.
+fn ending(active: usize, waiting: usize) -> String {
+    let who = if active == 1 { "1 run is".to_owned() } else { format!("{active} runs are") };
+    let runs = if active == 0 {
+        String::new()
+    } else {
+        format!(
+            "{who} going on. Downloads break off and are asked for again, reports wait at their servers; all of it goes \
+             on when dispatch is started again. "
+        )
+    };
+    let hosts = match waiting {
+        0 => "",
+        1 => "1 host waits for work and will give up after about ten minutes.",
+        _ => &format!("{waiting} hosts wait for work and will give up after about ten minutes."),
+    };
+    format!("{runs}{hosts}")
+}
+
 /// A question in the middle of the screen.
 fn question(buffer: &mut Buffer, area: Rect, ask: Ask, board: &Board, paint: Paint) {
     let (title, words, keys) = match ask {
         Ask::Quit => {
-            let busy = board.active();
-            let who = if busy == 1 { "1 run is".to_owned() } else { format!("{busy} runs are") };
-            let words = format!(
-                "{who} going on. Downloads break off and are asked for again, reports wait at their servers; all of \
-                 it goes on when dispatch is started again."
-            );
+            let words = ending(board.active(), board.waiting());
             ("End the session?", words, [("y", "end it"), ("n", "stay")])
         }
         Ask::Cancel(id) => {

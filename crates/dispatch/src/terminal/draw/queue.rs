@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 
-use super::super::model::{Board, Group, Job, Ui};
+use super::super::model::{Board, Group, Idleness, Job, Ui};
 use super::super::text;
 use super::paint::{Paint, Tone};
 use super::{both_ends, fitting, paint, put};
@@ -263,6 +263,8 @@ impl Columns {
         }
         if is_under_cursor {
             for span in &mut spans[1..] {
+                // One bar of one colour: a word turned round would be a block of its own.
+                span.style.fg = None;
                 span.style = span.style.remove_modifier(Modifier::DIM).add_modifier(Modifier::REVERSED);
             }
         }
@@ -346,11 +348,12 @@ fn counts(board: &Board, is_short: bool) -> Vec<(usize, String, Tone)> {
 }
 
 fn counts_line(board: &Board, width: usize, paint: Paint) -> Line<'static> {
+    let is_over =
+        |job: &Job| job.group == Group::Done || job.group == Group::Trouble && job.verdict.is_some();
+    let is_all_over = !board.jobs.is_empty() && board.jobs.iter().all(is_over);
     let line = |is_short| {
-        let is_over =
-            |job: &Job| job.group == Group::Done || job.group == Group::Trouble && job.verdict.is_some();
         let mut spans = vec![Span::raw(" ")];
-        if !board.jobs.is_empty() && board.jobs.iter().all(is_over) {
+        if is_all_over {
             spans.push(paint.span("all done: ", Tone::Strong));
         }
         for (index, (count, word, tone)) in counts(board, is_short).into_iter().enumerate() {
@@ -361,9 +364,17 @@ fn counts_line(board: &Board, width: usize, paint: Paint) -> Line<'static> {
         }
         spans
     };
-    let long = line(false);
-    let fits = long.iter().map(Span::width).sum::<usize>() < width;
-    Line::from(fitting(if fits { long } else { line(true) }, width))
+    let wide = |spans: &[Span<'_>]| spans.iter().map(Span::width).sum::<usize>();
+    let mut left = line(false);
+    if wide(&left) >= width {
+        left = line(true);
+    }
+    // Now is when somebody looks for them.
+    let room = width.saturating_sub(wide(&left) + 3);
+    let reports = format!("reports in {} ", text::plain(&board.reports));
+    let is_shown = is_all_over && text::width(&reports) <= room;
+    let right = if is_shown { vec![paint.span(reports, Tone::Plain)] } else { Vec::new() };
+    both_ends(left, right, width)
 }
 
 /// Which jobs are in view, where that is not all of them.
@@ -413,17 +424,19 @@ fn urls(board: &Board, width: usize, most: usize, paint: Paint) -> Vec<Line<'sta
         .collect()
 }
 
-/// The hosts without work, the latest first, as far as they fit.
+/// The first of the hosts without work, and how many more there are.
 fn idle(board: &Board, width: usize, paint: Paint) -> Option<Line<'static>> {
     let host = board.idle.first()?;
     let more = match board.idle.len() {
         1 => String::new(),
-        many => format!(" · {} more idle", many - 1),
+        many => format!(" · {} more: Tab", many - 1),
     };
-    let words =
-        format!("{} {}, {} ago{more}", text::plain(&host.name), text::plain(&host.told), text::age(host.age));
-    let words = text::cut(&words, width - 11);
-    Some(Line::from(vec![paint.span(" idle     ", Tone::Quiet), paint.span(words, Tone::Quiet)]))
+    let since = host.since().map(|since| format!(", {since}")).unwrap_or_default();
+    let end = since + &more;
+    let words = format!("{} {}", host.label(), host.told);
+    let words = text::cut(&words, (width - 11).saturating_sub(text::width(&end))) + &end;
+    let tone = if host.is == Idleness::Lost { Tone::Warn } else { Tone::Quiet };
+    Some(Line::from(vec![paint.span(" idle     ", Tone::Quiet), paint.span(words, tone)]))
 }
 
 /// What came of the last command, the newest notice, the filter.
@@ -439,7 +452,9 @@ fn below(board: &Board, ui: &Ui, most: usize) -> Vec<Line<'static>> {
         if parts.len() > most {
             parts.truncate(most);
             if let Some(last) = parts.last_mut() {
-                *last = text::cut(&format!("{last} … (n: all)"), width - indent - 1);
+                let hint = " … (n: all)";
+                let room = width - indent - 1 - text::width(hint);
+                *last = text::cut(last, room).trim_end_matches([' ', '…']).to_owned() + hint;
             }
         }
         for (index, part) in parts.into_iter().enumerate() {

@@ -5,7 +5,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-use super::super::model::{Board, Job, Report, Request, Sheet, Ui};
+use super::super::model::{Board, IdleHost, Idleness, Job, Report, Request, Sheet, Ui};
 use super::super::text;
 use super::paint::{self, Paint, Tone};
 use super::{both_ends, fitting, put};
@@ -53,7 +53,7 @@ pub(crate) fn render(buffer: &mut Buffer, area: Rect, sheet: Sheet, top: usize, 
 fn title(sheet: Sheet) -> &'static str {
     match sheet {
         Sheet::Story(_) => "timeline and reports",
-        Sheet::Requests => "the last requests, newest first",
+        Sheet::Requests => "hosts and requests",
         Sheet::Notices => "warnings and errors",
         Sheet::Help => "help",
     }
@@ -68,6 +68,11 @@ pub(crate) fn lines(sheet: Sheet, board: &Board, ui: &Ui) -> Vec<Line<'static>> 
         Sheet::Notices => page.notices(board),
         Sheet::Help => page.help(board),
     }
+}
+
+/// `×12` of a request that came more than once.
+fn times(request: &Request) -> String {
+    if request.count > 1 { format!("×{}", request.count) } else { String::new() }
 }
 
 /// A text that is being written.
@@ -189,7 +194,7 @@ impl Page {
                 body.push(String::new());
             }
         }
-        let is_cut = body.len() > BODY;
+        let is_cut = report.is_cut || body.len() > BODY;
         for line in body.into_iter().take(BODY) {
             self.line(vec![Span::raw(format!("    {line}"))]);
         }
@@ -223,14 +228,36 @@ impl Page {
             self.paragraph(vec![Span::raw(" ")], words, Tone::Plain);
             return self.lines;
         }
+        if !board.idle.is_empty() {
+            self.heading("Hosts without work");
+            for host in &board.idle {
+                self.idle(host);
+            }
+        }
+        self.heading("The last requests, newest first");
+        let times = board.requests.iter().map(|request| text::width(&times(request))).max().unwrap_or(0);
         for request in &board.requests {
-            self.request(request);
+            self.request(request, times);
         }
         self.lines
     }
 
-    fn request(&mut self, request: &Request) {
-        let has_room = self.width >= 70;
+    fn idle(&mut self, host: &IdleHost) {
+        let room = if self.width >= 120 { 35 } else { 17 };
+        let is_whole = text::width(&host.label()) <= room;
+        let name = if is_whole { host.label() } else { host.host.clone() };
+        let tone = if host.is == Idleness::Lost { Tone::Warn } else { Tone::Plain };
+        let lead = vec![
+            self.paint.span(format!(" {}", text::right(&host.since().unwrap_or_default(), 11)), Tone::Quiet),
+            Span::raw(format!("  {}  ", text::padded(&text::cut_middle(&name, room), room))),
+        ];
+        let address = host.address.as_ref().filter(|_| !is_whole);
+        let address = address.map(|address| format!(" (at {address})")).unwrap_or_default();
+        self.paragraph(lead, &format!("{}{address}", host.told), tone);
+    }
+
+    /// `widest` is the room for how often they came.
+    fn request(&mut self, request: &Request, widest: usize) {
         let who = request.name.as_ref().or(request.mac.as_ref()).unwrap_or(&request.address);
         let tone = match request.status {
             200..300 => Tone::Good,
@@ -244,13 +271,22 @@ impl Page {
             self.paint.span(format!("  {}", text::padded(method, 4)), Tone::Strong),
             self.paint.span(format!("  {:>3}  ", request.status), tone),
         ];
-        if has_room {
-            let room = self.width.saturating_sub(spans.iter().map(Span::width).sum::<usize>() + 1);
+        let times = times(request);
+        if self.width >= 70 && widest > 0 {
+            spans.push(self.paint.span(format!("{}  ", text::right(&times, widest)), Tone::Quiet));
+        }
+        // The reason is what is looked for: nothing of it is left out.
+        let room = self.width.saturating_sub(spans.iter().map(Span::width).sum::<usize>() + 1);
+        let fits = self.width >= 70 && text::width(&text::plain(&request.answer)) <= room;
+        if fits {
             spans.push(Span::raw(text::cut(&request.answer, room)));
         }
         self.line(spans);
         let mut words: Vec<&str> = Vec::new();
-        if !has_room {
+        if self.width < 70 && !times.is_empty() {
+            words.push(&times);
+        }
+        if !fits {
             words.push(&request.answer);
         }
         words.push(&request.target);
@@ -286,12 +322,12 @@ impl Page {
             ("Home", "to the top, where the cursor stays on what is going on"),
             ("Esc", "back: from a page, from the filter, from a notice, to the top"),
             ("Enter", "what happened to the job, and its reports"),
-            ("Tab", "the last fifty requests: did my server ask at all?"),
+            ("Tab", "idle hosts and the last requests: did my server ask at all?"),
             ("r", "run the job again"),
             ("c", "cancel the job (asks first)"),
             ("/", "only jobs with this in their name, state, verdict or host"),
             ("n", "all warnings and errors"),
-            ("q Ctrl-C", "end the session (asks first while runs are going on)"),
+            ("q Ctrl-C", "end the session (asks first while hosts are at work or wait)"),
         ];
         const SIGNS: [(&str, &str, &str); 9] = [
             ("⏳", "queued", "waits for a server; the first in line goes to whoever asks next"),
