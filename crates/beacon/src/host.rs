@@ -31,17 +31,29 @@ impl HostIdentity {
 
 fn macs(root: &Root) -> Vec<String> {
     let Ok(interfaces) = fs::read_dir(root.at("sys/class/net")) else { return Vec::new() };
-    let mut macs: Vec<_> =
-        interfaces.filter_map(|interface| mac(root, interface.ok()?.file_name().to_str()?)).collect();
+    let mut cards: Vec<_> =
+        interfaces.filter_map(|interface| card(root, interface.ok()?.file_name().to_str()?)).collect();
+    // A BMC may be a network card on USB, with the same address in every machine of its model. Where there is no
+    // other card, an adapter is how the machine is reached.
+    if cards.iter().any(|card| !card.is_usb) {
+        cards.retain(|card| !card.is_usb);
+    }
+    let mut macs: Vec<_> = cards.into_iter().map(|card| card.mac).collect();
     macs.sort();
     macs.dedup();
     macs.truncate(MAX_MACS);
     macs
 }
 
-/// The address of an interface, if that is a real Ethernet card. Bridges, tunnels and containers' interfaces
+/// A network card.
+struct Card {
+    mac: String,
+    is_usb: bool,
+}
+
+/// The network card of an interface, if that is a real Ethernet card. Bridges, tunnels and containers' interfaces
 /// have no device behind them, and virtual functions of a card come and go with what is configured.
-fn mac(root: &Root, interface: &str) -> Option<String> {
+fn card(root: &Root, interface: &str) -> Option<Card> {
     let directory = format!("sys/class/net/{interface}");
     let arphrd_ether = line(root, &format!("{directory}/type"))? == "1";
     let real = root.at(&format!("{directory}/device")).exists();
@@ -49,7 +61,9 @@ fn mac(root: &Root, interface: &str) -> Option<String> {
     if !arphrd_ether || !real || virtual_function {
         return None;
     }
-    parse_mac(&line(root, &format!("{directory}/address"))?)
+    let subsystem = fs::read_link(root.at(&format!("{directory}/device/subsystem"))).ok();
+    let is_usb = subsystem.is_some_and(|subsystem| subsystem.file_name().is_some_and(|name| name == "usb"));
+    Some(Card { mac: parse_mac(&line(root, &format!("{directory}/address"))?)?, is_usb })
 }
 
 /// A unicast address that is not all zeros, in lower case.
@@ -108,5 +122,23 @@ mod tests {
         let identity = HostIdentity::read(&Root::from(tree.path().to_owned()));
         assert_eq!(identity.macs, ["52:54:00:00:00:01", "52:54:00:00:00:02"]);
         assert_eq!(identity.uuid, None);
+    }
+
+    #[test]
+    fn network_cards_on_usb_count_only_where_there_is_no_other() {
+        let tree = tempfile::tempdir().expect("a directory");
+        let add = |name: &str, address: &str, subsystem: &str| {
+            let directory = tree.path().join("sys/class/net").join(name);
+            fs::create_dir_all(directory.join("device")).expect("a directory");
+            fs::write(directory.join("type"), "1\n").expect("written");
+            fs::write(directory.join("address"), address).expect("written");
+            let to = format!("../../../../../../bus/{subsystem}");
+            std::os::unix::fs::symlink(to, directory.join("device/subsystem")).expect("a link");
+        };
+        let macs = || HostIdentity::read(&Root::from(tree.path().to_owned())).macs;
+        add("usb0", "be:3a:f2:b6:05:9f\n", "usb");
+        assert_eq!(macs(), ["be:3a:f2:b6:05:9f"]);
+        add("eth0", "52:54:00:00:00:01\n", "pci");
+        assert_eq!(macs(), ["52:54:00:00:00:01"]);
     }
 }

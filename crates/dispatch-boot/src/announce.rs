@@ -6,9 +6,12 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::pin;
 use std::time::Duration;
 
-use mdns_sd::{IfKind, IfPredicate, ServiceDaemon, ServiceInfo};
+use mdns_sd::{DaemonEvent, IfKind, IfPredicate, Receiver, ServiceDaemon, ServiceInfo};
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
+use nix::net::if_::InterfaceFlags;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::listener::Bind;
@@ -18,6 +21,9 @@ use crate::route::BootPath;
 const SERVICE: &str = "_dispatch._tcp.local.";
 /// Where mDNS is spoken (RFC 6762 §3).
 const PORT: u16 = 5353;
+/// How long a first announcement may take. Its name is probed for three quarters of a second (RFC 6762 §8.1), and new
+/// addresses are looked for every few seconds.
+const FIRST_WORDS: Duration = Duration::from_secs(10);
 /// How long a goodbye may take.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// As long as one string of a TXT record may be (RFC 6763 §6.1).
@@ -52,6 +58,8 @@ pub enum AnnounceError {
 /// A service that is being announced, and asked for.
 pub struct Announcement {
     daemon: ServiceDaemon,
+    events: Receiver<DaemonEvent>,
+    bound: Bind,
     name: String,
 }
 
@@ -71,8 +79,10 @@ impl Announcement {
         let is_wanted = IfPredicate::new(move |interface| is_announced(bound, interface.ip()));
         info.set_interfaces(vec![IfKind::Predicate(is_wanted)]);
         let daemon = ServiceDaemon::new()?;
+        // First, or the first announcement might be missed.
+        let events = daemon.monitor()?;
         daemon.register(info)?;
-        Ok(Self { daemon, name })
+        Ok(Self { daemon, events, bound, name })
     }
 
     /// The name of the instance.
@@ -81,12 +91,64 @@ impl Announcement {
         &self.name
     }
 
+    /// Warns where nothing comes of it: `mdns-sd` keeps to itself what it cannot join. Goes on for as long as it is
+    /// polled.
+    pub async fn watch(&self) {
+        let mut is_announced = false;
+        let mut first_words = pin!(tokio::time::sleep(FIRST_WORDS));
+        loop {
+            tokio::select! {
+                () = &mut first_words => break,
+                event = self.events.recv_async() => match event {
+                    Ok(event) => is_announced |= passed_on(&event),
+                    Err(_) => break,
+                },
+            }
+        }
+        let links: Vec<_> =
+            getifaddrs().map(|links| links.filter_map(|it| link(&it)).collect()).unwrap_or_default();
+        if !(is_announced && is_heard(self.bound, &links)) {
+            tracing::warn!(
+                "nothing could be announced by mDNS: no network here that hosts are on takes multicast, or none is up; \
+                 images need dispatch.url= on their command line, or DNS-SD"
+            );
+        }
+        while let Ok(event) = self.events.recv_async().await {
+            passed_on(&event);
+        }
+        // Its thread has ended; there is nothing more to come.
+        std::future::pending::<()>().await;
+    }
+
     /// Says goodbye (RFC 6762 §10.1), so that nobody finds a server that is gone.
     pub async fn stop(self) {
         let Ok(ended) = self.daemon.shutdown() else { return };
         // Who misses it forgets the server by itself, later.
         let _ = tokio::task::spawn_blocking(move || ended.recv_timeout(LAST_WORDS)).await;
     }
+}
+
+/// Passes an error on. Returns whether the event is an announcement.
+fn passed_on(event: &DaemonEvent) -> bool {
+    if let DaemonEvent::Error(error) = event {
+        tracing::warn!("announcing by mDNS: {error}");
+    }
+    matches!(event, DaemonEvent::Announce(..))
+}
+
+/// An address of this machine, and whether its network is up and takes multicast.
+fn link(link: &InterfaceAddress) -> Option<(IpAddr, bool)> {
+    let address = link.address.as_ref()?;
+    let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
+    let v6 = || address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip()));
+    let takes_multicast = link.flags.contains(InterfaceFlags::IFF_UP | InterfaceFlags::IFF_MULTICAST);
+    Some((v4.or_else(v6)?, takes_multicast))
+}
+
+/// Whether anybody can hear an announcement. To a network without multicast the kernel sends it as well, and nobody
+/// there listens.
+fn is_heard(bound: Bind, links: &[(IpAddr, bool)]) -> bool {
+    links.iter().any(|(address, takes_multicast)| *takes_multicast && is_announced(bound, *address))
 }
 
 /// Whether a host that connects to this address reaches the listener. Loopback leads nobody else here, and a
@@ -156,6 +218,20 @@ mod tests {
         let both = ["192.0.2.1", "198.51.100.1", "2001:db8::1"];
         assert_eq!(announced(None), both);
         assert_eq!(announced(Some("::")), both);
+    }
+
+    #[test]
+    fn only_a_network_that_takes_multicast_hears() {
+        let heard = |bound: Option<&str>, links: &[(&str, bool)]| {
+            let ip = |text: &str| text.parse().expect("an address");
+            let links: Vec<_> = links.iter().map(|(address, takes)| (ip(address), *takes)).collect();
+            is_heard(Bind { address: bound.map(ip), port: 80 }, &links)
+        };
+        assert!(!heard(None, &[]));
+        assert!(!heard(None, &[("192.0.2.1", false), ("127.0.0.1", true), ("fe80::1", true)]));
+        assert!(heard(None, &[("192.0.2.1", false), ("2001:db8::1", true)]));
+        assert!(!heard(Some("192.0.2.1"), &[("192.0.2.1", false), ("2001:db8::1", true)]));
+        assert!(heard(Some("192.0.2.1"), &[("192.0.2.1", true)]));
     }
 
     proptest! {

@@ -10,8 +10,10 @@ use dispatch_core::run::End;
 use dispatch_wire::boot::MAX_REPORT_BYTES;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
+use crate::clients::Client;
 use crate::http::chunked::{Chunked, Decoder};
 use crate::http::request::{BadRequest, BodyLength, Head, MAX_HEAD};
 use crate::http::response::Response;
@@ -19,16 +21,42 @@ use crate::listener::Shared;
 use crate::protocol::{self, Answer, FileAnswer, sentence};
 use crate::queue::{self, Asked, Queue};
 use crate::route::Route;
-use crate::transfer::{self, Broke, Sent};
+use crate::transfer::{self, Broke, Sent, Version};
 
 /// The longest body that is read only to be thrown away.
 const MAX_IGNORED_BODY: u64 = 64 * 1024;
+
+/// The longest body that is always taken; a larger one needs room in the memory that all have in common.
+const SMALL_BODY: u64 = 16 * 1024;
+
+/// How much of a body is read at once, at most.
+const MAX_READ: usize = 64 * 1024;
 
 pub(crate) struct Connection<Q> {
     shared: Arc<Shared<Q>>,
     stream: TcpStream,
     peer: SocketAddr,
+    client: Arc<Client>,
     buffer: Vec<u8>,
+}
+
+/// Room for one body.
+struct Room<'a> {
+    all: &'a Semaphore,
+    taken: Option<SemaphorePermit<'a>>,
+}
+
+impl Room<'_> {
+    /// Takes room for so many bytes, once. Waiting for it would let a few slow clients hold up all others.
+    fn take(&mut self, bytes: u64) -> Result<(), Stop> {
+        if bytes <= SMALL_BODY || self.taken.is_some() {
+            return Ok(());
+        }
+        let room = u32::try_from(bytes).ok().and_then(|bytes| self.all.try_acquire_many(bytes).ok());
+        let full = || Stop::Refuse(sentence(503, "too many large reports are arriving; send it again"));
+        self.taken = Some(room.ok_or_else(full)?);
+        Ok(())
+    }
 }
 
 /// Why a connection ends.
@@ -52,8 +80,13 @@ impl From<BadRequest> for Stop {
 }
 
 impl<Q: Queue> Connection<Q> {
-    pub(crate) fn new(shared: Arc<Shared<Q>>, stream: TcpStream, peer: SocketAddr) -> Self {
-        Self { shared, stream, peer, buffer: Vec::with_capacity(1024) }
+    pub(crate) fn new(
+        shared: Arc<Shared<Q>>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        client: Arc<Client>,
+    ) -> Self {
+        Self { shared, stream, peer, client, buffer: Vec::with_capacity(1024) }
     }
 
     /// Serves the client until one side has had enough.
@@ -81,16 +114,19 @@ impl<Q: Queue> Connection<Q> {
         let route = self.shared.path.route(&head.target);
         let takes_report = protocol::takes_report(&route, &head);
         let limit = if takes_report { MAX_REPORT_BYTES } else { MAX_IGNORED_BODY };
-        let body = self.read_body(&head, limit).await?;
+        let shared = Arc::clone(&self.shared);
+        // Held until the body has become an answer.
+        let mut room = Room { all: &shared.bodies, taken: None };
+        let body = self.read_body(&head, limit, &mut room).await?;
         let who = self.who(&route).await;
         // Held until the answer has been sent. Without a place nothing is begun: a host that asks again finds one.
-        let shared = Arc::clone(&self.shared);
         let place = protocol::may_download(&route, &head).then(|| shared.downloads.try_acquire());
         let answer = if let Some(Err(_)) = place {
             sentence(503, "too many downloads are going on; ask again")
         } else {
             protocol::answer(&shared.queue, &shared.programs, &who, &route, &head, &body).await
         };
+        drop((body, room));
         let (is_head, keep_alive) = (head.method == "HEAD", head.keep_alive);
         self.note(who, Some(head), &answer);
         match answer {
@@ -124,7 +160,14 @@ impl<Q: Queue> Connection<Q> {
 
     async fn read_head(&mut self) -> Result<Option<Head>, Stop> {
         if self.buffer.is_empty() {
-            match timeout(self.shared.limits.idle, self.stream.read_buf(&mut self.buffer)).await {
+            self.client.set_idle(true);
+            let first = tokio::select! {
+                biased;
+                first = timeout(self.shared.limits.idle, self.stream.read_buf(&mut self.buffer)) => first,
+                () = self.client.is_to_leave() => return Ok(None),
+            };
+            self.client.set_idle(false);
+            match first {
                 Ok(Ok(0)) | Err(_) => return Ok(None),
                 Ok(result) => result?,
             };
@@ -150,11 +193,12 @@ impl<Q: Queue> Connection<Q> {
         }
     }
 
-    async fn read_body(&mut self, head: &Head, limit: u64) -> Result<Vec<u8>, Stop> {
-        if let BodyLength::Exact(length) = head.body
-            && length > limit
-        {
-            return Err(too_large(limit));
+    async fn read_body(&mut self, head: &Head, limit: u64, room: &mut Room<'_>) -> Result<Vec<u8>, Stop> {
+        if let BodyLength::Exact(length) = head.body {
+            if length > limit {
+                return Err(too_large(limit));
+            }
+            room.take(length)?;
         }
         if head.expects_continue && head.body != BodyLength::Exact(0) && !head.is_http_1_0 {
             timeout(self.shared.limits.write, self.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n"))
@@ -166,7 +210,7 @@ impl<Q: Queue> Connection<Q> {
             match head.body {
                 BodyLength::Exact(0) => Ok(Vec::new()),
                 BodyLength::Exact(length) => self.read_exact(length).await,
-                BodyLength::Chunked => self.read_chunked(limit).await,
+                BodyLength::Chunked => self.read_chunked(limit, room).await,
             }
         };
         match timeout(limit_of_time, read).await {
@@ -179,20 +223,27 @@ impl<Q: Queue> Connection<Q> {
         let length = usize::try_from(length).map_err(|_| Stop::Close)?;
         let mut body = std::mem::take(&mut self.buffer);
         while body.len() < length {
-            self.read_more(&mut body).await?;
+            let rest = length - body.len();
+            self.read_more(&mut body, rest.min(MAX_READ)).await?;
         }
         self.buffer = body.split_off(length);
         Ok(body)
     }
 
-    async fn read_chunked(&mut self, limit: u64) -> Result<Vec<u8>, Stop> {
+    async fn read_chunked(&mut self, limit: u64, room: &mut Room<'_>) -> Result<Vec<u8>, Stop> {
+        let mut read = 0;
         let mut decoder = Decoder::new(limit);
         let mut bytes = std::mem::take(&mut self.buffer);
         loop {
             match decoder.feed(&bytes) {
                 (Chunked::More, _) => {
+                    read += bytes.len() as u64;
+                    if read > SMALL_BODY {
+                        // How long it will be is not known.
+                        room.take(limit)?;
+                    }
                     bytes.clear();
-                    self.read_more(&mut bytes).await?;
+                    self.read_more(&mut bytes, MAX_READ).await?;
                 }
                 (Chunked::Done, used) => {
                     self.buffer = bytes.split_off(used);
@@ -204,8 +255,8 @@ impl<Q: Queue> Connection<Q> {
         }
     }
 
-    async fn read_more(&mut self, into: &mut Vec<u8>) -> Result<(), Stop> {
-        into.reserve(64 * 1024);
+    async fn read_more(&mut self, into: &mut Vec<u8>, room: usize) -> Result<(), Stop> {
+        into.reserve(room);
         match timeout(self.shared.limits.silence, self.stream.read_buf(into)).await {
             Ok(Ok(0)) => Err(Stop::Close),
             Ok(result) => Ok(result.map(drop)?),
@@ -237,7 +288,10 @@ impl<Q: Queue> Connection<Q> {
         let FileAnswer { response, image, progress, start, length } = answer;
         let head = response.head(keep_alive, (self.shared.now)()).into_bytes();
         let sent = match timeout(self.shared.limits.write, self.stream.write_all(&head)).await {
-            Ok(Ok(())) => self.send_body(image.file, start, length, &progress).await,
+            Ok(Ok(())) => {
+                let version = Version { size: image.size, modified: image.modified };
+                self.send_body(image.file, version, start, length, &progress).await
+            }
             _ => None,
         };
         let nothing = Sent { count: 0, is_unsure: false, broke: Some(Broke::Head) };
@@ -248,6 +302,13 @@ impl<Q: Queue> Connection<Q> {
             tracing::warn!("{} to {} broke off after {sent} of {size}: {broke}", image.name, self.peer.ip());
         }
         let reaches_end = start + length == image.size;
+        if let Some(why @ Broke::Spoiled) = &broke
+            && reaches_end
+            // First of all: the host may boot it.
+            && let Err(error) = self.shared.queue.spoiled(image.run, &why.to_string()).await
+        {
+            tracing::error!("it could not be noted that {} was changed: {error}", image.name);
+        }
         let end = match &broke {
             None if reaches_end => End::Whole,
             None => End::Partial,
@@ -266,6 +327,7 @@ impl<Q: Queue> Connection<Q> {
     async fn send_body(
         &self,
         file: std::fs::File,
+        version: Version,
         start: u64,
         length: u64,
         progress: &Arc<queue::Progress>,
@@ -273,7 +335,7 @@ impl<Q: Queue> Connection<Q> {
         let socket = self.stream.as_fd().try_clone_to_owned().ok()?;
         let (progress, stall) = (Arc::clone(progress), self.shared.limits.stall);
         tokio::task::spawn_blocking(move || {
-            transfer::send_file(socket.as_fd(), &file, start, length, &progress, stall)
+            transfer::send_file(socket.as_fd(), &file, version, start, length, &progress, stall)
         })
         .await
         .ok()

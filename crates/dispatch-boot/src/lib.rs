@@ -7,6 +7,7 @@
 //! images find the listener.
 
 pub mod announce;
+mod clients;
 mod connection;
 pub mod http;
 mod idle;

@@ -8,10 +8,11 @@ use std::time::{Duration, SystemTime};
 
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::clients::{Clients, Place};
 use crate::connection::Connection;
 use crate::idle::Programs;
 use crate::neighbour::Neighbours;
@@ -24,6 +25,16 @@ const MAX_CLIENTS: usize = 4000;
 
 /// How many downloads may go on at once. Each takes a thread.
 pub const MAX_DOWNLOADS: usize = 480;
+
+/// How many clients of one address may be connected at once. Many hosts may be behind one (NAT, a container bridge):
+/// more than may download at once, so that none of them is turned away by it, and an eighth of all.
+const MAX_OF_ONE_ADDRESS: usize = 500;
+
+/// How many bytes of large bodies may be held at once: four of the largest reports. Whoever finds no room asks again.
+const MAX_BODIES: usize = 32 << 20;
+
+/// How often people are told of what goes on happening.
+const SELDOM: Duration = Duration::from_mins(1);
 
 /// How long a client's machine may be silent before its connection is taken for dead.
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -92,7 +103,7 @@ pub enum BindError {
     Other(String, #[source] io::Error),
 }
 
-/// How long clients may take.
+/// How long clients may take, and how many there may be.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// How long a connection may stand idle between requests.
@@ -109,6 +120,9 @@ pub struct Limits {
     pub linger: Duration,
     /// How long a client may take none of an image. The run's own deadline should come first.
     pub stall: Duration,
+    /// How many connections one address may have. For one more, the oldest idle one is closed; if none is idle, the new
+    /// one is.
+    pub connections: usize,
 }
 
 impl Default for Limits {
@@ -121,6 +135,7 @@ impl Default for Limits {
             write: Duration::from_secs(30),
             linger: Duration::from_secs(5),
             stall: Duration::from_secs(130),
+            connections: MAX_OF_ONE_ADDRESS,
         }
     }
 }
@@ -134,6 +149,8 @@ pub(crate) struct Shared<Q> {
     pub(crate) now: fn() -> SystemTime,
     pub(crate) limits: Limits,
     pub(crate) downloads: Semaphore,
+    /// Bytes of large bodies.
+    pub(crate) bodies: Semaphore,
 }
 
 /// The boot listener: open from the moment it is made, so that no host is turned away while its server starts.
@@ -215,7 +232,10 @@ impl Listener {
             now,
             limits,
             downloads: Semaphore::new(MAX_DOWNLOADS),
+            bodies: Semaphore::new(MAX_BODIES),
         });
+        let clients = Clients::new(limits.connections);
+        let (mut refused, mut failed) = (Seldom::default(), Seldom::default());
         let room = Arc::new(Semaphore::new(MAX_CLIENTS));
         let patience = CancellationToken::new();
         loop {
@@ -223,12 +243,33 @@ impl Listener {
                 () = stop.cancelled() => break,
                 accepted = accept(&self.socket, &room) => accepted,
             };
-            let Some((stream, peer, place)) = accepted else { continue };
-            let connection = Connection::new(Arc::clone(&shared), stream, peer);
+            let (stream, peer, place) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    if failed.is_due(now()) {
+                        tracing::warn!("connections cannot be accepted: {error}");
+                    }
+                    // Out of descriptors, or a client that was gone at once. Neither is cured by asking again at once.
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            };
+            let address = peer.ip().to_canonical();
+            let Some(of_address) = clients.admit(address) else {
+                if refused.is_due(now()) {
+                    tracing::warn!(
+                        "{address} has {} connections, all of them busy: more are closed at once",
+                        limits.connections
+                    );
+                }
+                continue;
+            };
+            let connection =
+                Connection::new(Arc::clone(&shared), stream, peer, Arc::clone(&of_address.client));
             let patience = patience.clone();
             tasks.spawn(async move {
                 patience.run_until_cancelled(connection.run()).await;
-                drop(place);
+                drop::<(Place, OwnedSemaphorePermit)>((of_address, place));
             });
         }
         drop(self.socket);
@@ -240,22 +281,29 @@ impl Listener {
     }
 }
 
-type Accepted = (tokio::net::TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit);
+/// Something that goes on happening and is told now and then.
+#[derive(Debug, Default)]
+struct Seldom(Option<SystemTime>);
 
-async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> Option<Accepted> {
-    let place = Arc::clone(room).acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((stream, peer)) => {
-            set_up(&stream);
-            Some((stream, peer, place))
+impl Seldom {
+    /// Whether to tell it now; if so, not again for a while.
+    fn is_due(&mut self, now: SystemTime) -> bool {
+        // A clock that was set back does not make it silent.
+        let is_due = self.0.is_none_or(|told| now.duration_since(told).map_or(true, |ago| ago >= SELDOM));
+        if is_due {
+            self.0 = Some(now);
         }
-        Err(error) => {
-            // Out of descriptors, or a client that was gone at once. Neither is cured by asking again at once.
-            tracing::warn!("a connection could not be accepted: {error}");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            None
-        }
+        is_due
     }
+}
+
+type Accepted = (tokio::net::TcpStream, SocketAddr, OwnedSemaphorePermit);
+
+async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> io::Result<Accepted> {
+    let place = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, peer) = listener.accept().await?;
+    set_up(&stream);
+    Ok((stream, peer, place))
 }
 
 fn set_up(stream: &tokio::net::TcpStream) {
@@ -282,6 +330,16 @@ fn listen(at: SocketAddr) -> io::Result<TcpListener> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_goes_on_happening_is_told_once_a_minute() {
+        let at = |seconds: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(1000 + seconds);
+        let mut seldom = Seldom::default();
+        let due = [0, 1, 59, 60, 61, 119, 120].map(|seconds| seldom.is_due(at(seconds)));
+        assert_eq!(due, [true, false, false, true, false, false, true]);
+        let set_back = [at(0), at(1)].map(|now| seldom.is_due(now));
+        assert_eq!(set_back, [true, false]);
+    }
 
     #[test]
     fn addresses_are_read_in_every_usual_form() {

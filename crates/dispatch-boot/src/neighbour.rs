@@ -9,6 +9,7 @@ use std::time::Duration;
 use dispatch_core::Mac;
 use futures_util::TryStreamExt as _;
 use rtnetlink::Handle;
+use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
 };
@@ -40,15 +41,14 @@ impl Neighbours {
 
     async fn look_up(&self, address: IpAddr) -> Option<Mac> {
         let handle = self.0.as_ref().filter(|_| !address.is_loopback())?;
-        let mut table = handle.neighbours().get().execute();
+        let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        // One address can be asked for only together with its interface, which a connection does not tell.
+        let mut table = handle.neighbours().get().set_address_family(family).execute();
+        let mut entries = Vec::new();
         loop {
             match table.try_next().await {
-                Ok(Some(entry)) => {
-                    if let Some(mac) = complete_entry(&entry, address) {
-                        return Some(mac);
-                    }
-                }
-                Ok(None) => return None,
+                Ok(Some(entry)) => entries.extend(complete_entry(&entry, address)),
+                Ok(None) => return best(&entries),
                 Err(error) => {
                     tracing::warn!(
                         "the neighbour table cannot be read, hosts are told apart by address: {error}"
@@ -60,30 +60,51 @@ impl Neighbours {
     }
 }
 
+/// How sure the kernel is of an entry, the best last (`NUD_*`, rtnetlink(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Trust {
+    /// Was right once: of another interface, perhaps long ago.
+    Stale,
+    /// Was right once, and is in use.
+    Checked,
+    /// Is right.
+    Confirmed,
+}
+
+impl Trust {
+    /// Nothing for what is being asked for, has failed, or needs no resolution (loopback): that says nothing.
+    fn of(state: NeighbourState) -> Option<Self> {
+        match state {
+            NeighbourState::Reachable | NeighbourState::Permanent => Some(Self::Confirmed),
+            NeighbourState::Delay | NeighbourState::Probe => Some(Self::Checked),
+            NeighbourState::Stale => Some(Self::Stale),
+            _ => None,
+        }
+    }
+}
+
+/// The MAC of the entries of one address: each interface may have its own. None where the most trusted do not agree:
+/// another host's would be worse than none.
+fn best(entries: &[(Trust, Mac)]) -> Option<Mac> {
+    let most = entries.iter().map(|(trust, _)| *trust).max()?;
+    let mut macs = entries.iter().filter(|(trust, _)| *trust == most).map(|(_, mac)| *mac);
+    let first = macs.next()?;
+    macs.all(|mac| mac == first).then_some(first)
+}
+
 /// The MAC of a table entry, if the entry is for this address, complete, and one network card's.
-fn complete_entry(entry: &NeighbourMessage, address: IpAddr) -> Option<Mac> {
-    // What is being asked for, has failed, or needs no resolution (loopback) says nothing.
-    let is_complete = matches!(
-        entry.header.state,
-        NeighbourState::Reachable
-            | NeighbourState::Stale
-            | NeighbourState::Delay
-            | NeighbourState::Probe
-            | NeighbourState::Permanent
-    );
+fn complete_entry(entry: &NeighbourMessage, address: IpAddr) -> Option<(Trust, Mac)> {
+    let trust = Trust::of(entry.header.state)?;
     let is_asked = entry.attributes.iter().any(|attribute| match attribute {
         NeighbourAttribute::Destination(NeighbourAddress::Inet(known)) => IpAddr::V4(*known) == address,
         NeighbourAttribute::Destination(NeighbourAddress::Inet6(known)) => IpAddr::V6(*known) == address,
         _ => false,
     });
-    if !is_complete || !is_asked {
-        return None;
-    }
     let mac = entry.attributes.iter().find_map(|attribute| match attribute {
         NeighbourAttribute::LinkLayerAddress(bytes) => Some(Mac(bytes.as_slice().try_into().ok()?)),
         _ => None,
     });
-    mac.filter(|mac| mac.is_unicast())
+    mac.filter(|mac| is_asked && mac.is_unicast()).map(|mac| (trust, mac))
 }
 
 #[cfg(test)]
@@ -104,7 +125,7 @@ mod tests {
     fn only_complete_entries_with_a_unicast_mac_count() {
         let address = IpAddr::from([192, 0, 2, 1]);
         let mac = [0x52, 0x54, 0, 0, 0, 1];
-        let found = |state, mac: &[u8]| complete_entry(&entry(state, mac), address);
+        let found = |state, mac: &[u8]| complete_entry(&entry(state, mac), address).map(|(_, mac)| mac);
         for state in [NeighbourState::Reachable, NeighbourState::Stale, NeighbourState::Permanent] {
             assert_eq!(found(state, &mac), Some(Mac(mac)));
         }
@@ -116,5 +137,34 @@ mod tests {
         assert_eq!(found(NeighbourState::Reachable, &[0x52; 20]), None, "InfiniBand");
         let other = IpAddr::from([192, 0, 2, 2]);
         assert_eq!(complete_entry(&entry(NeighbourState::Reachable, &mac), other), None);
+    }
+
+    #[test]
+    fn of_several_interfaces_the_one_that_the_kernel_is_surest_of_counts() {
+        use NeighbourState::{Delay, Failed, Permanent, Probe, Reachable, Stale};
+        let address = IpAddr::from([192, 0, 2, 1]);
+        let (one, other) = ([0x52, 0x54, 0, 0, 0, 1], [0x52, 0x54, 0, 0, 0, 2]);
+        let found = |states: &[(NeighbourState, [u8; 6])]| {
+            let entries =
+                states.iter().filter_map(|(state, mac)| complete_entry(&entry(*state, mac), address));
+            best(&entries.collect::<Vec<_>>())
+        };
+        assert_eq!(found(&[]), None);
+        for (worse, better) in [
+            (Stale, Reachable),
+            (Stale, Permanent),
+            (Stale, Delay),
+            (Stale, Probe),
+            (Delay, Reachable),
+            (Probe, Permanent),
+            (Failed, Stale),
+        ] {
+            assert_eq!(found(&[(worse, one), (better, other)]), Some(Mac(other)), "{worse:?} {better:?}");
+            assert_eq!(found(&[(better, other), (worse, one)]), Some(Mac(other)), "{worse:?} {better:?}");
+        }
+        for (state, same) in [(Stale, Stale), (Delay, Probe), (Permanent, Reachable)] {
+            assert_eq!(found(&[(state, one), (same, other)]), None, "{state:?} {same:?}");
+            assert_eq!(found(&[(state, one), (same, one)]), Some(Mac(one)), "{state:?} {same:?}");
+        }
     }
 }

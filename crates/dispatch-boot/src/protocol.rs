@@ -160,6 +160,9 @@ async fn get<Q: Queue>(
     let (status, start, length) = match Part::asked(head, size, &image.etag, image.modified) {
         Part::Everything => (200, 0, size),
         Part::Range { first, last } => (206, first, last - first + 1),
+        Part::Changed => {
+            return Ok(sentence(412, "the image is another one by now: fetch it from its start"));
+        }
         Part::Unsatisfiable => {
             let response = Response::new(416, 0).with("Content-Range", &format!("bytes */{size}"));
             return Ok(Answer::Small(response, Vec::new(), format!("no such part of {}", image.name)));

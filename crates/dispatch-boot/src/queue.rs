@@ -23,7 +23,7 @@ pub struct Image {
     pub file: File,
     /// Its size in bytes when it was opened; what is promised.
     pub size: u64,
-    /// When it was last written.
+    /// When it was last written, as fine as the file system has it: shows whether it is changed while it is sent.
     pub modified: SystemTime,
     /// A strong validator (RFC 9110 §8.8.3), with its quotes.
     pub etag: String,
@@ -154,6 +154,10 @@ pub trait Queue: Send + Sync + 'static {
         count: u64,
         end: End,
     ) -> impl Future<Output = Result<(), Unavailable>> + Send;
+
+    /// The host has taken the last byte of an image that was changed while it was being sent: what it has is no version
+    /// of any file, so the run must come to nothing. The end of the transfer is told as well, after this.
+    fn spoiled(&self, run: RunId, why: &str) -> impl Future<Output = Result<(), Unavailable>> + Send;
 
     /// `POST`: the image of this host is up.
     fn started(

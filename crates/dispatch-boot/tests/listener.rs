@@ -59,6 +59,10 @@ impl Queue for OneImage {
         Ok(())
     }
 
+    async fn spoiled(&self, _: RunId, _: &str) -> Result<(), Unavailable> {
+        Ok(())
+    }
+
     async fn started(&self, _: &Sighting, _: &Told) -> Result<Result<RunId, NoRun>, Unavailable> {
         Ok(Ok(run()))
     }
@@ -133,19 +137,34 @@ async fn lazy(address: SocketAddr) -> TcpStream {
 
 /// The same with room for only so many bytes that it does not take.
 async fn lazy_with_buffer(address: SocketAddr, buffer: usize) -> TcpStream {
+    lazy_with_request(address, buffer, GET).await.0
+}
+
+/// With another request, and what it has taken of the answer.
+async fn lazy_with_request(
+    address: SocketAddr,
+    buffer: usize,
+    request: &'static [u8],
+) -> (TcpStream, [u8; 1000]) {
     tokio::task::spawn_blocking(move || {
         let socket =
             socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
         socket.set_recv_buffer_size(buffer).expect("a buffer");
         socket.connect(&address.into()).expect("a connection");
         let mut stream = TcpStream::from(socket);
-        stream.write_all(GET).expect("sent");
+        stream.write_all(request).expect("sent");
         let mut first = [0; 1000];
         stream.read_exact(&mut first).expect("the first bytes");
-        stream
+        (stream, first)
     })
     .await
     .expect("a client")
+}
+
+/// How much of the image is in the beginning of an answer.
+fn image_bytes(beginning: &[u8]) -> usize {
+    let head = beginning.windows(4).position(|end| end == b"\r\n\r\n").expect("a whole head");
+    beginning.len() - head - 4
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -183,16 +202,14 @@ async fn bytes_that_only_our_own_side_has_taken_do_not_count_as_sent() {
 async fn a_reset_right_after_the_last_byte_is_no_break() {
     for _ in 0..20 {
         let mut server = serve(300_000, Limits::default(), false);
-        let mut client = lazy(server.address).await;
+        let (mut client, first) = lazy_with_request(server.address, 4 << 20, GET).await;
+        let mut left = 300_000 - image_bytes(&first);
         tokio::task::spawn_blocking(move || {
             let mut rest = vec![0; 300_000];
-            // The head of the answer and the whole image, but for what has been read.
-            let mut got = 1000;
-            while got < 300_000 + 200 {
-                match client.read(&mut rest) {
-                    Ok(0) | Err(_) => break,
-                    Ok(count) => got += count,
-                }
+            while left > 0 {
+                let count = client.read(&mut rest).expect("bytes");
+                assert_ne!(count, 0, "{left} are missing");
+                left -= count;
             }
             socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).expect("a reset");
         })
@@ -211,6 +228,37 @@ async fn a_host_that_stops_taking_bytes_is_dropped_at_its_limit() {
     let (count, end) = server.ends.recv().await.expect("an end");
     assert!(end == End::Broken && count < 64 << 20, "{count} {end:?}");
     drop(client);
+}
+
+/// Half of one version and half of another would boot, and pass for an image that there never was.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_is_written_in_place_while_it_is_sent_is_never_whole() {
+    const SIZE: usize = 64 << 20;
+    let mut server = serve(SIZE, Limits::default(), false);
+    let (mut client, first) = lazy_with_request(server.address, 4 << 20, GET).await;
+    let path = server.queue.path.clone();
+    let got = tokio::task::spawn_blocking(move || {
+        let mut file = File::options().write(true).open(path).expect("the image");
+        file.write_all(&vec![8; SIZE]).expect("written in place");
+        drop(file);
+        let mut rest = Vec::new();
+        let _ = client.read_to_end(&mut rest);
+        assert!(rest.contains(&8), "some of each version");
+        image_bytes(&first) + rest.len()
+    });
+    let (count, end) = server.ends.recv().await.expect("an end");
+    assert!(end == End::Broken && count < SIZE as u64, "{count} {end:?}");
+    assert!(got.await.expect("a client") < SIZE, "the host has it all");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_of_an_image_that_was_written_in_place_is_not_told_as_a_part() {
+    let mut server = serve(64 << 20, Limits::default(), false);
+    let range = b"GET /dispatch HTTP/1.1\r\nRange: bytes=0-67000000\r\n\r\n";
+    let (mut client, _) = lazy_with_request(server.address, 4 << 20, range).await;
+    std::fs::write(&server.queue.path, vec![8; 64 << 20]).expect("written");
+    tokio::task::spawn_blocking(move || client.read_to_end(&mut Vec::new()));
+    assert!(matches!(server.ends.recv().await, Some((_, End::Broken))));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -256,6 +304,84 @@ async fn a_client_that_waits_for_a_word_before_its_body_gets_it() {
                     {\"title\":\"t\"}";
     let answer = String::from_utf8(talk(server.address, request).await).expect("text");
     assert!(answer.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 417 "), "{answer}");
+}
+
+/// Reads what comes until the connection is closed.
+fn rest(mut stream: TcpStream) -> String {
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_reports_that_stop_arriving_take_no_more_memory_than_there_is_for_them() {
+    const CLIENTS: usize = 50;
+    /// Of eight million bytes.
+    const ROOM: usize = 4;
+    let server = serve(10, Limits::default(), false);
+    let address = server.address;
+    for body in ["Content-Length: 8000000", "Transfer-Encoding: chunked"] {
+        let (sender, answers) = std::sync::mpsc::channel();
+        let mut streams = Vec::new();
+        for _ in 0..CLIENTS {
+            let stream = TcpStream::connect(address).expect("a connection");
+            streams.push(stream.try_clone().expect("another handle"));
+            let sender = sender.clone();
+            std::thread::spawn(move || {
+                let head = format!("PUT /dispatch HTTP/1.1\r\n{body}\r\n\r\n7a0000\r\n");
+                (&stream).write_all(head.as_bytes()).expect("sent");
+                // It may be refused before it has sent everything.
+                let _ = (&stream).write_all(&vec![b' '; 7 << 20]);
+                let _ = sender.send(rest(stream));
+            });
+        }
+        let answers = tokio::task::spawn_blocking(move || {
+            for _ in ROOM..CLIENTS {
+                let answer = answers.recv_timeout(Duration::from_secs(20)).expect("an answer");
+                assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("send it again"), "{answer}");
+            }
+            answers
+        });
+        let answers = answers.await.expect("all but those that there is room for");
+        let head = talk(address, b"HEAD /dispatch HTTP/1.1\r\nConnection: close\r\n\r\n");
+        let head = tokio::time::timeout(Duration::from_secs(1), head).await;
+        assert!(head.expect("an answer within a second").starts_with(b"HTTP/1.1 200 "));
+        assert!(answers.try_recv().is_err(), "they still wait");
+        let small = b"PUT /dispatch HTTP/1.1\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}";
+        assert!(talk(address, small).await.starts_with(b"HTTP/1.1 400 "), "a small one is taken");
+        // Those that are held end, and leave their room to the next.
+        for stream in &streams {
+            let _ = stream.shutdown(std::net::Shutdown::Write);
+        }
+        drop(sender);
+        let left = tokio::task::spawn_blocking(move || answers.iter().count());
+        assert_eq!(left.await.expect("the last ones"), ROOM);
+        drop(streams);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_address_has_so_many_connections_and_an_idle_one_makes_room() {
+    let limits = Limits { connections: 2, linger: Duration::from_millis(100), ..Limits::default() };
+    let server = serve(64 << 20, limits, false);
+    let address = server.address;
+    let busy = lazy(address).await;
+    let health = b"GET /health HTTP/1.1\r\n\r\n";
+    let (idle, _) = tokio::task::spawn_blocking(move || {
+        let mut idle = TcpStream::connect(address).expect("a connection");
+        idle.write_all(health).expect("sent");
+        let mut first = [0; 12];
+        idle.read_exact(&mut first).expect("an answer");
+        (idle, first)
+    })
+    .await
+    .expect("a client");
+    let second_busy = lazy(address).await;
+    let left = tokio::task::spawn_blocking(move || rest(idle));
+    assert!(left.await.expect("a client").ends_with("{}"), "the idle one is closed");
+    assert_eq!(talk(address, CLOSE).await, b"", "busy ones are not");
+    drop((busy, second_busy));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -60,6 +60,10 @@ impl Queue for Fixed {
         Ok(())
     }
 
+    async fn spoiled(&self, _: RunId, _: &str) -> Result<(), Unavailable> {
+        Ok(())
+    }
+
     async fn started(&self, _: &Sighting, told: &Told) -> Result<Result<RunId, NoRun>, Unavailable> {
         Ok(told.macs.is_empty().then(run).ok_or(NoRun::Nothing))
     }
@@ -98,6 +102,7 @@ fn listener() -> SocketAddr {
         .get_or_init(|| {
             let mut image = tempfile::NamedTempFile::new().expect("a file");
             image.write_all(&content()).expect("an image");
+            image.as_file().set_modified(SystemTime::UNIX_EPOCH).expect("its time");
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(1)
                 .enable_all()

@@ -123,6 +123,9 @@ fn check(head: &Head) {
             Part::Everything => {}
             Part::Range { first, last } => assert!(first <= last && last < size, "{head:?}"),
             Part::Unsatisfiable => assert!(head.range.is_some(), "{head:?}"),
+            Part::Changed => {
+                assert!(head.if_match.is_some() || head.if_unmodified_since.is_some(), "{head:?}");
+            }
         }
     }
 }

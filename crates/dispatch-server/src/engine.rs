@@ -33,6 +33,7 @@ pub struct Engine {
     random: Random,
     directory: Arc<Directory>,
     live: Arc<Live>,
+    promised: Arc<Promised>,
     asked: Arc<Mutex<VecDeque<Request>>>,
     several: Arc<Mutex<BTreeSet<IpAddr>>>,
     title: Arc<str>,
@@ -74,6 +75,50 @@ impl Live {
     }
 }
 
+/// How many promises are remembered: as many hosts as may ask at about the same time.
+const PROMISES: usize = 500;
+
+/// How long a host is taken to hold on to what a `HEAD` promised; its `GET` comes at once. One that was reset since may
+/// ask by `GET` alone.
+const PROMISE: Duration = Duration::from_mins(1);
+
+/// The sizes of the images that a `HEAD` promised and no `GET` has fetched yet, and when, the oldest first.
+///
+/// A firmware makes room for as much as `HEAD` promised. EDK II that gets more keeps the old size in mind and asks for
+/// nothing but the image again, for ever; after any other failure it begins with `HEAD` again.
+#[derive(Debug, Default)]
+struct Promised(Mutex<VecDeque<(Sighting, u64, Timestamp)>>);
+
+impl Promised {
+    fn list(&self) -> std::sync::MutexGuard<'_, VecDeque<(Sighting, u64, Timestamp)>> {
+        // What is in it is whole even if somebody panicked while holding it.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What there is for a host, or a word that it is not what the host has made room for.
+    fn kept(&self, who: &Sighting, how: Ask, work: Work, now: Timestamp) -> Work {
+        let mut list = self.list();
+        list.retain(|(_, _, at)| now.duration_since(*at).unsigned_abs() < PROMISE);
+        let known = list.iter().position(|(known, ..)| known == who);
+        // Held against one answer only: a client that never asks by `HEAD` again gets its image all the same.
+        let promised = known.and_then(|at| list.remove(at)).map(|(_, size, _)| size);
+        let Work::Image(image) = &work else { return work };
+        match how {
+            Ask::Head => {
+                if list.len() == PROMISES {
+                    list.pop_front();
+                }
+                list.push_back((who.clone(), image.size, now));
+                work
+            }
+            Ask::Get if promised.is_some_and(|promised| promised < image.size) => {
+                Work::NotNow("there is a larger one by now".to_owned())
+            }
+            Ask::Get => work,
+        }
+    }
+}
+
 /// What a host would be given, before anything is committed.
 enum Preview {
     Idle,
@@ -91,10 +136,9 @@ impl Engine {
         directory: Directory,
         title: &str,
     ) -> Self {
-        let (live, asked, several) = Default::default();
-        let directory = Arc::new(directory);
-        let since = clock.now();
-        Self { store, policy, clock, random, directory, live, asked, several, title: title.into(), since }
+        let (live, promised, asked, several) = Default::default();
+        let (directory, title, since) = (Arc::new(directory), title.into(), clock.now());
+        Self { store, policy, clock, random, directory, live, promised, asked, several, title, since }
     }
 
     /// The transfers that are going on.
@@ -149,6 +193,23 @@ impl Engine {
         let overview = self.store.overview().await?;
         let live = self.live.all().into_iter().map(|(run, progress)| (run, progress.sent())).collect();
         Ok(View::new(&overview, &live, self.since, self.clock.now()))
+    }
+
+    /// Notes what happened to a run. What is not noted is a run that comes out wrong: not given up at the first
+    /// trouble.
+    async fn note(&self, run: RunId, event: &RunEvent) -> Result<(), StoreError> {
+        let mut tries = NOTE.0;
+        loop {
+            let note = |snapshot: Snapshot, context: &mut Context<'_>| snapshot.note(run, event, context.now);
+            tries -= 1;
+            match self.decide(Focus::run(run), note).await {
+                Err(error) if tries > 0 => {
+                    tracing::warn!("the end of a transfer cannot be noted yet: {error}");
+                    self.clock.sleep_until(later(self.clock.now(), NOTE.1)).await;
+                }
+                noted => return noted.map(drop),
+            }
+        }
     }
 
     async fn preview(
@@ -314,7 +375,8 @@ fn judged(report: &Report, policy: &Policy) -> Result<NewReport, serde_json::Err
 impl Queue for Engine {
     async fn ask(&self, who: &Sighting, how: Ask) -> Result<Work, Unavailable> {
         match tokio::time::timeout(FIND, self.find_work(who, how)).await {
-            Ok(work) => work.map_err(|error| Unavailable(error.to_string())),
+            Ok(Ok(work)) => Ok(self.promised.kept(who, how, work, self.clock.now())),
+            Ok(Err(error)) => Err(Unavailable(error.to_string())),
             Err(_) => Err(Unavailable("the state does not answer in time; ask again".to_owned())),
         }
     }
@@ -333,27 +395,19 @@ impl Queue for Engine {
     async fn end(&self, run: RunId, progress: &Progress, count: u64, end: End) -> Result<(), Unavailable> {
         let transfer = progress.transfer;
         let sent = progress.start() + count;
-        let event = RunEvent::Ended { transfer, sent, count, end };
-        // An end that is not noted is a run that errs although its image is up: not given up at the first trouble.
-        let mut tries = NOTE.0;
-        let noted = loop {
-            let note =
-                |snapshot: Snapshot, context: &mut Context<'_>| snapshot.note(run, &event, context.now);
-            tries -= 1;
-            match self.decide(Focus::run(run), note).await {
-                Err(error) if tries > 0 => {
-                    tracing::warn!("the end of a transfer cannot be noted yet: {error}");
-                    self.clock.sleep_until(later(self.clock.now(), NOTE.1)).await;
-                }
-                noted => break noted,
-            }
-        };
+        let noted = self.note(run, &RunEvent::Ended { transfer, sent, count, end }).await;
         self.live.remove(run, transfer);
         if progress.is_read_by_another() {
             // If it cannot be noted now, the other transfer is still going on, and shows it again.
             let _ = self.dispute(run).await;
         }
-        noted.map(drop).map_err(unavailable)
+        noted.map_err(unavailable)
+    }
+
+    async fn spoiled(&self, run: RunId, why: &str) -> Result<(), Unavailable> {
+        // The one event that ends a run in every state: the image may have called before we could look.
+        let event = RunEvent::Disputed { why: format!("the image cannot be trusted: {why}") };
+        self.note(run, &event).await.map_err(unavailable)
     }
 
     async fn started(&self, who: &Sighting, told: &Told) -> Result<Result<RunId, NoRun>, Unavailable> {
@@ -414,4 +468,101 @@ pub(crate) fn stop_orphans(live: &[(RunId, Arc<Progress>)], snapshot: &Snapshot)
 /// The time so long after `now`.
 pub(crate) fn later(now: Timestamp, wait: Duration) -> Timestamp {
     now.checked_add(wait).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::Future;
+    use std::pin::Pin;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    struct Still;
+
+    impl Clock for Still {
+        fn now(&self) -> Timestamp {
+            at(0)
+        }
+
+        fn sleep_until(&self, _: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    /// An engine over a folder with one image, whose only host has just been given it.
+    async fn downloading(folder: &tempfile::TempDir) -> (Engine, Sighting, RunId, Arc<Progress>) {
+        let images = folder.path().join("images");
+        std::fs::create_dir(&images)
+            .and_then(|()| std::fs::write(images.join("a.efi"), [7; 10]))
+            .expect("one");
+        let directory = Directory::new(images, Vec::new());
+        let found = directory.scan().expect("a source").found;
+        let store = Store::open(&folder.path().join("state.db")).await.expect("a store");
+        let count = AtomicU64::new(0);
+        let random: Random = Arc::new(move || {
+            let mut bytes = [7; 10];
+            bytes[2..].copy_from_slice(&count.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+            bytes
+        });
+        let engine = Engine::new(store, Arc::default(), Arc::new(Still), random, directory, "a test");
+        let all = Focus::last_round();
+        engine.decide(all, |snapshot, context| snapshot.open(&found, &[], context)).await.expect("a round");
+        let who = Sighting { address: [192, 0, 2, 7].into(), mac: None, name: None };
+        let Ok(Work::Image(image)) = engine.ask(&who, Ask::Get).await else { panic!("an image") };
+        let progress = engine.begin(image.run, 10, 0).await.expect("a state").expect("a transfer");
+        (engine, who, image.run, progress)
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_700_000_000 + seconds).expect("a time")
+    }
+
+    #[test]
+    fn a_promise_is_held_against_one_larger_answer_and_not_for_long() {
+        let work = |size| {
+            let file = tempfile::tempfile().expect("a file");
+            let (run, modified) = (RunId::new(at(0), [1; 10]), std::time::SystemTime::UNIX_EPOCH);
+            let (name, etag) = ("a.efi".to_owned(), "\"a\"".to_owned());
+            Work::Image(Image { run, name, kind: dispatch_core::Kind::Efi, file, size, modified, etag })
+        };
+        let promised = Promised::default();
+        let host = |last| Sighting { address: [192, 0, 2, last].into(), mac: None, name: None };
+        let is_kept = |last, how, size, seconds| {
+            matches!(promised.kept(&host(last), how, work(size), at(seconds)), Work::Image(_))
+        };
+        assert!(is_kept(1, Ask::Get, 9, 0), "nothing was promised");
+        for (size, is_same) in [(9, true), (10, true), (11, false)] {
+            assert!(is_kept(1, Ask::Head, 10, 0));
+            assert!(is_kept(2, Ask::Get, 11, 0), "another host");
+            assert_eq!(is_kept(1, Ask::Get, size, 1), is_same, "{size}");
+            assert!(is_kept(1, Ask::Get, 11, 2), "once");
+        }
+        assert!(is_kept(1, Ask::Head, 10, 0) && is_kept(1, Ask::Get, 11, 61), "long ago");
+        for last in 0..=u8::MAX {
+            for _ in 0..3 {
+                assert!(is_kept(last, Ask::Head, 10, 0));
+            }
+        }
+        assert_eq!(promised.list().len(), 256);
+    }
+
+    #[tokio::test]
+    async fn a_run_whose_image_was_changed_under_its_host_errs_even_if_the_image_has_called() {
+        for has_called in [false, true] {
+            let folder = tempfile::TempDir::new().expect("a folder");
+            let (engine, who, run, progress) = downloading(&folder).await;
+            let call = || async { engine.started(&who, &Told::default()).await.expect("a state") };
+            if has_called {
+                assert_eq!(call().await, Ok(run));
+            }
+            engine.spoiled(run, "its file was changed").await.expect("noted");
+            engine.end(run, &progress, 10, End::Broken).await.expect("noted");
+            assert!(call().await.is_err(), "it is no call of this run");
+            let report = Report::from_json(br#"{"title":"t","verdict":"passed"}"#).expect("a report");
+            let _ = engine.reported(&who, &Told::default(), Some(run), report).await.expect("a state");
+            let view = engine.view().await.expect("a state");
+            assert_ne!(view.jobs[0].verdict, Some(dispatch_core::Verdict::Passed));
+            assert!(view.jobs[0].note.contains("its file was changed"), "{}", view.jobs[0].note);
+        }
+    }
 }

@@ -91,10 +91,14 @@ impl<W: Write> Log<W> {
             padded(sign, 2),
             padded(&subject, self.name_width)
         );
-        let line: String =
-            line.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
-        format!("{}\n", line.trim_end())
+        format!("{}\n", harmless(&line).trim_end())
     }
+}
+
+/// `text` as one line that steers no terminal: what others wrote, such as the names of files, may try.
+#[must_use]
+pub fn harmless(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
 }
 
 /// `text` with spaces behind it, to a width in columns: emoji take two.

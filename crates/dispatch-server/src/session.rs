@@ -310,15 +310,21 @@ async fn cut_downloads(engine: Engine, stop: CancellationToken) {
 fn announced(config: &Config, bound: Bind, random: &Random) -> Option<Service> {
     let is_loopback = bound.address.is_some_and(|address| address.is_loopback());
     let [a, b, c, d, ..] = random();
-    // Not the whole path: it is nobody's business on the network.
-    let name = config.dir.file_name().unwrap_or_default();
     (config.mdns && !is_loopback).then(|| Service {
         bound,
         path: config.path.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        description: format!("boot images of {}", name.display()),
+        description: description(&config.dir),
         suffix: u32::from_be_bytes([a, b, c, d]),
     })
+}
+
+/// What is served, in words. Not the whole path: it is nobody's business on the network.
+fn description(dir: &Path) -> String {
+    // `.` and `..` have no name of their own.
+    let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+    dir.file_name()
+        .map_or_else(|| "boot images".to_owned(), |name| format!("boot images of {}", name.display()))
 }
 
 /// Lets images find the server until `stop`. A session goes on without.
@@ -326,7 +332,7 @@ async fn announce(service: Service, stop: CancellationToken) {
     match Announcement::start(&service) {
         Ok(announcement) => {
             tracing::debug!("announced by mDNS as {}", announcement.name());
-            stop.cancelled().await;
+            stop.run_until_cancelled(announcement.watch()).await;
             announcement.stop().await;
         }
         Err(error) => {
@@ -414,5 +420,17 @@ mod tests {
             let cursor = store.cursor(Cursor::OnEvent).await.expect("read");
             assert_eq!(cursor, Some(0), "cut off at {most} of {whole}: that the job was queued is not told");
         }
+    }
+
+    #[test]
+    fn a_directory_is_described_by_its_name_however_it_is_written() {
+        let folder = TempDir::new().expect("a folder");
+        let images = folder.path().join("images");
+        std::fs::create_dir_all(images.join("old")).expect("folders");
+        for written in ["", ".", "old/..", "../images/"] {
+            assert_eq!(description(&images.join(written)), "boot images of images", "{written}");
+        }
+        assert_eq!(description(Path::new("/")), "boot images");
+        assert_ne!(description(Path::new(".")), "boot images");
     }
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use crate::doing::{Around, Doing};
-use crate::log::padded;
+use crate::log::{harmless, padded};
 
 /// One job.
 #[derive(Clone, Debug, Serialize)]
@@ -120,10 +120,10 @@ pub fn table(view: &View, width: usize) -> String {
             };
             [
                 row.sign.to_owned(),
-                row.name.clone(),
+                harmless(&row.name),
                 row.state.clone(),
                 row.verdict.map(|verdict| verdict.to_string()).unwrap_or_default(),
-                host,
+                harmless(&host),
                 text::duration(Duration::from_secs(row.age.as_secs().max(1))),
             ]
         })
@@ -142,7 +142,9 @@ pub fn table(view: &View, width: usize) -> String {
     let mut lines = vec![line(&HEADS.map(str::to_owned))];
     for (row, cells) in view.jobs.iter().zip(&cells) {
         lines.push(line(cells));
-        lines.extend(wrapped(&row.note, width.saturating_sub(4)).iter().map(|part| format!("    {part}")));
+        lines.extend(
+            wrapped(&harmless(&row.note), width.saturating_sub(4)).iter().map(|part| format!("    {part}")),
+        );
     }
     lines.push(String::new());
     lines.push(view.tally.clone());
@@ -284,5 +286,15 @@ mod tests {
              ⏳  long-long-long-long-long-…  downloading                 1 min 10 s\n\
              \n2 queued\n"
         );
+    }
+
+    #[test]
+    fn a_name_cannot_steer_the_terminal() {
+        let name = "\u{1b}]0;x\u{7}.efi";
+        let mut odd = row(name, "queued", &format!("{name} cannot be read\u{9b}2J"));
+        odd.host = Some("\u{1b}[2J".into());
+        let table = table(&View { jobs: vec![odd], tally: "1 queued".into(), effects_due: 0 }, 80);
+        assert!(!table.contains(|letter: char| letter.is_control() && letter != '\n'), "{table:?}");
+        assert!(table.contains("]0;x .efi"), "{table:?}");
     }
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dispatch_server::log::Format;
+use dispatch_server::log::{Format, harmless};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tracing::field::{Field, Visit};
@@ -105,8 +105,7 @@ where
 
 fn text_line(now: Timestamp, zone: &TimeZone, level: Level, message: &str) -> String {
     let time = now.to_zoned(zone.clone()).strftime("%H:%M:%S").to_string();
-    let message: String =
-        message.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+    let message = harmless(message);
     match level {
         Level::ERROR => format!("{time}  ⛔  error: {message}"),
         Level::WARN => format!("{time}  ❗  {message}"),

@@ -50,7 +50,8 @@ fn main() -> ExitCode {
     match result {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
-            eprintln!("dispatch: {error}");
+            // It may name a file that somebody else named.
+            eprintln!("dispatch: {}", dispatch_server::log::harmless(&error.to_string()));
             ExitCode::FAILURE
         }
     }

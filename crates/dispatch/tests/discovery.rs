@@ -104,6 +104,7 @@ while [[ $(avahi-browse -tp _dispatch._tcp) == *dispatch-* ]]; do :; done
 "#,
     );
     assert_eq!(verdict(&lab, "a.efi"), "reported", "{text}");
+    assert!(!text.contains("could be announced"), "{text}");
     assert!(text.contains("started, told http://192.0.2.1:8080/dispatch"), "{text}");
     let found = resolved(&text);
     assert_eq!(found.len(), 2, "{text}");
@@ -236,6 +237,28 @@ wait $started
 "#,
     );
     assert!(text.contains("port 5353 cannot be shared"), "{text}");
+}
+
+#[test]
+fn where_multicast_is_impossible_there_is_a_warning_that_says_what_images_need() {
+    if !is_possible() {
+        return;
+    }
+    let lab = lab(&["a.efi"], &[]);
+    let text = on_a_link(
+        &lab,
+        None,
+        r#"
+ip link set near multicast off
+start "nothing could be announced by mDNS" "$@"
+get_image
+kill -TERM $started
+wait $started
+cat <&$output
+"#,
+    );
+    assert!(text.contains("dispatch.url= on their command line, or DNS-SD"), "{text}");
+    assert_eq!(text.matches("could be announced").count(), 1, "{text}");
 }
 
 #[test]

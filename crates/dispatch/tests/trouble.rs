@@ -170,6 +170,46 @@ fn a_file_that_shrinks_while_it_is_sent_breaks_the_transfer_and_is_not_padded() 
 }
 
 #[test]
+fn a_file_that_is_written_in_place_while_it_is_sent_cannot_pass() {
+    let mut lab = lab(&[], &[]);
+    lab.image("big.efi", &big_image()).expect("an image");
+    let mut program = lab.start().expect("a start");
+    let firmware = program.firmware();
+    let mut connection = firmware.connect().expect("a connection");
+    connection.send(firmware.request("GET", "").as_bytes()).expect("sent");
+    let answer = connection.head().expect("an answer");
+    let image = std::fs::File::options().write(true).open(lab.folder.join("images/big.efi"));
+    let same_length: Vec<u8> = big_image().iter().map(|byte| !byte).collect();
+    image.and_then(|mut image| image.write_all(&same_length)).expect("written in place");
+    let error = connection.body(answer.length().expect("a length")).expect_err("it breaks off");
+    assert!(error.to_string().contains("breaks off"), "{error}");
+    program.event("broken", "big.efi").expect("an event");
+    assert_eq!(firmware.post().expect("an answer").0, 417);
+    assert_eq!(firmware.put(PASSED, None).expect("an answer"), 417);
+}
+
+/// A firmware that is sent more than it has room for asks for nothing but the image again, for ever.
+#[test]
+fn an_image_that_has_grown_since_its_head_is_not_sent_into_less_room() {
+    let mut lab = lab(&["a.efi"], &[]);
+    let program = lab.start().expect("a start");
+    let firmware = program.firmware();
+    assert_eq!(firmware.head().expect("an answer").length().expect("a length"), 100_000);
+    lab.image("a.efi", &vec![1; 200_000]).expect("an image");
+    let path = lab.folder.join("images/a.efi");
+    let earlier =
+        std::fs::metadata(&path).and_then(|meta| meta.modified()).expect("a time") - Duration::from_secs(5);
+    let file = std::fs::File::options().write(true).open(&path).expect("the image");
+    file.set_modified(earlier).expect("a time");
+    let get = || firmware.exchange("GET", "", b"").expect("an answer");
+    let answer = get();
+    assert_eq!(answer.status, 503);
+    assert!(String::from_utf8_lossy(&answer.body).contains("a larger one by now"));
+    assert_eq!(firmware.head().expect("an answer").length().expect("a length"), 200_000);
+    assert_eq!(get().body.len(), 200_000);
+}
+
+#[test]
 fn a_file_that_changed_is_served_as_it_is_and_never_under_the_old_length() {
     let mut lab = lab(&["a.efi"], &[]);
     let mut program = lab.start().expect("a start");
@@ -244,6 +284,21 @@ fn odd_names_are_served_like_any_other() {
     stub(&program.firmware());
     terminate(program);
     assert_eq!(lab.reports().len(), 8);
+}
+
+#[test]
+fn a_name_that_steers_terminals_is_shown_and_not_obeyed() {
+    let mut lab = lab(&["\u{1b}]0;x\u{7}.efi"], &[]);
+    let yaml = "workloads:\n  - name: \"\\e]0;x\"\n";
+    terminate(lab.start().expect("a start"));
+    let dir = lab.folder.join("images");
+    let status =
+        Command::new(&lab.binary).arg("status").arg("--state").arg(lab.folder.join("state")).output();
+    let shown = String::from_utf8(status.expect("the status").stdout).expect("text");
+    assert!(shown.contains("]0;x .efi") && !shown.contains(['\u{1b}', '\u{7}']), "{shown:?}");
+    std::fs::write(dir.join("dispatch.yaml"), yaml).expect("a description");
+    let (_, stderr) = lab.start_badly().expect("a try");
+    assert!(stderr.contains("no image ` ]0;x`") && !stderr.contains('\u{1b}'), "{stderr:?}");
 }
 
 fn refused(lab: &dispatch_testkit::program::Setup, words: &[&str]) {

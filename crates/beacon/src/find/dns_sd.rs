@@ -42,14 +42,12 @@ impl Finder for DnsSd<'_> {
             let Some(mut gathered) = Gathered::new(&domain) else { continue };
             let why = look(&mut gathered, ask, is_over).err();
             let servers = gathered.servers(&format!("DNS-SD of {domain}"));
-            if servers.found.is_empty() {
-                whys.push(match why {
-                    None | Some(LookUpError::Dns(DnsError::NoSuchName)) => {
-                        format!("no {SERVICE} in the search domain {domain}")
-                    }
-                    Some(why) => format!("no {SERVICE}.{domain}: {why}"),
-                });
-            }
+            whys.extend(servers.nothing(|| match why {
+                None | Some(LookUpError::Dns(DnsError::NoSuchName)) => {
+                    format!("no {SERVICE} in the search domain {domain}")
+                }
+                Some(why) => format!("no {SERVICE}.{domain}: {why}"),
+            }));
             finding.found.extend(servers.found);
             finding.warnings.extend(servers.warnings);
             if why == Some(LookUpError::Silence) || is_over() {

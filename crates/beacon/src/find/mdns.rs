@@ -80,7 +80,7 @@ impl Finder for Mdns<'_> {
             stop.store(true, Ordering::Relaxed);
         });
         let servers = browse.gathered.servers("mDNS");
-        let nothing = servers.found.is_empty().then(|| format!("no answer to mDNS for {SERVICE}"));
+        let nothing = servers.nothing(|| format!("no answer to mDNS for {SERVICE}"));
         Finding { found: servers.found, warnings: servers.warnings, nothing }
     }
 }

@@ -18,6 +18,8 @@ const DEFAULT_PATH: &str = "/dispatch";
 const MAX_INSTANCES: usize = 16;
 const MAX_RECORDS: usize = 512;
 const MAX_SERVERS: usize = 16;
+/// As many addresses of a server as a warning names.
+const MAX_SHOWN: usize = 3;
 
 /// Records, and what they come to.
 pub(super) struct Gathered {
@@ -32,6 +34,14 @@ pub(super) struct Servers {
     pub(super) found: Vec<Found>,
     /// What cannot be used, each a line for people.
     pub(super) warnings: Vec<String>,
+}
+
+impl Servers {
+    /// Why there is none, if there is none: nobody answered, or nobody that can be used.
+    pub(super) fn nothing(&self, nobody: impl FnOnce() -> String) -> Option<String> {
+        let why = || if self.warnings.is_empty() { nobody() } else { self.warnings.join(", ") };
+        self.found.is_empty().then(why)
+    }
 }
 
 impl Gathered {
@@ -104,7 +114,16 @@ impl Gathered {
                     continue;
                 }
             };
-            for address in self.addresses(&host.target).into_iter().filter(is_of_use) {
+            let addresses = self.addresses(&host.target);
+            if !addresses.is_empty() && !addresses.iter().any(is_of_use) {
+                let addresses = addresses.iter().take(MAX_SHOWN).map(ToString::to_string).collect::<Vec<_>>();
+                servers.warnings.push(format!(
+                    "{from} is skipped: a link-local or loopback address is of no use here, and it has no other \
+                     ({})",
+                    addresses.join(", ")
+                ));
+            }
+            for address in addresses.into_iter().filter(is_of_use) {
                 match url(address, host.port, &path) {
                     Some(url) if servers.found.len() < MAX_SERVERS => {
                         servers.found.push(Found { url, from: from.clone() });

@@ -97,6 +97,21 @@ fn addresses_that_lead_nowhere_are_skipped() {
 }
 
 #[test]
+fn a_server_that_has_only_addresses_that_lead_nowhere_is_told_of() {
+    let with = |addresses: &[&str]| {
+        let records = [pointer("a"), host("a", 0, "h"), text("a", &[])];
+        let records = gathered(records.into_iter().chain(addresses.iter().map(|ip| address("h", ip))));
+        let servers = records.servers("mDNS");
+        (servers.nothing(|| "nobody".to_owned()), servers.warnings)
+    };
+    let told = "mDNS, \"a\" is skipped: a link-local or loopback address is of no use here, and it has no other \
+                (169.254.1.1, fe80::1)";
+    assert_eq!(with(&["169.254.1.1", "fe80::1"]), (Some(told.to_owned()), vec![told.to_owned()]));
+    assert_eq!(with(&["fe80::1", "10.0.0.1"]), (None, vec![]));
+    assert_eq!(with(&[]), (Some("nobody".to_owned()), vec![]));
+}
+
+#[test]
 fn a_service_that_is_decidedly_not_there_is_no_server() {
     let root =
         Service { priority: 0, weight: 0, port: 0, target: name("x").split_first().expect("a label").1 };

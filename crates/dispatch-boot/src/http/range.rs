@@ -18,12 +18,28 @@ pub enum Part {
     },
     /// None: the range lies outside, 416.
     Unsatisfiable,
+    /// None: it is another version than the client has the beginning of, 412.
+    Changed,
+}
+
+/// Whether what a request demands of the version holds (RFC 9110 §13.1.1, §13.1.4). EDK II demands it when it goes on
+/// with a download that broke off.
+fn is_as_asked(head: &Head, etag: &str, modified: SystemTime) -> bool {
+    match (&head.if_match, head.if_unmodified_since) {
+        (Some(tags), _) => tags.split(',').map(str::trim).any(|tag| tag == "*" || tag == etag),
+        // Stricter than the RFC: a file that was replaced by an older one is another version as well.
+        (None, Some(date)) => whole_seconds(modified) == whole_seconds(date),
+        (None, None) => true,
+    }
 }
 
 impl Part {
     /// What the head of a `GET` asks for, of a file of `size` bytes with these validators.
     #[must_use]
     pub fn asked(head: &Head, size: u64, etag: &str, modified: SystemTime) -> Self {
+        if !is_as_asked(head, etag, modified) {
+            return Self::Changed;
+        }
         let Some(range) = &head.range else { return Self::Everything };
         let is_current = match &head.if_range {
             None => true,
@@ -113,6 +129,36 @@ mod tests {
         assert_eq!(asked("If-Range: W/\"tag\"\r\n"), Part::Everything);
         assert_eq!(asked("If-Range: Sun, 06 Nov 1994 08:49:37 GMT\r\n"), range(1, 2));
         assert_eq!(asked("If-Range: Sun, 06 Nov 1994 08:49:38 GMT\r\n"), Part::Everything);
+    }
+
+    #[test]
+    fn a_download_is_taken_up_again_only_of_the_version_that_it_began_with() {
+        let modified = SystemTime::UNIX_EPOCH + Duration::from_millis(784_111_777_500);
+        let asked = |fields: &str| {
+            let text = format!("GET / HTTP/1.1\r\nRange: bytes=1-2\r\n{fields}\r\n");
+            let head = Head::parse(text.as_bytes()).expect("a request").expect("whole").0;
+            Part::asked(&head, 1000, "\"tag\"", modified)
+        };
+        for same in [
+            "If-Match: \"tag\"\r\n",
+            "If-Match: \"other\", \"tag\"\r\n",
+            "If-Match: \"other\"\r\nIf-Match: \"tag\"\r\n",
+            "If-Match: *\r\n",
+            "If-Unmodified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n",
+            "If-Unmodified-Since: yesterday\r\n",
+            "If-Match: \"tag\"\r\nIf-Unmodified-Since: Sun, 06 Nov 1994 08:49:00 GMT\r\n",
+        ] {
+            assert_eq!(asked(same), range(1, 2), "{same}");
+        }
+        for other in [
+            "If-Match: \"other\"\r\n",
+            "If-Match: W/\"tag\"\r\n",
+            "If-Match: \r\n",
+            "If-Unmodified-Since: Sun, 06 Nov 1994 08:49:36 GMT\r\n",
+            "If-Unmodified-Since: Sun, 06 Nov 1994 08:49:38 GMT\r\n",
+        ] {
+            assert_eq!(asked(other), Part::Changed, "{other}");
+        }
     }
 
     proptest! {

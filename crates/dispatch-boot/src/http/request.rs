@@ -53,6 +53,10 @@ pub struct Head {
     pub range: Option<String>,
     /// `If-Range`.
     pub if_range: Option<IfRange>,
+    /// `If-Match` (RFC 9110 §13.1.1), its fields joined by commas.
+    pub if_match: Option<String>,
+    /// `If-Unmodified-Since` (RFC 9110 §13.1.4).
+    pub if_unmodified_since: Option<SystemTime>,
     /// Whether `Accept` names `text/html`: a browser.
     pub is_browser: bool,
     /// `User-Agent`.
@@ -118,6 +122,8 @@ impl Head {
             expects_continue: false,
             range: None,
             if_range: None,
+            if_match: None,
+            if_unmodified_since: None,
             is_browser: false,
             agent: None,
             run: None,
@@ -162,6 +168,12 @@ impl Head {
                 }
                 "expect" => self.expects_continue = value.eq_ignore_ascii_case("100-continue"),
                 "range" => self.range = Some(value.to_owned()),
+                "if-match" => {
+                    let before = self.if_match.take().map(|before| before + ",").unwrap_or_default();
+                    self.if_match = Some(before + value);
+                }
+                // What is no date is ignored, as the RFC says.
+                "if-unmodified-since" => self.if_unmodified_since = httpdate::parse_http_date(value).ok(),
                 "if-range" => self.if_range = Some(if_range(value)),
                 "accept" => self.is_browser |= accepts_html(value),
                 "user-agent" => self.agent = Some(value.to_owned()),

@@ -90,7 +90,8 @@ pub const MAX_TEXT: usize = 200;
 
 /// Makes the EFI application that prints `text` on the console and then does as `stub` says.
 ///
-/// The text is one line of at most [`MAX_TEXT`] characters; the rest is cut off. A white-space
+/// The text is one line of at most [`MAX_TEXT`] characters; of a longer one the middle is left out, because it begins
+/// with what the machine does and ends with why. A white-space
 /// control such as a line break becomes a space. What a console cannot show or might obey
 /// becomes a question mark: other control characters, those outside the Basic Multilingual
 /// Plane (consoles take a character for 16 bits), and the specials at that plane's end.
@@ -111,11 +112,26 @@ pub fn build(stub: Stub, arch: Arch, text: &str) -> Vec<u8> {
     pe::write(arch.into(), &program.data, &code)
 }
 
+/// What stands for what is left out; every firmware can show it.
+const LEFT_OUT: &str = "...";
+
+/// `text`, or as much of its beginning and its end as may be shown.
+fn shortened(text: &str) -> String {
+    let count = text.chars().count();
+    if count <= MAX_TEXT {
+        return text.to_owned();
+    }
+    let kept = MAX_TEXT - LEFT_OUT.len();
+    let begin = text.chars().take(kept / 2);
+    let end = text.chars().skip(count - kept.div_ceil(2));
+    begin.chain(LEFT_OUT.chars()).chain(end).collect()
+}
+
 /// `text` as a line for `OutputString` (UEFI 2.10 §12.4.3): UCS-2, little-endian, with CR, LF
 /// and the terminating NUL.
 fn console_line(text: &str) -> Vec<u8> {
-    text.chars()
-        .take(MAX_TEXT)
+    shortened(text)
+        .chars()
         .map(printable)
         .chain(['\r', '\n', '\0'].map(|c| c as u16))
         .flat_map(u16::to_le_bytes)

@@ -104,9 +104,14 @@ fn letters_are_kept_and_emoji_are_not() {
 }
 
 #[test]
-fn a_long_text_is_cut_off() {
-    let shown = line(&"é".repeat(MAX_TEXT + 1));
-    assert_eq!(shown, format!("{}\r\n\0", "é".repeat(MAX_TEXT)));
+fn of_a_long_text_the_middle_is_left_out_and_its_end_is_shown() {
+    let longest = "é".repeat(MAX_TEXT);
+    assert_eq!(line(&longest), format!("{longest}\r\n\0"));
+    let name = "long-".repeat(60);
+    let shown = line(&format!("dispatch: waiting for work: {name}.efi is being written at the moment"));
+    assert_eq!(shown.chars().count(), MAX_TEXT + 3);
+    assert!(shown.starts_with("dispatch: waiting for work: long-") && shown.contains("..."), "{shown}");
+    assert!(shown.ends_with("long-.efi is being written at the moment\r\n\0"), "{shown}");
 }
 
 proptest! {
