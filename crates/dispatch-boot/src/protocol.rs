@@ -169,7 +169,10 @@ async fn get<Q: Queue>(
         }
     };
     let Some(progress) = queue.begin(image.run, size, start).await? else {
-        return Ok(sentence(404, "this run was ended a moment ago; ask again"));
+        return Ok(sentence(
+            404,
+            "this run was ended, or what the host has is the beginning of another image; ask again from the start",
+        ));
     };
     let mut response = image_head(status, &image, length);
     if status == 206 {

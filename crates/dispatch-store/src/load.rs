@@ -74,6 +74,13 @@ pub(crate) async fn snapshot(
     if let Some(run) = focus.run {
         let query = sqlx::query("SELECT job FROM runs WHERE id = $1").bind(run.to_string());
         more_jobs.extend(maybe(connection, query, |row| rows::parsed::<JobId>(row, "job")).await?);
+        // What its host had before.
+        let query = sqlx::query(
+            "SELECT job FROM runs WHERE host = (SELECT host FROM runs WHERE id = $1) AND id <> $1 \
+             ORDER BY created DESC, id DESC LIMIT 1",
+        )
+        .bind(run.to_string());
+        more_jobs.extend(maybe(connection, query, |row| rows::parsed::<JobId>(row, "job")).await?);
     }
     more_jobs.extend(focus.job);
     let round = sqlx::query("SELECT * FROM rounds ORDER BY number DESC LIMIT 1");

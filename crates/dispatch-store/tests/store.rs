@@ -432,3 +432,21 @@ async fn sqlx_try(lab: &Lab, statement: &str) -> Result<u64, sqlx::Error> {
 async fn sqlx_execute(lab: &Lab, statement: &str) -> u64 {
     sqlx_try(lab, statement).await.expect("a statement that works")
 }
+
+/// What begins a transfer knows what its host had before, also of a job that is over.
+#[tokio::test]
+async fn a_host_that_has_the_beginning_of_another_image_gets_no_rest_of_this_one() {
+    let mut lab = Lab::new(&["a.efi", "b.efi"]).await;
+    let now = lab.now;
+    let Offer::Image { run, .. } = lab.ask(1).await else { panic!("no work") };
+    let begun = lab.decide(Focus::run(run), |snapshot, _| snapshot.begin(run, 1000, 0, now)).await;
+    let transfer = begun.expect("an answer").expect("a transfer");
+    let broken = RunEvent::Ended { transfer, sent: 600, count: 600, end: End::Broken };
+    lab.decide(Focus::run(run), |snapshot, _| snapshot.note(run, &broken, now)).await.expect("noted");
+    let job = lab.store.overview().await.expect("an overview").runs[0].job;
+    let cancelled = lab.decide(Focus::job(job), |snapshot, _| snapshot.cancel(job, "by hand", now)).await;
+    cancelled.expect("an answer").expect("cancelled");
+    let Offer::Image { run, .. } = lab.ask(1).await else { panic!("no work") };
+    let rest = lab.decide(Focus::run(run), |snapshot, _| snapshot.begin(run, 1000, 600, now)).await;
+    assert_eq!(rest.expect("an answer"), None);
+}

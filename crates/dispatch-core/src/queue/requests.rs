@@ -70,12 +70,24 @@ impl Snapshot {
     }
 
     /// A transfer's first byte is about to go out. Answers with the transfer's number, or nothing if the run
-    /// is no longer to be served.
+    /// is no longer to be served, or not from there.
     #[must_use]
     pub fn begin(mut self, run: RunId, size: u64, start: u64, now: Timestamp) -> Outcome<Option<u32>> {
+        if self.goes_on_with_another(run, start) {
+            return self.outcome(None);
+        }
         let begun = self.happen(run, &RunEvent::Began { size, start }, now).is_ok();
         let answer = self.run(run).map(|run| run.transfers).filter(|_| begun);
         self.outcome(answer)
+    }
+
+    /// Whether a host that asks for the rest of an image has the beginning of another one: of its run before, which
+    /// is over. What it would boot is half of each.
+    fn goes_on_with_another(&self, run: RunId, start: u64) -> bool {
+        let Some(run) = self.run(run).filter(|run| start > 0 && run.transfers == 0) else { return false };
+        let earlier = self.runs.iter().filter(|known| known.host == run.host && known.id != run.id);
+        let before = earlier.max_by_key(|known| (known.created, known.id));
+        before.is_some_and(|before| before.most_sent >= start)
     }
 
     /// Something that needs no answer happened to a run. Answers whether it changed anything.

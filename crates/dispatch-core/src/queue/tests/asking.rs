@@ -269,3 +269,25 @@ fn once_bytes_have_gone_out_a_download_of_nothing_is_a_break_too() {
     queue.get(1, 0);
     assert_eq!(queue.latest("a.efi").verdict, Some(Verdict::Errored));
 }
+
+/// Its file was replaced inside a download; the firmware goes on where the old one broke off.
+#[test]
+fn a_host_that_has_the_beginning_of_another_image_gets_no_rest_of_this_one() {
+    let mut queue = Model::new(&["a", "b"]);
+    queue.get(1, 600);
+    let first = queue.active(1).expect("a run").id;
+    let job = queue.run(first).job;
+    queue.decide(|snapshot, context| snapshot.cancel(job, "by hand", context.now)).expect("cancelled");
+    let Offer::Image { run, .. } = queue.ask(1, Ask::Get) else { panic!("there is b") };
+    let mut begin = |start| queue.decide(|snapshot, context| snapshot.begin(run, 1000, start, context.now));
+    assert_eq!(begin(600), None);
+    assert_eq!(begin(0), Some(1), "from its start it gets it");
+    assert_eq!(begin(600), Some(2), "and may go on with that");
+}
+
+#[test]
+fn a_host_that_reads_an_image_piece_by_piece_may_begin_anywhere() {
+    let mut queue = Model::new(&["a"]);
+    let Offer::Image { run, .. } = queue.ask(1, Ask::Get) else { panic!("there is work") };
+    assert_eq!(queue.decide(|snapshot, context| snapshot.begin(run, 1000, 600, context.now)), Some(1));
+}
