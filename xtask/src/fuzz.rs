@@ -94,11 +94,18 @@ fn make(folder: &Path) -> Result<(), Failure> {
     std::fs::create_dir_all(folder).map_err(|error| Failure::File(folder.to_owned(), error))
 }
 
-/// Puts the files of one folder in the place of another's.
+/// Puts the files of one folder in the place of another's, but for what was stumbled over once.
 fn replace(kept: &Path, least: &Path) -> Result<(), Failure> {
     let failed = |error| Failure::File(kept.to_owned(), error);
-    std::fs::remove_dir_all(kept).map_err(failed)?;
-    make(kept)?;
+    for file in std::fs::read_dir(kept).map_err(failed)? {
+        let file = file.map_err(failed)?;
+        let name = file.file_name();
+        let is_finding =
+            ["crash-", "timeout-", "oom-"].iter().any(|word| name.to_string_lossy().starts_with(word));
+        if !is_finding {
+            std::fs::remove_file(file.path()).map_err(failed)?;
+        }
+    }
     for file in std::fs::read_dir(least).map_err(failed)? {
         let file = file.map_err(failed)?;
         std::fs::copy(file.path(), kept.join(file.file_name())).map_err(failed)?;

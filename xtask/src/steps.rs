@@ -40,12 +40,13 @@ pub(crate) fn has_cargo_tool(name: &str) -> bool {
     find_tool(name).is_some() || home.is_some_and(|home| home.join("bin").join(name).is_file())
 }
 
-/// Installs a program such as `cargo-nextest` if it is not there.
-pub(crate) fn ensure_cargo_tool(name: &str) -> Result<(), StepError> {
+/// Installs a program such as `cargo-nextest` if it is not there, in a version that our Rust builds.
+pub(crate) fn ensure_cargo_tool(name: &str, version: &str) -> Result<(), StepError> {
     if has_cargo_tool(name) {
         return Ok(());
     }
-    step(&format!("installing {name}"), &mut cargo_with(&["install", "--locked", name]))
+    let install = ["install", "--locked", "--version", version, name];
+    step(&format!("installing {name} {version}"), &mut cargo_with(&install))
 }
 
 /// Adds rustfmt and clippy where rustup has left them out.

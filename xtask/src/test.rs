@@ -19,7 +19,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     ensure_components()?;
     step("format", &mut cargo_with(&["fmt", "--all", "--check"]))?;
     rooms::run()?;
-    ensure_cargo_tool("cargo-nextest")?;
+    ensure_cargo_tool("cargo-nextest", "0.9.143")?;
     println!("\n── packages");
     ensure_packages(if args.quick { Need::QUICK } else { Need::ALL })?;
     let clippy = ["clippy", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"];
@@ -29,7 +29,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let is_ci = std::env::var_os("CI").is_some();
     if is_ci {
         // Takes some minutes, once for each machine.
-        ensure_cargo_tool("cargo-deny")?;
+        ensure_cargo_tool("cargo-deny", "0.20.2")?;
     }
     if has_cargo_tool("cargo-deny") {
         step("licences and sources", &mut cargo_with(&["deny", "check", "bans", "licenses", "sources"]))?;

@@ -33,10 +33,10 @@ fn macs(root: &Root) -> Vec<String> {
     let Ok(interfaces) = fs::read_dir(root.at("sys/class/net")) else { return Vec::new() };
     let mut cards: Vec<_> =
         interfaces.filter_map(|interface| card(root, interface.ok()?.file_name().to_str()?)).collect();
-    // A BMC may be a network card on USB, with the same address in every machine of its model. Where there is no
-    // other card, an adapter is how the machine is reached.
-    if cards.iter().any(|card| !card.is_usb) {
-        cards.retain(|card| !card.is_usb);
+    // A BMC may be a network card on USB, with the same address in every machine of its model: one that nobody has
+    // assigned to it (IEEE 802 §8.4). An adapter has one of its own, and may be how the machine is reached.
+    if cards.iter().any(|card| !card.is_bmc) {
+        cards.retain(|card| !card.is_bmc);
     }
     let mut macs: Vec<_> = cards.into_iter().map(|card| card.mac).collect();
     macs.sort();
@@ -48,7 +48,8 @@ fn macs(root: &Root) -> Vec<String> {
 /// A network card.
 struct Card {
     mac: String,
-    is_usb: bool,
+    /// It is on USB, and its address is locally administered.
+    is_bmc: bool,
 }
 
 /// The network card of an interface, if that is a real Ethernet card. Bridges, tunnels and containers' interfaces
@@ -63,7 +64,9 @@ fn card(root: &Root, interface: &str) -> Option<Card> {
     }
     let subsystem = fs::read_link(root.at(&format!("{directory}/device/subsystem"))).ok();
     let is_usb = subsystem.is_some_and(|subsystem| subsystem.file_name().is_some_and(|name| name == "usb"));
-    Some(Card { mac: parse_mac(&line(root, &format!("{directory}/address"))?)?, is_usb })
+    let mac = parse_mac(&line(root, &format!("{directory}/address"))?)?;
+    let is_local = u8::from_str_radix(mac.get(..2)?, 16).ok()? & 2 != 0;
+    Some(Card { mac, is_bmc: is_usb && is_local })
 }
 
 /// A unicast address that is not all zeros, in lower case.
@@ -125,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn network_cards_on_usb_count_only_where_there_is_no_other() {
+    fn a_bmcs_card_counts_only_where_there_is_no_other() {
         let tree = tempfile::tempdir().expect("a directory");
         let add = |name: &str, address: &str, subsystem: &str| {
             let directory = tree.path().join("sys/class/net").join(name);
@@ -140,5 +143,7 @@ mod tests {
         assert_eq!(macs(), ["be:3a:f2:b6:05:9f"]);
         add("eth0", "52:54:00:00:00:01\n", "pci");
         assert_eq!(macs(), ["52:54:00:00:00:01"]);
+        add("eth1", "00:e0:4c:00:00:02\n", "usb");
+        assert_eq!(macs(), ["00:e0:4c:00:00:02", "52:54:00:00:00:01"], "an adapter is a card like any other");
     }
 }

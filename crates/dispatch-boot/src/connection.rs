@@ -47,14 +47,19 @@ struct Room<'a> {
 }
 
 impl Room<'_> {
-    /// Takes room for so many bytes, once. Waiting for it would let a few slow clients hold up all others.
+    /// Takes room for so many bytes in all. Waiting for it would let a few slow clients hold up all others.
     fn take(&mut self, bytes: u64) -> Result<(), Stop> {
-        if bytes <= SMALL_BODY || self.taken.is_some() {
+        let has = self.taken.as_ref().map_or(0, SemaphorePermit::num_permits) as u64;
+        if bytes <= SMALL_BODY.max(has) {
             return Ok(());
         }
-        let room = u32::try_from(bytes).ok().and_then(|bytes| self.all.try_acquire_many(bytes).ok());
+        let more = u32::try_from(bytes - has).ok().and_then(|more| self.all.try_acquire_many(more).ok());
         let full = || Stop::Refuse(sentence(503, "too many large reports are arriving; send it again"));
-        self.taken = Some(room.ok_or_else(full)?);
+        let more = more.ok_or_else(full)?;
+        match &mut self.taken {
+            Some(taken) => taken.merge(more),
+            None => self.taken = Some(more),
+        }
         Ok(())
     }
 }
@@ -238,10 +243,8 @@ impl<Q: Queue> Connection<Q> {
             match decoder.feed(&bytes) {
                 (Chunked::More, _) => {
                     read += bytes.len() as u64;
-                    if read > SMALL_BODY {
-                        // How long it will be is not known.
-                        room.take(limit)?;
-                    }
+                    // How long it will be is not known; what is between its chunks is not kept.
+                    room.take(read.min(limit))?;
                     bytes.clear();
                     self.read_more(&mut bytes, MAX_READ).await?;
                 }

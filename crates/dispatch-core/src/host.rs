@@ -174,6 +174,12 @@ impl Host {
         }
     }
 
+    /// Whether it was seen with one of these cards.
+    #[must_use]
+    pub fn has_one_of(&self, macs: &[Mac]) -> bool {
+        self.macs.iter().any(|mac| macs.contains(mac))
+    }
+
     /// Whether the MAC of the neighbour table is one of the host's own cards, so that there is no router in between.
     fn is_on_cable(&self, who: &Sighting) -> bool {
         who.mac.is_some_and(|mac| self.told_macs.contains(&mac))
@@ -182,7 +188,7 @@ impl Host {
     /// Whether what a beacon tells, seen as `who`, shows that this is another host than the one known from an earlier
     /// run.
     ///
-    /// MACs say more than the UUID, which some boards share, and which changes with the board. A MAC that was told
+    /// The same UUID or one of the same cards is the same host: drivers differ from image to image. A MAC that was told
     /// and is in the neighbour table for the same request leaves no doubt: whatever else has changed since, that card
     /// is in this host.
     #[must_use]
@@ -190,16 +196,24 @@ impl Host {
         if who.mac.is_some_and(|mac| told.macs.contains(&mac)) {
             return false;
         }
-        self.has_other_cards(told)
-            .unwrap_or_else(|| matches!((&self.uuid, &told.uuid), (Some(known), Some(told)) if known != told))
+        match (self.is_same_board(told), self.has_other_cards(told)) {
+            (Some(true), _) | (_, Some(false)) | (None, None) => false,
+            (_, Some(true)) | (Some(false), None) => true,
+        }
     }
 
     /// Whether what a beacon tells shows that it runs on another host than the one that called before in the same
     /// run. While a run goes on, nobody changes a board, and no host loses all of its cards for others.
     #[must_use]
     pub fn is_contradicted_within_a_run(&self, told: &Told) -> bool {
-        matches!((&self.uuid, &told.uuid), (Some(known), Some(told)) if known != told)
-            || self.has_other_cards(told) == Some(true)
+        self.is_same_board(told) == Some(false) || self.has_other_cards(told) == Some(true)
+    }
+
+    /// Whether a beacon tells the UUID that is known; none where either tells of none.
+    fn is_same_board(&self, told: &Told) -> Option<bool> {
+        let (known, told) = self.uuid.as_ref().zip(told.uuid.as_ref())?;
+        // Tools do not agree on the order of the first bytes (SMBIOS 3.7 §7.2.1).
+        Some(known == told || swapped(known).as_ref() == Some(told))
     }
 
     /// Whether none of the cards that a beacon tells is known here; none where either tells of no card.
@@ -207,6 +221,18 @@ impl Host {
         let can_tell = !self.told_macs.is_empty() && !told.macs.is_empty();
         can_tell.then(|| !told.macs.iter().any(|mac| self.told_macs.contains(mac)))
     }
+}
+
+/// A UUID with the bytes of its first three fields in the other order.
+fn swapped(uuid: &str) -> Option<String> {
+    let swap = |field: &str| -> String {
+        let bytes = field.as_bytes().rchunks(2).map(String::from_utf8_lossy);
+        bytes.collect()
+    };
+    let mut fields = uuid.split('-');
+    let [a, b, c] = [fields.next()?, fields.next()?, fields.next()?].map(swap);
+    let rest: Vec<&str> = fields.collect();
+    Some(format!("{a}-{b}-{c}-{}", rest.join("-")))
 }
 
 /// How a session's `--host` names a host.
@@ -338,7 +364,9 @@ fn recognise_unnamed<'a>(hosts: &'a [Host], sighting: &Sighting) -> Recognised<'
     if let [host] = told[..] {
         return Recognised::Host(host);
     }
-    let by_address = hosts.iter().filter(here).filter(|host| host.macs.is_empty());
+    // One that has told of its cards has told of this one, or is another.
+    let by_address =
+        hosts.iter().filter(here).filter(|host| host.macs.is_empty() && host.told_macs.is_empty());
     let latest = by_address.max_by_key(|host| host.last_seen);
     one_of(latest.as_slice()).unwrap_or(Recognised::Stranger)
 }
@@ -538,7 +566,7 @@ mod tests {
         known.uuid = Some("a".into());
         known.told_macs = vec![MAC_A.parse().expect("a MAC")];
         assert!(known.is_contradicted(&who, &told("b", &[MAC_B])));
-        assert!(known.is_contradicted(&who, &told("a", &[MAC_B])), "boards share their UUID");
+        assert!(!known.is_contradicted(&who, &told("a", &[MAC_B])), "another image has other drivers");
         assert!(!known.is_contradicted(&who, &told("b", &[MAC_B, MAC_A])), "a board was changed");
         assert!(!known.is_contradicted(&who, &told("b", &[MAC_B, ROUTER])), "it is on this very cable");
         assert!(known.is_contradicted(&who, &told("b", &[])));
@@ -558,6 +586,9 @@ mod tests {
         assert!(known.is_contradicted_within_a_run(&told("a", &[MAC_B])));
         assert!(known.is_contradicted_within_a_run(&told("b", &[MAC_B, ROUTER])));
         assert!(!known.is_contradicted_within_a_run(&told("a", &[MAC_B, MAC_A])));
+        known.uuid = Some("33221100-5544-7766-8899-aabbccddeeff".into());
+        let other_order = told("00112233-4455-6677-8899-aabbccddeeff", &[MAC_A]);
+        assert!(!known.is_contradicted_within_a_run(&other_order), "another tool has told it");
         assert!(!known.is_contradicted_within_a_run(&Told::default()), "an old beacon tells nothing");
     }
 

@@ -6,6 +6,8 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
+use dispatch_boot::http::range::Part;
+use dispatch_boot::http::request::Head;
 use dispatch_boot::route::{BootPath, Route};
 use dispatch_boot::{Asked, Bind, Image, Limits, Listener, Progress, Queue, Unavailable, Work};
 use dispatch_core::queue::{Accepted, Ask, Idle, NoRun, Stub};
@@ -172,7 +174,9 @@ fn after_answer<'a>(fate: &Fate, bytes: &'a [u8]) -> &'a [u8] {
                 Route::Unknown => assert_eq!(status, 404, "{head:?}"),
                 Route::BadName(_) => assert_eq!(status, 400, "{head:?}"),
                 Route::Health => assert!(matches!(status, 405 | 503), "{status} to {head:?}"),
-                Route::Boot(_) => {}
+                Route::Boot(name) => {
+                    assert!(expected(head, name.is_some()).contains(&status), "{status} to {head:?}");
+                }
             }
             let is_image = field("ETag").is_some() && head.method == "GET";
             (if head.method == "HEAD" { 0 } else { promised }, is_image)
@@ -193,4 +197,22 @@ fn after_answer<'a>(fate: &Fate, bytes: &'a [u8]) -> &'a [u8] {
         assert_eq!(body, expected, "other bytes than were asked for");
     }
     &bytes[length + body.len()..]
+}
+
+/// How a request to the boot path may be answered, by a queue in which named hosts have no work.
+fn expected(head: &Head, is_named: bool) -> &'static [u16] {
+    match head.method.as_str() {
+        "HEAD" | "GET" if head.is_browser => &[200],
+        "HEAD" | "GET" if is_named => &[200, 404, 503],
+        "HEAD" => &[200],
+        "GET" => match Part::asked(head, content().len() as u64, "\"x\"", SystemTime::UNIX_EPOCH) {
+            Part::Everything => &[200],
+            Part::Range { .. } => &[206],
+            Part::Unsatisfiable => &[416],
+            Part::Changed => &[412],
+        },
+        "POST" => &[200, 417],
+        "PUT" => &[200, 400, 417],
+        _ => &[405],
+    }
 }

@@ -411,9 +411,8 @@ impl Queue for Engine {
     }
 
     async fn started(&self, who: &Sighting, told: &Told) -> Result<Result<RunId, NoRun>, Unavailable> {
-        self.decide(Focus::host(who), |snapshot, context| snapshot.start(who, told, context))
-            .await
-            .map_err(unavailable)
+        let focus = Focus { cards: told.macs.clone(), ..Focus::host(who) };
+        self.decide(focus, |snapshot, context| snapshot.start(who, told, context)).await.map_err(unavailable)
     }
 
     async fn reported(
@@ -424,7 +423,7 @@ impl Queue for Engine {
         report: Report,
     ) -> Result<Result<Accepted, NoRun>, Unavailable> {
         let report = judged(&report, &self.policy).map_err(|error| Unavailable(error.to_string()))?;
-        let focus = Focus { run, ..Focus::host(who) };
+        let focus = Focus { run, cards: told.macs.clone(), ..Focus::host(who) };
         self.decide(focus, |snapshot, context| snapshot.report(who, told, run, report, context))
             .await
             .map_err(unavailable)

@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use dispatch_core::queue::{Round, Snapshot};
 use dispatch_core::run::Policy;
-use dispatch_core::{Effect, Event, Host, Job, JobId, Outcome, ReportId, Run, RunId, Sighting, Workload};
+use dispatch_core::{
+    Effect, Event, Host, Job, JobId, Mac, Outcome, ReportId, Run, RunId, Sighting, Workload,
+};
 use jiff::Timestamp;
 use sqlx::any::AnyPoolOptions;
 use sqlx::migrate::{MigrateError, Migrator};
@@ -32,6 +34,8 @@ const BUSY: Duration = Duration::from_secs(5);
 pub struct Focus {
     /// The host that asks.
     pub who: Option<Sighting>,
+    /// The network cards that a host tells: whoever was seen with one of them is concerned.
+    pub cards: Vec<Mac>,
     /// A run that is named.
     pub run: Option<RunId>,
     /// A job that is named.

@@ -66,6 +66,9 @@ pub(crate) async fn snapshot(
         .bind(who.name.map(|name| name.to_string()))
         .bind(mac);
         snapshot.hosts = all(connection, query, rows::host).await?;
+        let mut by_card = hosts_with(connection, &focus.cards).await?;
+        by_card.retain(|host| !snapshot.hosts.iter().any(|known| known.id == host.id));
+        snapshot.hosts.append(&mut by_card);
         add_macs(connection, &mut snapshot.hosts).await?;
         for host in &snapshot.hosts {
             more_jobs.extend(jobs_of_latest_runs(connection, host.id).await?);
@@ -77,7 +80,7 @@ pub(crate) async fn snapshot(
         // What its host had before.
         let query = sqlx::query(
             "SELECT job FROM runs WHERE host = (SELECT host FROM runs WHERE id = $1) AND id <> $1 \
-             ORDER BY created DESC, id DESC LIMIT 1",
+             AND transfers > 0 ORDER BY created DESC, id DESC LIMIT 1",
         )
         .bind(run.to_string());
         more_jobs.extend(maybe(connection, query, |row| rows::parsed::<JobId>(row, "job")).await?);
@@ -116,10 +119,33 @@ pub(crate) async fn snapshot(
     Ok(snapshot)
 }
 
+/// The hosts that were seen with one of these cards.
+async fn hosts_with(connection: &mut AnyConnection, cards: &[Mac]) -> Result<Vec<Host>, StoreError> {
+    let cards = &cards[..cards.len().min(MOST_VALUES)];
+    if cards.is_empty() {
+        return Ok(Vec::new());
+    }
+    let query = format!(
+        "SELECT * FROM hosts WHERE id IN (SELECT host FROM host_macs WHERE seen = 1 AND mac IN ({})) \
+         ORDER BY first_seen, id",
+        places(cards.len())
+    );
+    // The text is made of nothing but numbers.
+    let query =
+        cards.iter().fold(sqlx::query(AssertSqlSafe(query)), |query, card| query.bind(card.to_string()));
+    all(connection, query, rows::host).await
+}
+
+/// `$1, $2`: as many places for values.
+fn places(count: usize) -> String {
+    (1..=count).map(|place| format!("${place}")).collect::<Vec<_>>().join(", ")
+}
+
 async fn jobs_of_latest_runs(connection: &mut AnyConnection, host: HostId) -> Result<Vec<JobId>, StoreError> {
     let query = sqlx::query(
         "SELECT job FROM runs WHERE host = $1 \
-         AND (wholes > 0 OR booted_at IS NOT NULL OR transfer IN ('lost', 'unsure')) \
+         AND (wholes > 0 OR booted_at IS NOT NULL OR transfer IN ('lost', 'unsure') \
+         OR disputed = 1 AND transfers > 0) \
          ORDER BY created DESC, id DESC LIMIT $2",
     )
     .bind(host.to_string())
@@ -168,7 +194,7 @@ async fn one_host(connection: &mut AnyConnection, id: HostId) -> Result<Option<H
 /// The MACs of these hosts, which have a table of their own.
 async fn add_macs(connection: &mut AnyConnection, hosts: &mut [Host]) -> Result<(), StoreError> {
     for hosts in hosts.chunks_mut(MOST_VALUES) {
-        let places = (1..=hosts.len()).map(|place| format!("${place}")).collect::<Vec<_>>().join(", ");
+        let places = places(hosts.len());
         let query = format!(
             "SELECT host, mac, seen FROM host_macs WHERE host IN ({places}) ORDER BY host, place, mac"
         );

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use dispatch_core::queue::{Ask, Context, Found, NewReport, Offer};
 use dispatch_core::run::{End, Policy, RunEvent};
-use dispatch_core::{Kind, Outcome, RunId, Sighting, Snapshot, Told, Verdict};
+use dispatch_core::{Kind, Mac, Outcome, RunId, Sighting, Snapshot, Told, Verdict};
 use dispatch_store::{Cursor, Focus, Store, StoreError};
 use jiff::Timestamp;
 use tempfile::TempDir;
@@ -113,7 +113,7 @@ impl Lab {
 }
 
 fn at(host: u8) -> Sighting {
-    let mac = dispatch_core::Mac([0x52, 0x54, 0, 0, 0, host]);
+    let mac = Mac([0x52, 0x54, 0, 0, 0, host]);
     Sighting { address: IpAddr::from([192, 0, 2, host]), mac: Some(mac), name: None }
 }
 
@@ -306,8 +306,7 @@ async fn odd_characters_in_the_path_are_part_of_the_path() {
 #[tokio::test]
 async fn a_host_keeps_its_name_and_all_of_its_macs() {
     let mut lab = Lab::new(&["a.efi"]).await;
-    let macs =
-        |numbers: &[u8]| numbers.iter().map(|n| dispatch_core::Mac([2, 0, 0, 0, 0, *n])).collect::<Vec<_>>();
+    let macs = |numbers: &[u8]| numbers.iter().map(|n| Mac([2, 0, 0, 0, 0, *n])).collect::<Vec<_>>();
     let mut who = Sighting { name: "r1".parse().ok(), ..at(1) };
     for mac in macs(&[9, 1, 5]) {
         who.mac = Some(mac);
@@ -449,4 +448,26 @@ async fn a_host_that_has_the_beginning_of_another_image_gets_no_rest_of_this_one
     let Offer::Image { run, .. } = lab.ask(1).await else { panic!("no work") };
     let rest = lab.decide(Focus::run(run), |snapshot, _| snapshot.begin(run, 1000, 600, now)).await;
     assert_eq!(rest.expect("an answer"), None);
+}
+
+/// A machine with two cards, of which each has asked: what it tells is written for both of the hosts it was taken for.
+#[tokio::test]
+async fn the_cards_of_one_machine_become_one_host() {
+    let mut lab = Lab::new(&["a.efi", "b.efi"]).await;
+    lab.ask(1).await;
+    let Offer::Image { run, .. } = lab.ask(2).await else { panic!("no work") };
+    let now = lab.now;
+    let begun = lab.decide(Focus::run(run), |snapshot, _| snapshot.begin(run, 1000, 0, now)).await;
+    begun.expect("an answer").expect("a transfer");
+    let (one, other) = (at(1), at(2));
+    let cards: Vec<Mac> = [&one, &other].iter().filter_map(|who| who.mac).collect();
+    let told = Told { uuid: None, macs: cards.clone() };
+    let focus = Focus { cards, ..Focus::host(&other) };
+    let started = lab.decide(focus, |snapshot, context| snapshot.start(&other, &told, context)).await;
+    assert_eq!(started.expect("an answer"), Ok(run));
+    lab.ask(1).await;
+    let lab = lab.restart().await;
+    let hosts = lab.store.overview().await.expect("an overview").hosts;
+    let macs: Vec<usize> = hosts.iter().map(|host| host.macs.len()).collect();
+    assert_eq!(macs, [0, 2], "{hosts:?}");
 }

@@ -20,8 +20,12 @@ pub const HOST_MAC_HEADER: &str = "Dispatch-Host-Mac";
 /// The largest report that a server takes, in bytes of JSON.
 pub const MAX_REPORT_BYTES: u64 = 8 * 1024 * 1024;
 
+/// What boards have that were never given a UUID, in either order of its first bytes.
+const EVERYBODYS: [&str; 2] =
+    ["03000200-0400-0500-0006-000700080009", "00020003-0004-0005-0006-000700080009"];
+
 /// A host's UUID in lower case, if `text` is one that identifies: hyphenated (SMBIOS 3.7 §7.2.1, RFC 9562 §4), and
-/// neither of the two that mean "not set".
+/// neither of the two that mean "not set", nor one that many boards have.
 #[must_use]
 pub fn host_uuid(text: &str) -> Option<String> {
     let text = text.to_ascii_lowercase();
@@ -32,7 +36,7 @@ pub fn host_uuid(text: &str) -> Option<String> {
         });
     let digits = || text.bytes().filter(|&byte| byte != b'-');
     let unset = digits().all(|byte| byte == b'0') || digits().all(|byte| byte == b'f');
-    (well_formed && !unset).then_some(text)
+    (well_formed && !unset && !EVERYBODYS.contains(&text.as_str())).then_some(text)
 }
 
 /// What the workload itself says of how it went.
@@ -124,6 +128,7 @@ mod tests {
         for none in [
             "00000000-0000-0000-0000-000000000000",
             "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF",
+            "03000200-0400-0500-0006-000700080009",
             "Not Settable",
             "",
             "4C4C4544x0051-3610-8052-B4C04F4E3332",

@@ -61,7 +61,8 @@ pub(crate) async fn run(args: SessionArgs) -> Result<u8, Failure> {
     let source = config.dir.display().to_string();
     let (reports, exit_when_done) = (config.reports.clone(), config.exit_when_done);
     let stop = CancellationToken::new();
-    let mut first = pin!(signals.next());
+    // Dropped as soon as it has come: whoever insists is heard by the same signals.
+    let mut first = Box::pin(signals.next());
     let starting = Session::start(config, Arc::new(real::SystemClock), real::random());
     let session = tokio::select! {
         session = starting => session?,

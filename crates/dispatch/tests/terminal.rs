@@ -166,14 +166,18 @@ fn a_session_without_hang_up_outlives_its_terminal_and_costs_nothing() {
     until_logged(&lab, "there can be no view: the terminal is gone");
     assert_eq!(whole_run(&firmware), "a.efi");
     until_logged(&lab, "all good");
-    let before = processor_time(window.id());
-    // Nothing is waited for: this is what is measured.
-    let mut quiet = firmware.connect().expect("a connection");
-    quiet.within(Duration::from_secs(2)).expect("a limit");
-    assert!(quiet.wait().is_err(), "nobody has asked for anything");
-    let used = processor_time(window.id()).saturating_sub(before);
-    assert!(used < Duration::from_millis(200), "{used:?} of two seconds");
+    costs_nothing(&window, &firmware);
     assert_eq!(whole_run(&firmware), "b.efi", "it still serves");
+}
+
+#[test]
+fn what_is_pasted_by_mistake_costs_nothing_and_keys_still_work() {
+    let lab = lab(&["a.efi"], &["--host", "127.0.0.9"]);
+    let (mut window, firmware) = session(&lab);
+    window.press(&"z".repeat(3000));
+    window.press("?");
+    window.until_it_says(&["Keys", "run the job again"]);
+    costs_nothing(&window, &firmware);
 }
 
 #[test]
@@ -213,6 +217,17 @@ fn hosts_that_wait_are_seen_and_asked_about_and_do_not_flood_the_requests() {
 }
 
 /// What the process has used of the processors (proc(5)): the kernel counts in hundredths of a second.
+/// Measures a session in which nothing happens.
+fn costs_nothing(window: &Window, firmware: &Firmware) {
+    let before = processor_time(window.id());
+    // Nothing is waited for: this is what is measured.
+    let mut quiet = firmware.connect().expect("a connection");
+    quiet.within(Duration::from_secs(2)).expect("a limit");
+    assert!(quiet.wait().is_err(), "nobody has asked for anything");
+    let used = processor_time(window.id()).saturating_sub(before);
+    assert!(used < Duration::from_millis(200), "{used:?} of two seconds");
+}
+
 fn processor_time(id: u32) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).expect("proc");
     let after_name = stat.rsplit(") ").next().expect("fields");

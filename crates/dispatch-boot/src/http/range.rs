@@ -27,8 +27,9 @@ pub enum Part {
 fn is_as_asked(head: &Head, etag: &str, modified: SystemTime) -> bool {
     match (&head.if_match, head.if_unmodified_since) {
         (Some(tags), _) => tags.split(',').map(str::trim).any(|tag| tag == "*" || tag == etag),
-        // Stricter than the RFC: a file that was replaced by an older one is another version as well.
-        (None, Some(date)) => whole_seconds(modified) == whole_seconds(date),
+        // Stricter than the RFC for the rest of a file: one that was replaced by an older one is another version as well.
+        (None, Some(date)) if head.range.is_some() => whole_seconds(modified) == whole_seconds(date),
+        (None, Some(date)) => whole_seconds(modified) <= whole_seconds(date),
         (None, None) => true,
     }
 }

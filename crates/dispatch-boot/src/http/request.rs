@@ -13,6 +13,9 @@ pub const MAX_HEAD: usize = 16 * 1024;
 /// The most header fields of a request.
 const MAX_FIELDS: usize = 64;
 
+/// The most network cards of a host that are listened to.
+const MAX_MACS: usize = 64;
+
 /// What a request's `If-Range` holds (RFC 9110 §13.1.5).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IfRange {
@@ -225,7 +228,9 @@ fn accepts_html(value: &str) -> bool {
 }
 
 fn macs(value: &str) -> Vec<Mac> {
-    value.split(',').filter_map(|mac| mac.trim().parse().ok()).filter(|mac: &Mac| mac.is_unicast()).collect()
+    let macs =
+        value.split(',').filter_map(|mac| mac.trim().parse().ok()).filter(|mac: &Mac| mac.is_unicast());
+    macs.take(MAX_MACS).collect()
 }
 
 #[cfg(test)]

@@ -17,6 +17,9 @@ use crate::run::{Run, RunEvent, RunState, Transfer};
 /// How long an address, where nothing else is known of a host, is not given to another machine.
 const REUSE: SignedDuration = SignedDuration::from_hours(1);
 
+/// How long a firmware may take to go on with a download that broke off.
+const RESUME: SignedDuration = SignedDuration::from_mins(10);
+
 impl Snapshot {
     /// A host asks for work. `unreadable` holds the workloads whose image cannot be read at the moment.
     #[must_use]
@@ -73,7 +76,7 @@ impl Snapshot {
     /// is no longer to be served, or not from there.
     #[must_use]
     pub fn begin(mut self, run: RunId, size: u64, start: u64, now: Timestamp) -> Outcome<Option<u32>> {
-        if self.goes_on_with_another(run, start) {
+        if self.goes_on_with_another(run, start, now) {
             return self.outcome(None);
         }
         let begun = self.happen(run, &RunEvent::Began { size, start }, now).is_ok();
@@ -81,13 +84,17 @@ impl Snapshot {
         self.outcome(answer)
     }
 
-    /// Whether a host that asks for the rest of an image has the beginning of another one: of its run before, which
-    /// is over. What it would boot is half of each.
-    fn goes_on_with_another(&self, run: RunId, start: u64) -> bool {
+    /// Whether a host that asks for the rest of an image has the beginning of another one, whose download ended before
+    /// its end. What it would boot is half of each.
+    fn goes_on_with_another(&self, run: RunId, start: u64, now: Timestamp) -> bool {
         let Some(run) = self.run(run).filter(|run| start > 0 && run.transfers == 0) else { return false };
-        let earlier = self.runs.iter().filter(|known| known.host == run.host && known.id != run.id);
+        let earlier = self.runs.iter().filter(|known| {
+            known.host == run.host && known.id != run.id && known.transfers > 0 && known.since >= now - RESUME
+        });
         let before = earlier.max_by_key(|known| (known.created, known.id));
-        before.is_some_and(|before| before.most_sent >= start)
+        before.is_some_and(|before| {
+            before.wholes == 0 && before.booted_at.is_none() && before.workload != run.workload
+        })
     }
 
     /// Something that needs no answer happened to a run. Answers whether it changed anything.
@@ -113,19 +120,15 @@ impl Snapshot {
         let now = context.now;
         let id = self.whose(who, told)?;
         self.check(id, who, told, now)?;
-        let (run, job) = self.active_run(id).map(|run| (run.id, run.job)).ok_or(NoRun::Nothing)?;
-        self.happen(run, &RunEvent::Started, now).map_err(|_| NoRun::Nothing)?;
+        let run = self.active_run(id).cloned().ok_or(NoRun::Nothing)?;
+        self.happen(run.id, &RunEvent::Started, now).map_err(|_| NoRun::Nothing)?;
         // Only now: a stranger that posts is nobody we need to remember.
-        let arch = self.workload_of(job).and_then(|workload| workload.arch);
-        self.learn(id, told);
-        self.learn_card(id, who, told);
-        self.change_host(id, |host| {
-            host.address = who.address;
-            host.last_seen = now;
-            host.name = who.name.clone().or(host.name.take());
-            host.arch = arch.or(host.arch);
-        });
-        Ok(run)
+        let arch = self.workload_of(run.job).and_then(|workload| workload.arch);
+        self.unite(id, told, now);
+        self.met_again(id, who, told, now);
+        self.learn(id, told, run.booted_at.is_some() || run.reports > 0);
+        self.change_host(id, |host| host.arch = arch.or(host.arch));
+        Ok(run.id)
     }
 
     /// `PUT`: a report came, from a host that may have named its run.
@@ -166,7 +169,7 @@ impl Snapshot {
         let verdict = report.verdict;
         self.happen(run.id, &RunEvent::Reported { verdict }, now).map_err(|_| NoRun::Nothing)?;
         if named.is_none() && !run.state.is_final() {
-            self.learn(run.host, told);
+            self.learn(run.host, told, run.booted_at.is_some() || run.reports > 0);
         }
         let id = ReportId::new(now, (context.random)());
         let late = run.state.is_final();
@@ -181,25 +184,28 @@ impl Snapshot {
         Ok(Accepted { report: id, run: run.id, known: false })
     }
 
-    /// Whose call or report this is, by where it comes from; or by its cards, if its system calls through another
-    /// one than its firmware fetched the image with.
+    /// Whose call or report this is. The name in the URL comes first, then the cards that the beacon tells: its
+    /// system may call through another one than its firmware fetched the image with, or through NAT. Then where it
+    /// comes from.
     fn whose(&self, who: &Sighting, told: &Told) -> Result<HostId, NoRun> {
-        let recognised = recognise(&self.hosts, who);
-        let known = recognised.host().map(|host| host.id);
-        if let Some(id) = known.filter(|id| self.active_run(*id).is_some()) {
-            return Ok(id);
+        let fetched = |host: &Host| self.active_run(host.id).filter(|run| run.transfers > 0);
+        let named = self.hosts.iter().find(|host| host.name.is_some() && host.name == who.name);
+        if let Some(host) = named.filter(|host| fetched(host).is_some()) {
+            return Ok(host.id);
         }
         let may_be = |host: &&Host| {
             let is_named_so = who.name.is_none() || host.name.is_none() || who.name == host.name;
-            let has_card = host.macs.iter().any(|mac| told.macs.contains(mac));
-            let has_image = || self.active_run(host.id).is_some_and(|run| run.transfers > 0);
-            host.shared.is_none() && is_named_so && has_card && has_image()
+            host.shared.is_none() && is_named_so && host.has_one_of(&told.macs)
         };
-        let mut by_card = self.hosts.iter().filter(may_be);
-        match (by_card.next(), by_card.next(), recognised) {
-            (Some(host), None, _) | (.., Recognised::Host(host)) => Ok(host.id),
-            (.., Recognised::Stranger) => Err(NoRun::Nothing),
-            (.., Recognised::Several) => Err(NoRun::Several(several(who.address))),
+        // Of several records that are one machine, the one that began to download last.
+        let by_card = self.hosts.iter().filter(may_be).filter_map(fetched);
+        if let Some(run) = by_card.max_by_key(|run| (run.created, run.id)) {
+            return Ok(run.host);
+        }
+        match recognise(&self.hosts, who) {
+            Recognised::Host(host) => Ok(host.id),
+            Recognised::Stranger => Err(NoRun::Nothing),
+            Recognised::Several => Err(NoRun::Several(several(who.address))),
         }
     }
 
@@ -207,15 +213,16 @@ impl Snapshot {
     /// for one, and nothing can be said of its run.
     fn check(&mut self, id: HostId, who: &Sighting, told: &Told, now: Timestamp) -> Result<(), NoRun> {
         let Some(host) = self.hosts.iter().find(|host| host.id == id) else { return Err(NoRun::Nothing) };
-        let is_another = match self.active_run(id) {
-            Some(run) if run.booted_at.is_some() || run.reports > 0 => {
-                host.is_contradicted_within_a_run(told)
-            }
-            // By its name a host may come back with another board.
-            _ if who.name.is_some() => false,
-            // An address alone is given to another machine by and by.
-            Some(_) if host.macs.is_empty() && !self.has_called_since(id, now - REUSE) => false,
-            _ => host.is_contradicted(who, told),
+        // Without a run there is nothing to be wrong about.
+        let Some(run) = self.active_run(id) else { return Ok(()) };
+        let is_another = if run.booted_at.is_some() || run.reports > 0 {
+            host.is_contradicted_within_a_run(told)
+        } else {
+            // By its name a host may come back with another board, and an address alone is given to another machine
+            // by and by.
+            let may_have_changed =
+                who.name.is_some() || host.macs.is_empty() && !self.has_called_since(id, now - REUSE);
+            !may_have_changed && !host.has_one_of(&told.macs) && host.is_contradicted(who, told)
         };
         if !is_another {
             return Ok(());
@@ -228,41 +235,63 @@ impl Snapshot {
         self.runs.iter().any(|run| run.host == host && run.booted_at.is_some_and(|at| at >= since))
     }
 
-    /// Notes what a host's beacon tells of it.
-    fn learn(&mut self, id: HostId, told: &Told) {
+    /// Notes what a host's beacon tells of it. Within a run, drivers come and go.
+    fn learn(&mut self, id: HostId, told: &Told, is_within_a_run: bool) {
         self.change_host(id, |host| {
             host.uuid = told.uuid.clone().or(host.uuid.take());
             if !told.macs.is_empty() {
-                host.told_macs.clone_from(&told.macs);
+                let known = std::mem::replace(&mut host.told_macs, told.macs.clone());
+                host.told_macs
+                    .extend(known.into_iter().filter(|mac| is_within_a_run && !told.macs.contains(mac)));
             }
         });
     }
 
-    /// Notes the card that a host calls through. If its firmware has asked through it as well, and was taken for
-    /// another host, the card moves to this one.
-    fn learn_card(&mut self, id: HostId, who: &Sighting, told: &Told) {
-        let Some(mac) = who.mac else { return };
+    /// Makes one host of what was taken for several because each of its cards asked by itself. What they were given
+    /// is over: the machine has begun with something else since.
+    fn unite(&mut self, id: HostId, told: &Told, now: Timestamp) {
         let others: Vec<HostId> = self
             .hosts
             .iter()
-            .filter(|host| host.id != id && host.macs.contains(&mac))
+            .filter(|host| host.id != id && host.name.is_none() && host.has_one_of(&told.macs))
             .map(|host| host.id)
             .collect();
-        let is_own = told.macs.contains(&mac);
-        let may_move = |other: &HostId| {
-            let host = self.hosts.iter().find(|host| host.id == *other);
-            is_own && self.active_run(*other).is_none() && host.is_some_and(|host| host.name.is_none())
-        };
-        if !others.iter().all(may_move) {
-            return;
-        }
         for other in others {
-            self.change_host(other, |host| host.macs.retain(|known| *known != mac));
-        }
-        self.change_host(id, |host| {
-            if !host.macs.contains(&mac) {
-                host.macs.push(mac);
+            if let Some((run, was_fetched)) = self.active_run(other).map(|run| (run.id, run.transfers > 0)) {
+                let why = "its host has fetched another image through another card".to_owned();
+                let event = if was_fetched { RunEvent::Asked } else { RunEvent::Cancelled { why } };
+                let _ = self.happen(run, &event, now);
             }
+            if self.active_run(other).is_some() {
+                continue;
+            }
+            let mut moved = Vec::new();
+            self.change_host(other, |host| {
+                moved = host.macs.extract_if(.., |mac| told.macs.contains(mac)).collect();
+                host.told_macs.retain(|mac| !told.macs.contains(mac));
+            });
+            self.change_host(id, |host| {
+                moved.retain(|mac| !host.macs.contains(mac));
+                host.macs.append(&mut moved);
+            });
+        }
+    }
+
+    /// Notes where a host has called from, if that says something of it: not where it was known by its cards alone.
+    fn met_again(&mut self, id: HostId, who: &Sighting, told: &Told, now: Timestamp) {
+        let is_here = recognise(&self.hosts, who).host().is_some_and(|host| host.id == id);
+        let is_own = who.mac.filter(|mac| told.macs.contains(mac) || is_here && told.macs.is_empty());
+        let is_elsewhere = |mac: &Mac| self.hosts.iter().any(|host| host.id != id && host.macs.contains(mac));
+        let card = is_own.filter(|mac| !is_elsewhere(mac));
+        let has_name = self.hosts.iter().any(|host| host.name.is_some() && host.name == who.name);
+        let name = who.name.clone().filter(|_| !has_name);
+        self.change_host(id, |host| {
+            if is_here {
+                host.address = who.address;
+            }
+            host.macs.extend(card.filter(|mac| !host.macs.contains(mac)));
+            host.last_seen = now;
+            host.name = name.or(host.name.take());
         });
     }
 
@@ -376,7 +405,8 @@ impl Snapshot {
         self.active_run(host).filter(|run| run.may_report()).or_else(|| {
             // What ran earlier was on the machine that called then.
             let known = self.hosts.iter().find(|known| known.id == host)?;
-            let may_be = who.name.is_some() || !known.is_contradicted(who, told);
+            let may_be =
+                who.name.is_some() || known.has_one_of(&told.macs) || !known.is_contradicted(who, told);
             self.runs
                 .iter()
                 .filter(|run| may_be && run.host == host && run.state.is_final() && run.may_report())

@@ -66,7 +66,12 @@ impl Model {
             }
         }
         match change {
-            Change::Host(host) => put(&mut self.snapshot.hosts, host, |a, b| a.id == b.id),
+            Change::Host(host) => {
+                let has_name =
+                    |known: &Host| known.id != host.id && known.name.is_some() && known.name == host.name;
+                assert!(!self.snapshot.hosts.iter().any(has_name), "two hosts of one name");
+                put(&mut self.snapshot.hosts, host, |a, b| a.id == b.id);
+            }
             Change::Workload(workload) => put(&mut self.snapshot.workloads, workload, |a, b| a.id == b.id),
             Change::Job(job) => put(&mut self.snapshot.jobs, job, |a, b| a.id == b.id),
             Change::Run(run) => {
@@ -111,7 +116,7 @@ impl Model {
         }
     }
 
-    fn name_of(&self, run: RunId) -> String {
+    pub(super) fn name_of(&self, run: RunId) -> String {
         let job = self.run(run).job;
         self.snapshot.jobs.iter().find(|known| known.id == job).expect("a job").name.clone()
     }

@@ -279,7 +279,9 @@ impl Run {
     /// request would say that it has not.
     #[must_use]
     pub fn may_report(&self) -> bool {
-        self.is_reached() || matches!(self.transfer, Transfer::Lost | Transfer::Unsure)
+        self.is_reached()
+            || matches!(self.transfer, Transfer::Lost | Transfer::Unsure)
+            || self.is_disputed && self.transfers > 0
     }
 
     /// Whether this attempt used up one of the job's attempts.

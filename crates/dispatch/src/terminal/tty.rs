@@ -170,7 +170,8 @@ fn read(inputs: &UnboundedSender<Input>, is_over: &AtomicBool) -> io::Result<()>
     while !is_over.load(Ordering::SeqCst) {
         // Before crossterm looks: of a terminal that is gone it reads the end for ever.
         glance()?;
-        while event::poll(Duration::ZERO)? {
+        // Not zero: it would not look at the terminal at all.
+        while event::poll(Duration::from_millis(1))? {
             let input = match event::read()? {
                 Event::Key(key) => meaning(key).map(Input::Key),
                 Event::Resize(columns, rows) => Some(Input::Resized(columns, rows)),

@@ -274,7 +274,9 @@ fn once_bytes_have_gone_out_a_download_of_nothing_is_a_break_too() {
 #[test]
 fn a_host_that_has_the_beginning_of_another_image_gets_no_rest_of_this_one() {
     let mut queue = Model::new(&["a", "b"]);
-    queue.get(1, 600);
+    // How far it had come is not known yet when a person takes the job out of the queue.
+    let _ = queue.ask(1, Ask::Get);
+    assert!(queue.begin(1));
     let first = queue.active(1).expect("a run").id;
     let job = queue.run(first).job;
     queue.decide(|snapshot, context| snapshot.cancel(job, "by hand", context.now)).expect("cancelled");
@@ -290,4 +292,21 @@ fn a_host_that_reads_an_image_piece_by_piece_may_begin_anywhere() {
     let mut queue = Model::new(&["a"]);
     let Offer::Image { run, .. } = queue.ask(1, Ask::Get) else { panic!("there is work") };
     assert_eq!(queue.decide(|snapshot, context| snapshot.begin(run, 1000, 600, context.now)), Some(1));
+}
+
+#[test]
+fn whoever_has_had_its_image_may_begin_the_next_one_anywhere_and_go_on_with_the_same_one() {
+    let mut queue = Model::new(&["a", "b"]);
+    queue.boot(1);
+    queue.put(1, None, "r", Verdict::Passed);
+    let Offer::Image { run, .. } = queue.ask(1, Ask::Get) else { panic!("there is b") };
+    let mut begin =
+        |run, start| queue.decide(|snapshot, context| snapshot.begin(run, 1000, start, context.now));
+    assert_eq!(begin(run, 600), Some(1));
+    queue.pass(100_000);
+    queue.tick();
+    let Offer::Image { run: again, .. } = queue.ask(1, Ask::Get) else { panic!("b is tried again") };
+    assert_ne!(again, run);
+    let rest = queue.decide(|snapshot, context| snapshot.begin(again, 1000, 600, context.now));
+    assert_eq!(rest, Some(1), "it has the beginning of this very image");
 }

@@ -28,12 +28,18 @@ impl Model {
         }
     }
 
-    /// `GET` of the whole image, and `POST`.
-    fn boots(&mut self, who: &Sighting, told: &Told) -> Option<RunId> {
+    /// `GET` of the whole image.
+    fn fetches(&mut self, who: &Sighting) -> Option<RunId> {
         let Offer::Image { run, .. } = self.ask_as(who, Ask::Get) else { return None };
         let transfer = self.decide(|snapshot, context| snapshot.begin(run, 1000, 0, context.now))?;
         let event = RunEvent::Ended { transfer, sent: 1000, count: 1000, end: End::Whole };
         self.decide(|snapshot, context| snapshot.note(run, &event, context.now));
+        Some(run)
+    }
+
+    /// `GET` of the whole image, and `POST`.
+    fn boots(&mut self, who: &Sighting, told: &Told) -> Option<RunId> {
+        self.fetches(who)?;
         self.calls(who, told).ok()
     }
 
@@ -234,11 +240,7 @@ fn a_second_report_of_another_machine_is_noticed_where_nobody_has_called() {
     let router = from(1, Some(200), None);
     let mut queue = Model::new(&["a"]);
     queue.snapshot.policy.retries = 0;
-    let Offer::Image { run, .. } = queue.ask_as(&router, Ask::Get) else { panic!("there is work") };
-    let transfer =
-        queue.decide(|snapshot, context| snapshot.begin(run, 1000, 0, context.now)).expect("it begins");
-    let whole = RunEvent::Ended { transfer, sent: 1000, count: 1000, end: End::Whole };
-    queue.decide(|snapshot, context| snapshot.note(run, &whole, context.now));
+    let run = queue.fetches(&router).expect("there is work");
     assert_eq!(queue.reports(&router, &told("first", &[1]), None, Verdict::Passed), Ok(run));
     assert!(is_several(queue.reports(&router, &told("second", &[2]), None, Verdict::Passed)));
     assert_eq!(queue.job("a").verdict, Some(Verdict::Errored));
@@ -338,17 +340,13 @@ fn a_call_through_another_card_is_of_the_host_whose_cards_it_tells() {
     let (one, other) = (from(1, Some(1), None), from(2, Some(2), None));
     // Its firmware has asked through the other card before, and got a job of its own that it did not fetch.
     assert_eq!(queue.gets(&other).as_deref(), Some("a"));
-    queue.pass(3600);
-    queue.decide(|snapshot, context| snapshot.tick(context.now));
-    let Offer::Image { run, .. } = queue.ask_as(&one, Ask::Get) else { panic!("there is work") };
-    let transfer =
-        queue.decide(|snapshot, context| snapshot.begin(run, 1000, 0, context.now)).expect("it begins");
-    let whole = RunEvent::Ended { transfer, sent: 1000, count: 1000, end: End::Whole };
-    queue.decide(|snapshot, context| snapshot.note(run, &whole, context.now));
+    let run = queue.fetches(&one).expect("there is work");
+    assert_eq!(queue.name_of(run), "b");
     assert_eq!(queue.calls(&other, &told("u", &[1, 2])), Ok(run));
     assert_eq!(queue.reports(&other, &told("u", &[1, 2]), None, Verdict::Passed), Ok(run));
-    assert_eq!(queue.gets(&other).as_deref(), Some("b"), "from now on, both are this host");
-    assert_eq!(queue.gets(&one).as_deref(), Some("b"));
+    assert_eq!(queue.job("a").state, JobState::Queued, "the machine has not begun with it");
+    assert_eq!(queue.gets(&other).as_deref(), Some("a"), "from now on, both are this host");
+    assert_eq!(queue.gets(&one).as_deref(), Some("a"));
 }
 
 #[test]
@@ -403,4 +401,96 @@ fn a_waiting_host_resets_for_a_disk_image_and_for_nothing_else() {
         }
         assert_eq!(queue.head(1).as_deref(), Some("b"), "{kind}");
     }
+}
+
+/// The firmware of a host with several cards asks through another one than before, and its system calls through the
+/// first: what that says is said of the image that it has now.
+#[test]
+fn what_runs_now_is_not_taken_for_what_the_same_machine_ran_before() {
+    let mut queue = Model::new(&["a", "b"]);
+    queue.snapshot.policy.retries = 0;
+    let (one, other) = (from(1, Some(1), None), from(2, Some(2), None));
+    assert_eq!(queue.gets(&one).as_deref(), Some("a"), "not fetched");
+    queue.pass(3600);
+    queue.decide(|snapshot, context| snapshot.tick(context.now));
+    let before = queue.boots(&other, &told("u", &[1, 2])).expect("it is up");
+    let now = queue.fetches(&one).expect("it has reset, and asks through its first card");
+    assert_ne!(now, before);
+    assert_eq!(queue.run(before).verdict, Some(Verdict::Errored), "it rebooted without a report");
+    assert_eq!(queue.calls(&other, &told("u", &[1, 2])), Ok(now));
+    assert_eq!(queue.reports(&other, &told("u", &[1, 2]), None, Verdict::Passed), Ok(now));
+}
+
+/// Firmware on the cable, systems behind NAT.
+#[test]
+fn systems_that_call_through_one_address_are_told_apart_by_their_cards() {
+    for nat in [None, Some(200)] {
+        let mut queue = Model::new(&["a", "b"]);
+        let first = queue.fetches(&from(1, Some(1), None)).expect("there is work");
+        let second = queue.fetches(&from(2, Some(2), None)).expect("there is more");
+        let nat = from(9, nat, None);
+        assert_eq!(queue.calls(&nat, &told("first", &[1])), Ok(first));
+        assert_eq!(queue.calls(&nat, &told("second", &[2])), Ok(second));
+        assert_eq!(queue.reports(&nat, &told("first", &[1]), None, Verdict::Passed), Ok(first));
+        assert_eq!(queue.reports(&nat, &told("second", &[2]), None, Verdict::Failed), Ok(second));
+        assert_eq!((queue.job("a").verdict, queue.run(first).verdict), (None, Some(Verdict::Passed)));
+        assert!(queue.snapshot.hosts.iter().all(|host| host.shared.is_none() && host.macs.len() == 1));
+    }
+}
+
+#[test]
+fn a_name_that_another_host_has_is_not_given_to_a_second_one() {
+    let mut queue = Model::new(&["a", "b"]);
+    queue.gets(&from(2, Some(2), Some("r1"))).expect("there is work");
+    let run = queue.fetches(&from(1, Some(1), None)).expect("there is more");
+    assert_eq!(queue.calls(&from(1, Some(1), Some("r1")), &told("u", &[1])), Ok(run));
+}
+
+#[test]
+fn within_a_run_cards_may_come_and_go() {
+    let mut queue = Model::new(&["a"]);
+    let who = from(1, None, None);
+    let run = queue.boots(&who, &told("u", &[1, 2])).expect("it is up");
+    for cards in [&[1][..], &[2], &[]] {
+        assert_eq!(queue.calls(&who, &told("u", cards)), Ok(run), "{cards:?}");
+    }
+}
+
+#[test]
+fn another_image_of_the_same_machine_may_know_other_cards() {
+    let mut queue = Model::new(&["a", "b"]);
+    let who = from(1, None, None);
+    queue.boots(&who, &told("u", &[1])).expect("it is up");
+    queue.reports(&who, &told("u", &[1]), None, Verdict::Passed).expect("a report");
+    assert!(queue.boots(&who, &told("u", &[2])).is_some());
+    assert_eq!(queue.told(|what| matches!(what, Happening::HostShared { .. })), 0);
+}
+
+#[test]
+fn a_call_that_no_run_waits_for_marks_nobody() {
+    let mut queue = Model::new(&["a", "b"]);
+    let routed = from(1, None, None);
+    queue.boots(&routed, &told("first", &[1])).expect("it is up");
+    queue.reports(&routed, &told("first", &[1]), None, Verdict::Passed).expect("a report");
+    queue.pass(1000);
+    queue.tick();
+    assert_eq!(queue.calls(&routed, &told("second", &[2])), Err(NoRun::Nothing));
+    assert_eq!(queue.reports(&routed, &told("second", &[2]), None, Verdict::Passed), Err(NoRun::Nothing));
+    assert_eq!(queue.gets(&routed).as_deref(), Some("b"));
+}
+
+/// Its image was changed under it before the last byte was noted; it boots what it has, and reports without naming a
+/// run.
+#[test]
+fn what_a_host_says_of_a_disputed_run_is_not_said_of_the_run_before() {
+    let mut queue = Model::new(&["a", "b"]);
+    let who = from(1, Some(1), None);
+    queue.boots(&who, &Told::default()).expect("it is up");
+    queue.reports(&who, &Told::default(), None, Verdict::Passed).expect("a report");
+    let Offer::Image { run, .. } = queue.ask_as(&who, Ask::Get) else { panic!("there is b") };
+    queue.decide(|snapshot, context| snapshot.begin(run, 1000, 0, context.now)).expect("it begins");
+    let spoiled = RunEvent::Disputed { why: "its file was changed".into() };
+    assert!(queue.decide(|snapshot, context| snapshot.note(run, &spoiled, context.now)));
+    assert_eq!(queue.reports(&who, &Told::default(), None, Verdict::Failed), Ok(run));
+    assert_eq!(queue.job("a").verdict, Some(Verdict::Passed));
 }
