@@ -29,15 +29,21 @@ pub(crate) enum Command {
 
 const AFTER_HELP: &str = "\
 Commands (only as the first word):
-  dispatch status --dir PATH   how the queue of a directory stands, also while its session runs
-  dispatch stubs export DIR    write the programs for hosts without work, to be signed for Secure Boot
+  dispatch status --dir PATH   how the queue of a directory stands, also during its session
+  dispatch stubs export DIR    write the programs for hosts without work, to be signed
   dispatch help                this text
 
 Times are written as 90 (seconds), 90s, 15m, 2h or 1d.
 
-Exit status: 0 ended by a signal or a person, 1 it could not start or go on, 2 the command line is wrong;
-with --exit-when-done 0 all passed or are unjudged, 3 some failed, 4 some errored or were cancelled, or a report
-could not be written; when jobs are left, 128 and the signal that ended it (130 SIGINT, 143 SIGTERM), or 5 after q.";
+Exit status:
+  0  ended by a signal or a person
+  1  it could not start, or not go on
+  2  the command line is wrong
+With --exit-when-done:
+  0  all passed, or are unjudged
+  3  some failed
+  4  some errored or were cancelled, or a report could not be written
+  5  ended by q while jobs were left; by a signal: 128 and its number";
 
 /// Serve boot images to bare-metal servers over UEFI HTTP Boot, one after the other, and collect their reports.
 #[derive(Debug, Parser)]
