@@ -11,6 +11,7 @@
 pub mod event;
 pub mod host;
 pub mod id;
+pub mod mac;
 pub mod queue;
 pub mod run;
 pub mod text;
@@ -18,8 +19,9 @@ pub mod verdict;
 pub mod workload;
 
 pub use event::{Effect, Event, Happening};
-pub use host::{Host, HostName, HostPattern, Mac, Sighting, Told};
+pub use host::{Host, HostName, HostPattern, Sighting, Told};
 pub use id::{HostId, JobId, ReportId, RunId, WorkloadId};
+pub use mac::Mac;
 pub use queue::{Change, Job, JobState, Outcome, Snapshot};
 pub use run::{Deadlines, Policy, Run, RunState};
 pub use verdict::Verdict;

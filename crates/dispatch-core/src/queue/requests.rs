@@ -10,8 +10,9 @@ use super::{
     Snapshot, Unreadable,
 };
 use crate::event::{Effect, Happening};
-use crate::host::{Host, Mac, Recognised, Sighting, Told, recognise};
+use crate::host::{Host, Recognised, Sighting, Told, recognise};
 use crate::id::{HostId, JobId, ReportId, RunId, WorkloadId};
+use crate::mac::Mac;
 use crate::run::{Run, RunEvent, RunState, Transfer};
 
 /// How long an address, where nothing else is known of a host, is not given to another machine.

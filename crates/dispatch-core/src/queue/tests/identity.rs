@@ -1,7 +1,8 @@
 //! Who is asking, and what becomes of a run if nobody can tell.
 
 use super::*;
-use crate::host::{HostName, Mac};
+use crate::host::HostName;
+use crate::mac::Mac;
 
 fn from(address: u8, mac: Option<u8>, name: Option<&str>) -> Sighting {
     Sighting {
