@@ -38,7 +38,8 @@ fn macs(root: &Root) -> Vec<String> {
     if cards.iter().any(|card| !card.is_bmc) {
         cards.retain(|card| !card.is_bmc);
     }
-    let mut macs: Vec<_> = cards.into_iter().map(|card| card.mac).collect();
+    let mut macs: Vec<_> =
+        cards.into_iter().flat_map(|card| [Some(card.mac), card.permanent]).flatten().collect();
     macs.sort();
     macs.dedup();
     macs.truncate(MAX_MACS);
@@ -48,6 +49,8 @@ fn macs(root: &Root) -> Vec<String> {
 /// A network card.
 struct Card {
     mac: String,
+    /// Its own address, while it has that of a bond.
+    permanent: Option<String>,
     /// It is on USB, and its address is locally administered.
     is_bmc: bool,
 }
@@ -66,7 +69,9 @@ fn card(root: &Root, interface: &str) -> Option<Card> {
     let is_usb = subsystem.is_some_and(|subsystem| subsystem.file_name().is_some_and(|name| name == "usb"));
     let mac = parse_mac(&line(root, &format!("{directory}/address"))?)?;
     let is_local = u8::from_str_radix(mac.get(..2)?, 16).ok()? & 2 != 0;
-    Some(Card { mac, is_bmc: is_usb && is_local })
+    let permanent =
+        line(root, &format!("{directory}/bonding_slave/perm_hwaddr")).and_then(|text| parse_mac(&text));
+    Some(Card { mac, permanent, is_bmc: is_usb && is_local })
 }
 
 /// A unicast address that is not all zeros, in lower case.
@@ -125,6 +130,24 @@ mod tests {
         let identity = HostIdentity::read(&Root::from(tree.path().to_owned()));
         assert_eq!(identity.macs, ["52:54:00:00:00:01", "52:54:00:00:00:02"]);
         assert_eq!(identity.uuid, None);
+    }
+
+    #[test]
+    fn a_card_of_a_bond_has_the_address_of_its_own_as_well() {
+        let tree = tempfile::tempdir().expect("a directory");
+        let directory = tree.path().join("sys/class/net/eth1");
+        fs::create_dir_all(directory.join("device")).expect("a directory");
+        fs::create_dir_all(directory.join("bonding_slave")).expect("a directory");
+        let files = [
+            ("type", "1\n"),
+            ("address", "52:54:00:00:00:01\n"),
+            ("bonding_slave/perm_hwaddr", "52:54:00:00:00:02\n"),
+        ];
+        for (name, text) in files {
+            fs::write(directory.join(name), text).expect("written");
+        }
+        let macs = HostIdentity::read(&Root::from(tree.path().to_owned())).macs;
+        assert_eq!(macs, ["52:54:00:00:00:01", "52:54:00:00:00:02"]);
     }
 
     #[test]

@@ -149,7 +149,7 @@ impl Host {
     }
 
     /// Whether a beacon tells the UUID that is known; none where either tells of none.
-    fn is_same_board(&self, told: &Told) -> Option<bool> {
+    pub(crate) fn is_same_board(&self, told: &Told) -> Option<bool> {
         let (known, told) = self.uuid.as_ref().zip(told.uuid.as_ref())?;
         // Tools do not agree on the order of the first bytes (SMBIOS 3.7 §7.2.1).
         Some(known == told || swapped(known).as_ref() == Some(told))
@@ -303,9 +303,9 @@ fn recognise_unnamed<'a>(hosts: &'a [Host], sighting: &Sighting) -> Recognised<'
     if let [host] = told[..] {
         return Recognised::Host(host);
     }
-    // One that has told of its cards has told of this one, or is another.
-    let by_address =
-        hosts.iter().filter(here).filter(|host| host.macs.is_empty() && host.told_macs.is_empty());
+    // One that has told of itself has told of this card, or is another.
+    let is_unknown = |host: &&Host| host.macs.is_empty() && host.told_macs.is_empty() && host.uuid.is_none();
+    let by_address = hosts.iter().filter(here).filter(is_unknown);
     let latest = by_address.max_by_key(|host| host.last_seen);
     one_of(latest.as_slice()).unwrap_or(Recognised::Stranger)
 }

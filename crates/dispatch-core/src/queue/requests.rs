@@ -196,11 +196,14 @@ impl Snapshot {
         }
         let may_be = |host: &&Host| {
             let is_named_so = who.name.is_none() || host.name.is_none() || who.name == host.name;
-            host.shared.is_none() && is_named_so && host.has_one_of(&told.macs)
+            // A card may have moved to another machine since.
+            let may_have_card = host.has_one_of(&told.macs) && host.is_same_board(told) != Some(false);
+            host.shared.is_none() && is_named_so && may_have_card
         };
-        // Of several records that are one machine, the one that began to download last.
+        // Of several records that are one machine, the one that began to download last, if it has got what it fetched.
+        let may_call = |run: &Run| run.state != RunState::Assigned || run.wholes > 0;
         let by_card = self.hosts.iter().filter(may_be).filter_map(fetched);
-        if let Some(run) = by_card.max_by_key(|run| (run.created, run.id)) {
+        if let Some(run) = by_card.max_by_key(|run| (may_call(run), run.since, run.id)) {
             return Ok(run.host);
         }
         match recognise(&self.hosts, who) {
@@ -258,13 +261,17 @@ impl Snapshot {
             .map(|host| host.id)
             .collect();
         for other in others {
-            if let Some((run, was_fetched)) = self.active_run(other).map(|run| (run.id, run.transfers > 0)) {
-                let why = "its host has fetched another image through another card".to_owned();
-                let event = if was_fetched { RunEvent::Asked } else { RunEvent::Cancelled { why } };
-                let _ = self.happen(run, &event, now);
-            }
-            if self.active_run(other).is_some() {
-                continue;
+            if !self.only_lost_a_card(other, told) {
+                if let Some((run, was_fetched)) =
+                    self.active_run(other).map(|run| (run.id, run.transfers > 0))
+                {
+                    let why = "its host has fetched another image through another card".to_owned();
+                    let event = if was_fetched { RunEvent::Asked } else { RunEvent::Cancelled { why } };
+                    let _ = self.happen(run, &event, now);
+                }
+                if self.active_run(other).is_some() {
+                    continue;
+                }
             }
             let mut moved = Vec::new();
             self.change_host(other, |host| {
@@ -276,6 +283,16 @@ impl Snapshot {
                 host.macs.append(&mut moved);
             });
         }
+    }
+
+    /// Whether a host is another machine than the one that tells of one of its cards: that has moved, and nothing else
+    /// is new.
+    fn only_lost_a_card(&self, host: HostId, told: &Told) -> bool {
+        let host = self.hosts.iter().find(|known| known.id == host);
+        host.is_some_and(|host| {
+            let has_others = host.macs.iter().any(|mac| !told.macs.contains(mac));
+            has_others && host.is_same_board(told) == Some(false)
+        })
     }
 
     /// Notes where a host has called from, if that says something of it: not where it was known by its cards alone.

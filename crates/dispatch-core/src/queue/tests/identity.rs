@@ -495,3 +495,77 @@ fn what_a_host_says_of_a_disputed_run_is_not_said_of_the_run_before() {
     assert_eq!(queue.reports(&who, &Told::default(), None, Verdict::Failed), Ok(run));
     assert_eq!(queue.job("a").verdict, Some(Verdict::Passed));
 }
+
+impl Model {
+    /// `GET` of the first half of the image.
+    fn fetches_half(&mut self, who: &Sighting) -> Option<RunId> {
+        let Offer::Image { run, .. } = self.ask_as(who, Ask::Get) else { return None };
+        let transfer = self.decide(|snapshot, context| snapshot.begin(run, 1000, 0, context.now))?;
+        let event = RunEvent::Ended { transfer, sent: 500, count: 500, end: End::Broken };
+        self.decide(|snapshot, context| snapshot.note(run, &event, context.now));
+        self.pass(5);
+        Some(run)
+    }
+}
+
+/// One machine, whose firmware falls over from one card to the other and back.
+#[test]
+fn what_a_machine_says_is_said_of_the_image_that_it_fetched_last() {
+    let told = told("u", &[1, 2]);
+    let (one, other) = (from(1, Some(1), None), from(2, Some(2), None));
+    for (case, fetched) in ["broken", "not started", "up, and crashed"].into_iter().enumerate() {
+        let mut queue = Model::new(&["a", "b"]);
+        let run = queue.fetches_half(&one).expect("a");
+        let before = match case {
+            0 => queue.fetches_half(&other),
+            1 => queue.fetches(&other),
+            _ => queue.boots(&other, &told),
+        };
+        assert_ne!(before.expect("b"), run);
+        queue.pass(5);
+        assert_eq!(queue.fetches(&one), Some(run), "{fetched}");
+        queue.pass(20);
+        assert_eq!(queue.calls(&one, &told), Ok(run), "{fetched}");
+        assert_eq!(queue.reports(&one, &told, None, Verdict::Passed), Ok(run), "{fetched}");
+    }
+}
+
+#[test]
+fn a_card_that_has_moved_to_another_machine_takes_no_run_with_it() {
+    for is_up in [false, true] {
+        let mut queue = Model::new(&["x", "a", "b", "c"]);
+        let (adapter, first, second) =
+            (from(9, Some(50), None), from(1, Some(1), None), from(2, Some(2), None));
+        for who in [&adapter, &first] {
+            queue.boots(who, &told("first", &[1, 50])).expect("both cards are the first machine's");
+            queue.reports(who, &told("first", &[1, 50]), None, Verdict::Passed).expect("a report");
+            queue.pass(1000);
+            queue.tick();
+        }
+        let run = queue.fetches(&first).expect("b");
+        if is_up {
+            assert_eq!(queue.calls(&first, &told("first", &[1])), Ok(run));
+        }
+        queue.pass(2);
+        let of_second = queue.fetches(&second).expect("c");
+        assert_eq!(queue.calls(&second, &told("second", &[2, 50])), Ok(of_second));
+        assert_eq!(queue.calls(&first, &told("first", &[1])), Ok(run), "it goes on: {is_up}");
+        assert_eq!(queue.told(|what| matches!(what, Happening::HostShared { .. })), 0);
+    }
+}
+
+#[test]
+fn what_is_left_of_a_host_that_became_another_is_nobody_who_asks_later() {
+    let mut queue = Model::new(&["a", "b"]);
+    let (one, other) = (from(1, Some(1), None), from(2, Some(2), None));
+    queue.boots(&other, &told("u", &[2])).expect("it is up");
+    queue.reports(&other, &told("u", &[2]), None, Verdict::Passed).expect("a report");
+    queue.pass(10);
+    queue.boots(&one, &told("u", &[1, 2])).expect("it is up");
+    queue.reports(&one, &told("u", &[1, 2]), None, Verdict::Passed).expect("a report");
+    queue.pass(600);
+    queue.tick();
+    let stranger = from(2, Some(77), None);
+    let Offer::Idle(idle) = queue.ask_as(&stranger, Ask::Head) else { panic!("there is no work") };
+    assert_eq!(idle.stub, Some(Stub::Next), "a stranger is left alone, whatever its address was");
+}
