@@ -283,6 +283,13 @@ fn a_host_that_has_the_beginning_of_another_image_gets_no_rest_of_this_one() {
     let Offer::Image { run, .. } = queue.ask(1, Ask::Get) else { panic!("there is b") };
     let mut begin = |start| queue.decide(|snapshot, context| snapshot.begin(run, 1000, start, context.now));
     assert_eq!(begin(600), None);
+    queue.pass(301);
+    queue.tick();
+    let Offer::Image { run, .. } = queue.ask(1, Ask::Get) else {
+        panic!("b was returned, and is given again")
+    };
+    let mut begin = |start| queue.decide(|snapshot, context| snapshot.begin(run, 1000, start, context.now));
+    assert_eq!(begin(600), None, "what it fetched last is still the other one");
     assert_eq!(begin(0), Some(1), "from its start it gets it");
     assert_eq!(begin(600), Some(2), "and may go on with that");
 }

@@ -569,3 +569,21 @@ fn what_is_left_of_a_host_that_became_another_is_nobody_who_asks_later() {
     let Offer::Idle(idle) = queue.ask_as(&stranger, Ask::Head) else { panic!("there is no work") };
     assert_eq!(idle.stub, Some(Stub::Next), "a stranger is left alone, whatever its address was");
 }
+
+/// The other way round: the machine that the card was in fetches later.
+#[test]
+fn a_card_that_has_moved_says_nothing_of_what_its_old_machine_fetches() {
+    let mut queue = Model::new(&["x", "a", "b", "c"]);
+    let (adapter, first, second) = (from(9, Some(50), None), from(1, Some(1), None), from(2, Some(2), None));
+    for who in [&adapter, &first] {
+        queue.boots(who, &told("first", &[1, 50])).expect("both cards are the first machine's");
+        queue.reports(who, &told("first", &[1, 50]), None, Verdict::Passed).expect("a report");
+        queue.pass(1000);
+        queue.tick();
+    }
+    let of_second = queue.fetches(&second).expect("b");
+    queue.pass(2);
+    let of_first = queue.fetches(&first).expect("c");
+    assert_eq!(queue.calls(&second, &told("second", &[2, 50])), Ok(of_second));
+    assert_eq!(queue.calls(&first, &told("first", &[1])), Ok(of_first));
+}
