@@ -10,16 +10,27 @@ use crate::Failure;
 use crate::steps::cargo_with;
 
 /// Which of our crates each crate may use.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("dispatch-core", &[]),
     ("dispatch-wire", &["dispatch-core"]),
     ("dispatch-store", &["dispatch-core"]),
+    ("dispatch-github", &["dispatch-core"]),
     ("dispatch-boot", &["dispatch-core", "dispatch-wire"]),
-    ("dispatch-server", &["dispatch-core", "dispatch-wire", "dispatch-store", "dispatch-boot"]),
+    (
+        "dispatch-server",
+        &["dispatch-core", "dispatch-wire", "dispatch-store", "dispatch-github", "dispatch-boot"],
+    ),
     (
         "dispatch",
         // What the server's own interface is made of.
-        &["dispatch-server", "dispatch-wire", "dispatch-core", "dispatch-store", "dispatch-boot"],
+        &[
+            "dispatch-server",
+            "dispatch-wire",
+            "dispatch-core",
+            "dispatch-store",
+            "dispatch-github",
+            "dispatch-boot",
+        ],
     ),
     ("beacon", &["dispatch-wire"]),
     ("dispatch-testkit", &["dispatch-boot"]),
@@ -28,7 +39,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
 ];
 
 /// Libraries that belong to one room.
-const OWNERS: [(&str, &[&str]); 9] = [
+const OWNERS: [(&str, &[&str]); 12] = [
     ("sqlx", &["dispatch-store"]),
     ("rtnetlink", &["dispatch-boot"]),
     ("dynasmrt", &["dispatch-boot"]),
@@ -36,6 +47,9 @@ const OWNERS: [(&str, &[&str]); 9] = [
     ("mdns-sd", &["dispatch-boot"]),
     ("clap", &["dispatch", "beacon", "xtask"]),
     ("ureq", &["beacon"]),
+    ("reqwest", &["dispatch-github"]),
+    ("jsonwebtoken", &["dispatch-github"]),
+    ("axum", &["dispatch-testkit"]),
     ("ratatui", &["dispatch"]),
     ("crossterm", &["dispatch"]),
 ];

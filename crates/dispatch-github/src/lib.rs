@@ -1,0 +1,1 @@
+//! GitHub in and out: releases, issues, sign-in.
