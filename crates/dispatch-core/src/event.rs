@@ -145,6 +145,43 @@ pub enum Happening {
         /// Where it stands.
         state: RunState,
     },
+    /// An image is being fetched.
+    Fetching {
+        /// Bytes of the whole image.
+        size: u64,
+        /// How many of them are here from an earlier try.
+        start: u64,
+    },
+    /// An image is here, and its digest is right.
+    Fetched {
+        /// Bytes.
+        size: u64,
+        /// From the first byte to the last.
+        #[serde(with = "seconds")]
+        took: Duration,
+    },
+    /// An image could not be fetched, or is not what it should be.
+    NotFetched {
+        /// Why, and what follows.
+        reason: String,
+    },
+    /// A report was filed as an issue.
+    IssueFiled {
+        /// Which report.
+        report: ReportId,
+        /// Where people read it.
+        url: String,
+        /// What the issue could not be given, a few words each.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        omitted: Vec<String>,
+    },
+    /// A report will never be an issue.
+    IssueRefused {
+        /// Which report.
+        report: ReportId,
+        /// Why.
+        reason: String,
+    },
     /// A host asked, and there was no work for it.
     Idle {
         /// What it was told to do; nothing if it was told that there is nothing.
@@ -181,6 +218,11 @@ impl Happening {
             Self::Done { .. } => "done",
             Self::Drained => "drained",
             Self::Resumed { .. } => "resumed",
+            Self::Fetching { .. } => "fetching",
+            Self::Fetched { .. } => "fetched",
+            Self::NotFetched { .. } => "not-fetched",
+            Self::IssueFiled { .. } => "issue-filed",
+            Self::IssueRefused { .. } => "issue-refused",
             Self::Idle { .. } => "idle",
         }
     }
@@ -259,6 +301,15 @@ pub enum Effect {
         /// Which report.
         report: ReportId,
     },
+    /// File a report as an issue.
+    FileIssue {
+        /// Which report.
+        report: ReportId,
+        /// Its run: the issues of one run are filed in the order of its reports.
+        run: RunId,
+        /// Where, as `owner/name`.
+        repository: String,
+    },
 }
 
 impl Effect {
@@ -267,6 +318,7 @@ impl Effect {
     pub fn idempotency_key(&self) -> String {
         match self {
             Self::WriteReport { report } => format!("write-report:{report}"),
+            Self::FileIssue { report, .. } => format!("file-issue:{report}"),
         }
     }
 }

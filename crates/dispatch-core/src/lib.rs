@@ -25,4 +25,4 @@ pub use mac::Mac;
 pub use queue::{Change, Job, JobState, Outcome, Snapshot};
 pub use run::{Deadlines, Policy, Run, RunState};
 pub use verdict::Verdict;
-pub use workload::{Arch, Kind, Workload};
+pub use workload::{Arch, Digest, Kind, Terms, Workload};

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::run::DeadlineChanges;
+
 use crate::id::WorkloadId;
 
 /// The three kinds of boot assets.
@@ -116,6 +118,90 @@ impl FromStr for Arch {
     }
 }
 
+/// A SHA-256 digest (FIPS 180-4).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest([u8; 32]);
+
+/// What is no digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a digest is `sha256:` and 64 hexadecimal digits")]
+pub struct NoDigest;
+
+impl Digest {
+    /// The digest of these 32 bytes.
+    #[must_use]
+    pub fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// In 64 lower-case hexadecimal digits.
+    #[must_use]
+    pub fn hex(&self) -> String {
+        self.0.iter().fold(String::with_capacity(64), |hex, byte| hex + &format!("{byte:02x}"))
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sha256:{}", self.hex())
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Digest {
+    type Err = NoDigest;
+
+    /// Reads `sha256:` and 64 hexadecimal digits, or these alone.
+    fn from_str(text: &str) -> Result<Self, NoDigest> {
+        let hex = text.strip_prefix("sha256:").unwrap_or(text).as_bytes();
+        let mut bytes = [0; 32];
+        if hex.len() != 64 {
+            return Err(NoDigest);
+        }
+        for (byte, pair) in bytes.iter_mut().zip(hex.chunks_exact(2)) {
+            let digit = |at: usize| char::from(pair[at]).to_digit(16).ok_or(NoDigest);
+            *byte = u8::try_from(digit(0)? * 16 + digit(1)?).map_err(|_| NoDigest)?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// What is said of a workload beside its bytes: it may change, and the workload stays what it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// How often it may reboot the host within one run before it reports.
+    pub reboots: u32,
+    /// One line for people.
+    pub description: Option<String>,
+    /// The processor that it is made for, where that is known.
+    pub arch: Option<Arch>,
+    /// Labels that a host must have to get it.
+    pub labels: Vec<String>,
+    /// How many more attempts it gets after its first one errored, if it is to differ.
+    pub retries: Option<u32>,
+    /// Deadlines that are to differ.
+    pub deadlines: DeadlineChanges,
+    /// Lower goes first; among equals, the name decides.
+    pub order: i64,
+}
+
 /// One version of something that can be run. Immutable: a file that changes on disk is another workload of
 /// the same name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,10 +216,22 @@ pub struct Workload {
     pub size: u64,
     /// When the file was last written; with `size` it tells versions apart without reading the file.
     pub modified: Timestamp,
-    /// How often it may reboot the host within one run before it reports.
-    pub reboots: u32,
-    /// One line for people.
-    pub description: Option<String>,
-    /// The processor that it is made for, where its file tells.
-    pub arch: Option<Arch>,
+    /// The digest of its bytes, where that is known.
+    pub digest: Option<Digest>,
+    /// The URL that it is fetched from; nothing for a file that is here.
+    pub origin: Option<String>,
+    /// What is said of it.
+    pub terms: Terms,
+}
+
+impl Workload {
+    /// Whether a file is this version: by digest where both have one, else by size and time.
+    #[must_use]
+    pub fn is_version(&self, size: u64, modified: Timestamp, digest: Option<Digest>) -> bool {
+        self.size == size
+            && match self.digest.zip(digest) {
+                Some((known, digest)) => known == digest,
+                None => self.modified == modified,
+            }
+    }
 }

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dispatch_boot::{Asked, Image, Progress, Queue, Stop, Unavailable, Work};
-use dispatch_core::queue::{Accepted, Ask, Context, Found, NewReport, NoRun, NotDone, Offer, Unreadable};
+use dispatch_core::queue::{
+    Accepted, Ask, Context, Found, NewReport, NoRun, NotDone, Offer, Outlook, Unreadable,
+};
 use dispatch_core::run::{End, Policy, RunEvent};
 use dispatch_core::verdict::ReportFacts;
 use dispatch_core::{JobId, Outcome, RunId, RunState, Sighting, Snapshot, Told, Workload, WorkloadId};
@@ -298,20 +300,19 @@ impl Engine {
             return Err(OpenError::Unreadable(why.clone()));
         }
         let opened = self.directory.open(workload).await.map_err(|why| {
-            if why.is_passing {
+            if why.outlook == Outlook::Passing {
                 *hangs = Some(why.clone());
             }
             OpenError::Unreadable(why)
         })?;
-        let unreadable =
-            |why: &str, is_passing| OpenError::Unreadable(Unreadable { why: why.into(), is_passing });
+        let unreadable = |why: &str, outlook| OpenError::Unreadable(Unreadable { why: why.into(), outlook });
         match () {
             () if opened.is(workload) => Ok(opened),
             () if opened.is_fresh(self.clock.now()) => {
-                Err(unreadable("it is being written at the moment", true))
+                Err(unreadable("it is being written at the moment", Outlook::Passing))
             }
-            () if is_untouched => Err(OpenError::Replaced(opened.found(workload))),
-            () => Err(unreadable("its file has changed since the download began", false)),
+            () if is_untouched => Err(OpenError::Replaced(Box::new(opened.found(workload)))),
+            () => Err(unreadable("its file has changed since the download began", Outlook::Lasting)),
         }
     }
 }
@@ -328,7 +329,7 @@ const NOTE: (u32, Duration) = (60, Duration::from_secs(1));
 
 enum OpenError {
     Unreadable(Unreadable),
-    Replaced(Found),
+    Replaced(Box<Found>),
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -165,6 +165,21 @@ pub fn tell(event: &Event) -> (&'static str, &'static str, String) {
         H::Done { verdict, reason: Some(reason) } => ("", "done", format!("{verdict}: {reason}")),
         H::Drained => ("", "all done", "no job is left".to_owned()),
         H::Resumed { state } => (state.sign(), "goes on", format!("{state} on {host}")),
+        H::Fetching { size, start: 0 } => ("🌐", "fetching", text::bytes(*size)),
+        H::Fetching { size, start } => {
+            ("🌐", "fetching", format!("from {} of {}", text::bytes(*start), text::bytes(*size)))
+        }
+        H::Fetched { size, took } => (
+            "",
+            "fetched",
+            format!("{} in {}, its digest is right", text::bytes(*size), text::duration(*took)),
+        ),
+        H::NotFetched { reason } => ("⚠", "not here", reason.clone()),
+        H::IssueFiled { url, omitted, .. } if omitted.is_empty() => ("", "issue filed", url.clone()),
+        H::IssueFiled { url, omitted, .. } => {
+            ("", "issue filed", format!("{url}, without {}", omitted.join(", ")))
+        }
+        H::IssueRefused { reason, .. } => ("⚠", "no issue", reason.clone()),
         H::Idle { stub, reason } => ("", "idle", format!("{}: {reason}", told(*stub))),
     }
 }

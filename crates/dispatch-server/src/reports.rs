@@ -55,7 +55,7 @@ fn put(path: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 fn machine_readable(stored: &StoredReport, content: &Report) -> String {
-    let StoredReport { report, run, job, host } = stored;
+    let StoredReport { report, run, job, host, .. } = stored;
     let value = json!({
         "report": report.id,
         "at": report.at,
@@ -74,7 +74,7 @@ fn machine_readable(stored: &StoredReport, content: &Report) -> String {
 }
 
 fn markdown(stored: &StoredReport, content: &Report) -> String {
-    let StoredReport { report, run, job, host } = stored;
+    let StoredReport { report, run, job, host, .. } = stored;
     let title: String =
         content.title.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
     let mut text = format!("# {title}\n\n|  |  |\n|---|---|\n");

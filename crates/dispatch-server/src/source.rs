@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use dispatch_boot::stub::inspect::{HEAD_LEN, arch_of, efi_arch};
 use dispatch_boot::stub::pe::Machine;
-use dispatch_core::queue::{Found, Unreadable};
-use dispatch_core::{Arch, Kind, Workload};
+use dispatch_core::queue::{Found, Outlook, Unreadable};
+use dispatch_core::{Arch, Kind, Terms, Workload};
 use jiff::Timestamp;
 use nix::libc::{EAGAIN, EINTR, EMFILE, ENFILE};
 use serde::Deserialize;
@@ -97,7 +97,7 @@ impl Scan {
     /// What all images are made for, as far as their files tell; nothing if they differ.
     #[must_use]
     pub fn arch(&self) -> Option<Arch> {
-        let mut archs = self.found.iter().filter_map(|file| file.arch);
+        let mut archs = self.found.iter().filter_map(|file| file.terms.arch);
         let first = archs.next()?;
         archs.all(|arch| arch == first).then_some(first)
     }
@@ -129,7 +129,7 @@ impl Directory {
         }
         for file in scan.found.iter_mut().filter(|file| file.kind == Kind::Efi) {
             let machine = self.machine(&file.name);
-            file.arch = machine.and_then(arch_of);
+            file.terms.arch = machine.and_then(arch_of);
             if machine.is_none() {
                 let warning = format!("{} is no EFI application (PE): firmware may refuse it", file.name);
                 scan.warnings.push(warning);
@@ -164,9 +164,9 @@ impl Directory {
                     kind,
                     size: meta.len(),
                     modified: whole_micros(meta.modified().map_err(failed)?),
-                    reboots: 0,
-                    description: None,
-                    arch: None,
+                    digest: None,
+                    origin: None,
+                    terms: Terms::default(),
                 }),
                 Err(error) => scan.warnings.push(format!("{name} is ignored: {error}")),
             }
@@ -198,8 +198,8 @@ impl Directory {
                 let what = format!("line {line}: field `name`: there is no image `{name}` in this directory");
                 return Err(mistake(what));
             };
-            file.description = described.description;
-            file.reboots = described.reboots;
+            file.terms.description = described.description;
+            file.terms.reboots = described.reboots;
             seen.push(name);
         }
         Ok(())
@@ -215,6 +215,7 @@ impl Directory {
     /// Opens the image of a workload, as it is now.
     pub async fn open(&self, workload: &Workload) -> Result<Opened, Unreadable> {
         let path = self.path.join(&workload.name);
+        let passing = |why: &str| Unreadable { why: why.to_owned(), outlook: Outlook::Passing };
         let open = tokio::task::spawn_blocking(move || {
             let file = File::open(path)?;
             let meta = file.metadata()?;
@@ -231,10 +232,13 @@ impl Directory {
             Ok(Ok(Err(error))) => Err(Unreadable {
                 why: error.to_string(),
                 // No descriptor is left, or a signal came: neither says anything of the file.
-                is_passing: matches!(error.raw_os_error(), Some(EMFILE | ENFILE | EINTR | EAGAIN)),
+                outlook: match error.raw_os_error() {
+                    Some(EMFILE | ENFILE | EINTR | EAGAIN) => Outlook::Passing,
+                    _ => Outlook::Lasting,
+                },
             }),
-            Ok(Err(_)) => Err(Unreadable { why: "it could not be opened".to_owned(), is_passing: true }),
-            Err(_) => Err(Unreadable { why: "its file system does not answer".to_owned(), is_passing: true }),
+            Ok(Err(_)) => Err(passing("it could not be opened")),
+            Err(_) => Err(passing("its file system does not answer")),
         }
     }
 }
@@ -279,10 +283,10 @@ impl Opened {
             kind: workload.kind,
             size: self.size,
             modified: whole_micros(self.modified),
-            reboots: workload.reboots,
-            description: workload.description.clone(),
-            // That of the version before says nothing of this one.
-            arch: None,
+            digest: None,
+            origin: workload.origin.clone(),
+            // The processor of the version before says nothing of this one.
+            terms: Terms { arch: None, ..workload.terms.clone() },
         }
     }
 }
@@ -368,8 +372,8 @@ mod tests {
         let yaml = b"workloads:\n  - name: a.efi\n    description: A kernel update\n    reboots: 2\n";
         let scan = scan(&directory(&[("a.efi", b"x"), ("b.efi", b"x"), (DESCRIPTION, yaml)]), &[])
             .expect("a source");
-        assert_eq!((scan.found[0].reboots, scan.found[1].reboots), (2, 0));
-        assert_eq!(scan.found[0].description.as_deref(), Some("A kernel update"));
+        assert_eq!((scan.found[0].terms.reboots, scan.found[1].terms.reboots), (2, 0));
+        assert_eq!(scan.found[0].terms.description.as_deref(), Some("A kernel update"));
         assert!(self::scan(&directory(&[("a.efi", b"x"), (DESCRIPTION, b"# nothing\n")]), &[]).is_ok());
     }
 

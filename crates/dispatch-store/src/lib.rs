@@ -11,7 +11,7 @@ mod save;
 use std::path::Path;
 use std::time::Duration;
 
-use dispatch_core::queue::{Round, Snapshot};
+use dispatch_core::queue::{Issue, Round, Snapshot};
 use dispatch_core::run::Policy;
 use dispatch_core::{
     Effect, Event, Host, Job, JobId, Mac, Outcome, ReportId, Run, RunId, Sighting, Workload,
@@ -79,15 +79,42 @@ pub struct StoredEvent {
     pub event: Event,
 }
 
-/// An effect that is due.
+/// An effect that is still to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DueEffect {
+pub struct WaitingEffect {
     /// Its idempotency key.
     pub key: String,
     /// What is to be done.
     pub effect: Effect,
+    /// Since when.
+    pub at: Timestamp,
+    /// When it is tried next.
+    pub due: Timestamp,
     /// How often it has been tried.
     pub attempts: u32,
+    /// Why it could not be done the last time.
+    pub error: Option<String>,
+    /// How far it has come, if it takes several steps.
+    pub progress: Option<String>,
+}
+
+/// Effects of one kind: those of another do not wait for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// Reports are written into files.
+    Files,
+    /// Reports are filed as issues.
+    Issues,
+}
+
+impl Lane {
+    /// How the idempotency keys of its effects begin.
+    fn pattern(self) -> &'static str {
+        match self {
+            Self::Files => "write-report:%",
+            Self::Issues => "file-issue:%",
+        }
+    }
 }
 
 /// A stored report with what belongs to it.
@@ -101,6 +128,10 @@ pub struct StoredReport {
     pub job: Job,
     /// The run's host.
     pub host: Host,
+    /// What the run boots.
+    pub workload: Workload,
+    /// The issue that it was filed as.
+    pub issue: Option<Issue>,
 }
 
 /// A reader of the events that goes on where it was.
@@ -248,25 +279,66 @@ impl Store {
         rows.iter().map(rows::event).collect()
     }
 
-    /// The effects that are due, oldest first, at most `limit`.
-    pub async fn due_effects(&self, now: Timestamp, limit: u32) -> Result<Vec<DueEffect>, StoreError> {
+    /// The effects of a lane that are due, oldest first, at most `limit`.
+    pub async fn due_effects(
+        &self,
+        lane: Lane,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<WaitingEffect>, StoreError> {
         let rows = sqlx::query(
-            "SELECT idempotency_key, effect, attempts FROM outbox WHERE done_at IS NULL AND due <= $1 \
-             ORDER BY due, idempotency_key LIMIT $2",
+            "SELECT * FROM outbox WHERE done_at IS NULL AND due <= $1 AND idempotency_key LIKE $2 \
+             ORDER BY due, idempotency_key LIMIT $3",
         )
         .bind(now.as_microsecond())
+        .bind(lane.pattern())
         .bind(i64::from(limit))
         .fetch_all(&self.readers)
         .await?;
-        rows.iter().map(rows::due_effect).collect()
+        rows.iter().map(rows::waiting_effect).collect()
     }
 
-    /// When the next effect is due.
-    pub async fn next_effect(&self) -> Result<Option<Timestamp>, StoreError> {
-        let row = sqlx::query("SELECT MIN(due) AS due FROM outbox WHERE done_at IS NULL")
+    /// The effects of a lane that are still to be done, in the order in which they were asked for, at most `limit`.
+    pub async fn waiting_effects(&self, lane: Lane, limit: u32) -> Result<Vec<WaitingEffect>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT * FROM outbox WHERE done_at IS NULL AND idempotency_key LIKE $1 \
+             ORDER BY at, idempotency_key LIMIT $2",
+        )
+        .bind(lane.pattern())
+        .bind(i64::from(limit))
+        .fetch_all(&self.readers)
+        .await?;
+        rows.iter().map(rows::waiting_effect).collect()
+    }
+
+    /// When the next effect of a lane is due.
+    pub async fn next_effect(&self, lane: Lane) -> Result<Option<Timestamp>, StoreError> {
+        let row = sqlx::query(
+            "SELECT MIN(due) AS due FROM outbox WHERE done_at IS NULL AND idempotency_key LIKE $1",
+        )
+        .bind(lane.pattern())
+        .fetch_one(&self.readers)
+        .await?;
+        rows::optional_time(&row, "due")
+    }
+
+    /// Notes how far an effect has come, before its next step is taken.
+    pub async fn effect_progress(&self, key: &str, progress: &str) -> Result<(), StoreError> {
+        sqlx::query("UPDATE outbox SET progress = $1 WHERE idempotency_key = $2")
+            .bind(progress)
+            .bind(key)
+            .execute(&self.writer)
+            .await?;
+        Ok(())
+    }
+
+    /// How many effects were refused for good.
+    pub async fn effects_refused(&self) -> Result<u64, StoreError> {
+        let row = sqlx::query("SELECT COUNT(*) AS refused FROM outbox WHERE refused = 1")
             .fetch_one(&self.readers)
             .await?;
-        rows::optional_time(&row, "due")
+        let refused: i64 = sqlx::Row::try_get(&row, "refused")?;
+        Ok(u64::try_from(refused).unwrap_or(0))
     }
 
     /// An effect is done.
@@ -392,4 +464,8 @@ pub struct Overview {
     pub hosts: Vec<Host>,
     /// Effects that are still to be done.
     pub effects_due: u64,
+    /// The first of these.
+    pub outbox: Vec<WaitingEffect>,
+    /// The issues that reports of these runs were filed as, with their runs, in the order of the reports.
+    pub issues: Vec<(RunId, Issue)>,
 }

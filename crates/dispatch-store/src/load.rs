@@ -23,6 +23,9 @@ const JOBS_OF_LAST_ROUND: &str = "SELECT id FROM jobs WHERE round = (SELECT MAX(
 const LAST_ROUND: &str = "(round = (SELECT MAX(number) FROM rounds) \
                           OR position IN (SELECT MAX(position) FROM jobs GROUP BY name))";
 
+/// How many of the effects that wait are shown.
+const SHOWN: i64 = 100;
+
 /// How many values are bound to one query at most: SQLite takes 32,766.
 const MOST_VALUES: usize = 500;
 
@@ -228,7 +231,11 @@ pub(crate) async fn report(
     let query = sqlx::query("SELECT * FROM jobs WHERE id = $1").bind(run.job.to_string());
     let Some(job) = maybe(connection, query, rows::job).await? else { return Ok(None) };
     let Some(host) = one_host(connection, run.host).await? else { return Ok(None) };
-    Ok(Some(StoredReport { report, run, job, host }))
+    let query = sqlx::query("SELECT * FROM workloads WHERE id = $1").bind(run.workload.to_string());
+    let Some(workload) = maybe(connection, query, rows::workload).await? else { return Ok(None) };
+    let query = sqlx::query("SELECT * FROM issues WHERE report = $1").bind(report.id.to_string());
+    let issue = maybe(connection, query, rows::issue).await?;
+    Ok(Some(StoredReport { report, run, job, host, workload, issue }))
 }
 
 pub(crate) async fn reports_of(
@@ -269,6 +276,18 @@ pub(crate) async fn overview(connection: &mut AnyConnection) -> Result<Overview,
     let macs = sqlx::query("SELECT host, mac, seen FROM host_macs ORDER BY host, place, mac");
     put_macs(&mut hosts, all(connection, macs, rows::mac).await?);
     let due = sqlx::query("SELECT COUNT(*) AS due FROM outbox WHERE done_at IS NULL");
-    let due: i64 = sqlx::Row::try_get(&due.fetch_one(connection).await?, "due")?;
-    Ok(Overview { round, jobs, runs, workloads, hosts, effects_due: u64::try_from(due).unwrap_or(0) })
+    let due: i64 = sqlx::Row::try_get(&due.fetch_one(&mut *connection).await?, "due")?;
+    let effects_due = u64::try_from(due).unwrap_or(0);
+    let first =
+        sqlx::query("SELECT * FROM outbox WHERE done_at IS NULL ORDER BY at, idempotency_key LIMIT $1")
+            .bind(SHOWN);
+    let outbox = all(connection, first, rows::waiting_effect).await?;
+    let issues = sqlx::query(
+        "SELECT reports.run AS run, issues.* FROM issues JOIN reports ON reports.id = issues.report \
+         JOIN runs ON runs.id = reports.run JOIN jobs ON jobs.id = runs.job WHERE jobs.round = $1 \
+         ORDER BY reports.at, reports.id",
+    )
+    .bind(number);
+    let issues = all(connection, issues, |row| Ok((rows::parsed(row, "run")?, rows::issue(row)?))).await?;
+    Ok(Overview { round, jobs, runs, workloads, hosts, effects_due, outbox, issues })
 }

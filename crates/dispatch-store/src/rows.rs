@@ -2,13 +2,13 @@
 
 use std::str::FromStr;
 
-use dispatch_core::queue::{NewReport, Report, ReportKey, Round};
-use dispatch_core::{Host, HostId, Job, Mac, Run, Workload};
+use dispatch_core::queue::{Issue, NewReport, Report, ReportKey, Round};
+use dispatch_core::{Host, HostId, Job, Mac, Run, Terms, Workload};
 use jiff::Timestamp;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use crate::{DueEffect, StoreError, StoredEvent};
+use crate::{StoreError, StoredEvent, WaitingEffect};
 
 fn damaged(column: &'static str, value: &dyn ToString) -> StoreError {
     StoreError::Damaged { column, value: value.to_string() }
@@ -34,6 +34,11 @@ fn optional_parsed<T: FromStr>(row: &AnyRow, column: &'static str) -> Result<Opt
 fn number<T: TryFrom<i64>>(row: &AnyRow, column: &'static str) -> Result<T, StoreError> {
     let number: i64 = row.try_get(column)?;
     T::try_from(number).map_err(|_| damaged(column, &number))
+}
+
+fn optional_number<T: TryFrom<i64>>(row: &AnyRow, column: &'static str) -> Result<Option<T>, StoreError> {
+    let number: Option<i64> = row.try_get(column)?;
+    number.map(|number| T::try_from(number).map_err(|_| damaged(column, &number))).transpose()
 }
 
 fn time(row: &AnyRow, column: &'static str) -> Result<Timestamp, StoreError> {
@@ -79,9 +84,17 @@ pub(crate) fn workload(row: &AnyRow) -> Result<Workload, StoreError> {
         kind: parsed(row, "kind")?,
         size: number(row, "size")?,
         modified: time(row, "modified")?,
-        reboots: number(row, "reboots")?,
-        description: optional_text(row, "description")?,
-        arch: optional_parsed(row, "arch")?,
+        digest: optional_parsed(row, "digest")?,
+        origin: optional_text(row, "origin")?,
+        terms: Terms {
+            reboots: number(row, "reboots")?,
+            description: optional_text(row, "description")?,
+            arch: optional_parsed(row, "arch")?,
+            labels: json("labels", &text(row, "labels")?)?,
+            retries: optional_number(row, "retries")?,
+            deadlines: json("deadlines", &text(row, "deadlines")?)?,
+            order: number(row, "place")?,
+        },
     })
 }
 
@@ -169,10 +182,23 @@ pub(crate) fn event(row: &AnyRow) -> Result<StoredEvent, StoreError> {
     Ok(StoredEvent { seq: number(row, "seq")?, event: json("data", &text(row, "data")?)? })
 }
 
-pub(crate) fn due_effect(row: &AnyRow) -> Result<DueEffect, StoreError> {
-    Ok(DueEffect {
+pub(crate) fn issue(row: &AnyRow) -> Result<Issue, StoreError> {
+    Ok(Issue {
+        report: parsed(row, "report")?,
+        repository: text(row, "repository")?,
+        number: number(row, "number")?,
+        url: text(row, "url")?,
+    })
+}
+
+pub(crate) fn waiting_effect(row: &AnyRow) -> Result<WaitingEffect, StoreError> {
+    Ok(WaitingEffect {
         key: text(row, "idempotency_key")?,
         effect: json("effect", &text(row, "effect")?)?,
+        at: time(row, "at")?,
+        due: time(row, "due")?,
         attempts: number(row, "attempts")?,
+        error: optional_text(row, "error")?,
+        progress: optional_text(row, "progress")?,
     })
 }

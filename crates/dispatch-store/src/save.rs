@@ -1,6 +1,6 @@
 //! What a decision changes.
 
-use dispatch_core::queue::{Change, Lease, Report, Round};
+use dispatch_core::queue::{Change, Issue, Lease, Report, Round, Settled};
 use dispatch_core::{Arch, Effect, Event, Host, HostId, Job, Mac, Run, Verdict, Workload};
 use jiff::Timestamp;
 use sqlx::{AnyConnection, Row as _};
@@ -35,6 +35,8 @@ pub(crate) async fn changes(
                 // Every effect follows from a report or an event of the same decision.
                 save_effect(connection, effect, now.unwrap_or(Timestamp::UNIX_EPOCH)).await?;
             }
+            Change::Settled(settled) => settle_effect(connection, settled).await?,
+            Change::Issue(issue) => save_issue(connection, issue).await?,
         }
     }
     Ok(last)
@@ -121,20 +123,28 @@ async fn save_round(connection: &mut AnyConnection, round: &Round) -> Result<(),
 }
 
 async fn save_workload(connection: &mut AnyConnection, workload: &Workload) -> Result<(), StoreError> {
+    let terms = &workload.terms;
     sqlx::query(
-        "INSERT INTO workloads (id, name, kind, size, modified, reboots, description, arch) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
-         ON CONFLICT (id) DO UPDATE SET reboots = excluded.reboots, description = excluded.description, \
-         arch = excluded.arch",
+        "INSERT INTO workloads (id, name, kind, size, modified, digest, origin, reboots, description, arch, labels, \
+         retries, deadlines, place) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
+         ON CONFLICT (id) DO UPDATE SET digest = excluded.digest, origin = excluded.origin, \
+         reboots = excluded.reboots, description = excluded.description, arch = excluded.arch, \
+         labels = excluded.labels, retries = excluded.retries, deadlines = excluded.deadlines, place = excluded.place",
     )
     .bind(workload.id.to_string())
     .bind(workload.name.clone())
     .bind(workload.kind.as_str())
     .bind(big(workload.size))
     .bind(workload.modified.as_microsecond())
-    .bind(i64::from(workload.reboots))
-    .bind(workload.description.clone())
-    .bind(workload.arch.map(Arch::as_str))
+    .bind(workload.digest.map(|digest| digest.to_string()))
+    .bind(workload.origin.clone())
+    .bind(i64::from(terms.reboots))
+    .bind(terms.description.clone())
+    .bind(terms.arch.map(Arch::as_str))
+    .bind(json("labels", &terms.labels)?)
+    .bind(terms.retries.map(i64::from))
+    .bind(json("deadlines", &terms.deadlines)?)
+    .bind(terms.order)
     .execute(connection)
     .await?;
     Ok(())
@@ -308,6 +318,33 @@ async fn save_effect(
     .bind(json("effect", effect)?)
     .bind(now.as_microsecond())
     .bind(now.as_microsecond())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn settle_effect(connection: &mut AnyConnection, settled: &Settled) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE outbox SET done_at = $1, error = $2, refused = $3, attempts = attempts + 1 WHERE idempotency_key = $4",
+    )
+    .bind(settled.at.as_microsecond())
+    .bind(settled.refused.clone())
+    .bind(i64::from(settled.refused.is_some()))
+    .bind(settled.key.clone())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn save_issue(connection: &mut AnyConnection, issue: &Issue) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO issues (report, repository, number, url) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (report) DO NOTHING",
+    )
+    .bind(issue.report.to_string())
+    .bind(issue.repository.clone())
+    .bind(big(issue.number))
+    .bind(issue.url.clone())
     .execute(connection)
     .await?;
     Ok(())

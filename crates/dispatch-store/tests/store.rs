@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use dispatch_core::queue::{Ask, Context, Found, NewReport, Offer};
 use dispatch_core::run::{End, Policy, RunEvent};
-use dispatch_core::{Kind, Mac, Outcome, RunId, Sighting, Snapshot, Told, Verdict};
-use dispatch_store::{Cursor, Focus, Store, StoreError};
+use dispatch_core::{Kind, Mac, Outcome, RunId, Sighting, Snapshot, Terms, Told, Verdict};
+use dispatch_store::{Cursor, Focus, Lane, Store, StoreError};
 use jiff::Timestamp;
 use tempfile::TempDir;
 
@@ -34,9 +34,9 @@ impl Lab {
                 kind: Kind::Efi,
                 size: 1000,
                 modified: lab.now,
-                reboots: 0,
-                description: None,
-                arch: None,
+                digest: None,
+                origin: None,
+                terms: Terms::default(),
             })
             .collect();
         lab.decide(Focus::last_round(), |snapshot, context| snapshot.open(&found, &[], context))
@@ -184,19 +184,19 @@ async fn an_effect_stays_until_it_is_done() {
     lab.boot(1).await;
     lab.report(1, "one", Verdict::Passed).await;
     let lab = lab.restart().await;
-    let due = lab.store.due_effects(lab.now, 10).await.expect("effects");
+    let due = lab.store.due_effects(Lane::Files, lab.now, 10).await.expect("effects");
     assert_eq!((due.len(), due[0].attempts), (1, 0));
 
     let later = lab.now + Duration::from_mins(1);
     lab.store.effect_failed(&due[0].key, "disk full", later).await.expect("noted");
-    assert!(lab.store.due_effects(lab.now, 10).await.expect("effects").is_empty());
-    assert_eq!(lab.store.next_effect().await.expect("a time"), Some(later));
-    let due = lab.store.due_effects(later, 10).await.expect("effects");
+    assert!(lab.store.due_effects(Lane::Files, lab.now, 10).await.expect("effects").is_empty());
+    assert_eq!(lab.store.next_effect(Lane::Files).await.expect("a time"), Some(later));
+    let due = lab.store.due_effects(Lane::Files, later, 10).await.expect("effects");
     assert_eq!(due[0].attempts, 1);
 
     lab.store.effect_done(&due[0].key, later).await.expect("noted");
-    assert!(lab.store.due_effects(later, 10).await.expect("effects").is_empty());
-    assert_eq!(lab.store.next_effect().await.expect("a time"), None);
+    assert!(lab.store.due_effects(Lane::Files, later, 10).await.expect("effects").is_empty());
+    assert_eq!(lab.store.next_effect(Lane::Files).await.expect("a time"), None);
 }
 
 #[tokio::test]
@@ -204,8 +204,8 @@ async fn a_report_is_found_with_its_run_job_and_host() {
     let mut lab = Lab::new(&["a.efi"]).await;
     let run = lab.boot(1).await;
     lab.report(1, "one", Verdict::Failed).await;
-    let dispatch_core::Effect::WriteReport { report } =
-        lab.store.due_effects(lab.now, 1).await.expect("effects")[0].effect;
+    let due = lab.store.due_effects(Lane::Files, lab.now, 1).await.expect("effects");
+    let dispatch_core::Effect::WriteReport { report } = due[0].effect else { panic!("another effect") };
     let stored = lab.store.report(report).await.expect("an answer").expect("a report");
     assert_eq!((stored.run.id, stored.job.name.as_str()), (run, "a.efi"));
     assert_eq!(stored.host.uuid.as_deref(), Some("uuid"));
@@ -363,9 +363,9 @@ async fn a_session_begins_and_ends_without_the_runs_and_reports_of_earlier_round
         kind: Kind::Efi,
         size: 1000,
         modified: lab.now,
-        reboots: 0,
-        description: None,
-        arch: None,
+        digest: None,
+        origin: None,
+        terms: Terms::default(),
     }];
     lab.decide(Focus::last_round(), |snapshot, context| snapshot.open(&found, &[], context))
         .await

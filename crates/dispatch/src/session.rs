@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use dispatch_core::queue::EndedBy;
-use dispatch_core::run::Policy;
+use dispatch_core::run::{Policy, Sinks};
 use dispatch_core::verdict::Judge;
 use dispatch_server::engine::Engine;
 use dispatch_server::log::{Format, Log};
@@ -193,6 +193,8 @@ fn config(args: SessionArgs) -> Result<Config, Failure> {
         when_idle: args.rules.when_idle,
         ends_when_done: args.exit_when_done,
         hosts: args.host,
+        labels: Vec::new(),
+        sinks: Sinks::default(),
         arch: None,
         judge: Arc::new(Judge { pass_if: args.rules.pass_if, fail_if: args.rules.fail_if }),
     };

@@ -167,7 +167,7 @@ impl Snapshot {
     pub(super) fn fitting(&self, host: HostId) -> Fitting {
         let arch = self.hosts.iter().find(|known| known.id == host).and_then(|host| host.arch);
         let is_other =
-            |workload: &&Workload| arch.zip(workload.arch).is_some_and(|(host, image)| host != image);
+            |workload: &&Workload| arch.zip(workload.terms.arch).is_some_and(|(host, image)| host != image);
         Fitting(self.workloads.iter().filter(is_other).map(|workload| workload.id).collect())
     }
 
@@ -194,7 +194,7 @@ impl Snapshot {
             let job = self.jobs.iter().find(|job| job.id == run.job).filter(|job| fits.takes(job))?;
             let errored =
                 self.runs.iter().filter(|other| Self::is_attempt_of(other, job) && other.has_errored());
-            let may_return = run.most_sent == 0 || errored.count() < self.policy.retries as usize;
+            let may_return = run.most_sent == 0 || errored.count() < self.retries(job.id) as usize;
             let elsewhere = self.hosts.iter().find(|host| host.id == run.host).filter(|_| may_return)?;
             Some(format!("{} is still with {}", job.name, Host::label(elsewhere)))
         })
@@ -223,8 +223,8 @@ impl Snapshot {
         let archs: BTreeMap<WorkloadId, Arch> = self
             .workloads
             .iter()
-            .filter(|workload| fits.0.contains(&workload.id) && !at_work.contains(&workload.arch))
-            .filter_map(|workload| Some((workload.id, workload.arch?)))
+            .filter(|workload| fits.0.contains(&workload.id) && !at_work.contains(&workload.terms.arch))
+            .filter_map(|workload| Some((workload.id, workload.terms.arch?)))
             .collect();
         self.note_waits(now, |job| {
             // What is known already says more.

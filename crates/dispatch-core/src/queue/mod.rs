@@ -5,6 +5,7 @@
 //! and the changes that the store commits in one transaction. The snapshot itself is used up or moved on; the
 //! store loads a fresh one for the next decision.
 
+mod filed;
 mod idle;
 mod orders;
 mod requests;
@@ -28,7 +29,7 @@ use crate::id::{HostId, JobId, ReportId, RunId, WorkloadId};
 use crate::run::{Policy, Run};
 use crate::text;
 use crate::verdict::Verdict;
-use crate::workload::{Arch, Kind, UnknownWord, Workload};
+use crate::workload::{Arch, Digest, Kind, Terms, UnknownWord, Workload};
 
 /// A `GET` that follows a `HEAD` this closely gets what the `HEAD` promised, even if work has turned up in
 /// between: firmware has allocated memory for the size it was told.
@@ -299,6 +300,34 @@ pub enum Change {
     Event(Box<Event>),
     /// Put into the outbox.
     Effect(Effect),
+    /// Take out of the outbox, because it is done or will never be.
+    Settled(Settled),
+    /// Insert.
+    Issue(Issue),
+}
+
+/// An effect that is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// Its idempotency key.
+    pub key: String,
+    /// Since when.
+    pub at: Timestamp,
+    /// Why it was refused for good, if it was.
+    pub refused: Option<String>,
+}
+
+/// An issue that a report was filed as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issue {
+    /// Which report.
+    pub report: ReportId,
+    /// Where, as `owner/name`.
+    pub repository: String,
+    /// Its number there.
+    pub number: u64,
+    /// Where people read it.
+    pub url: String,
 }
 
 /// A decision: what to answer, and what to commit first.
@@ -323,8 +352,19 @@ pub struct Context<'a> {
 pub struct Unreadable {
     /// Why, in the words of the operating system.
     pub why: String,
+    /// Whether that will change.
+    pub outlook: Outlook,
+}
+
+/// Whether an image that cannot be read will be readable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outlook {
+    /// Not by itself.
+    Lasting,
     /// It may pass by itself: a file system that hangs, a file that is being written.
-    pub is_passing: bool,
+    Passing,
+    /// It is on its way here: whoever would get it is to wait for it.
+    Coming,
 }
 
 /// How a host asks for work.
@@ -387,12 +427,12 @@ pub struct Found {
     pub size: u64,
     /// When it was last written.
     pub modified: Timestamp,
-    /// How often it may reboot the host before it reports.
-    pub reboots: u32,
-    /// One line for people.
-    pub description: Option<String>,
-    /// The processor that it is made for, where the file tells.
-    pub arch: Option<Arch>,
+    /// The digest of its bytes, where the source tells.
+    pub digest: Option<Digest>,
+    /// The URL that it is fetched from; nothing for a file that is here.
+    pub origin: Option<String>,
+    /// What is said of it.
+    pub terms: Terms,
 }
 
 /// What the rules know when they decide.

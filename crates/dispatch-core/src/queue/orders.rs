@@ -36,7 +36,7 @@ impl Snapshot {
         }
         let run = self.runs.iter().find(|run| run.job == job && !run.state.is_final()).cloned();
         let event = RunEvent::Cancelled { why: why.to_owned() };
-        let ended = run.and_then(|run| decide(&run, &event, &self.policy.deadlines, now).ok());
+        let ended = run.and_then(|run| decide(&run, &event, &self.deadlines(&run), now).ok());
         let was_running = ended.is_some();
         if let Some(Step { run, happened }) = ended {
             let id = run.id;

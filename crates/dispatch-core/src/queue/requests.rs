@@ -6,8 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::idle::several;
 use super::{
-    Accepted, Ask, Change, Context, Job, JobState, NewReport, NoRun, Offer, Outcome, Report, ReportKey,
-    Snapshot, Unreadable,
+    Accepted, Ask, Change, Context, Job, JobState, NewReport, NoRun, Offer, Outcome, Outlook, Report,
+    ReportKey, Snapshot, Unreadable,
 };
 use crate::event::{Effect, Happening};
 use crate::host::{Host, Recognised, Sighting, Told, recognise};
@@ -43,7 +43,9 @@ impl Snapshot {
             // Only now: a run that was up until this request may have come back to its image by it.
             let lost = self.active_run(host).and_then(|run| unreadable.get(&run.workload));
             match lost {
-                Some(Unreadable { why, is_passing: true }) if self.was_fetched(id) => {
+                Some(Unreadable { why, outlook: Outlook::Passing | Outlook::Coming })
+                    if self.was_fetched(id) =>
+                {
                     // The host has begun with this image. It is better off asking once more.
                     let reason = why.clone();
                     return self.outcome(Offer::NotNow(reason));
@@ -124,7 +126,7 @@ impl Snapshot {
         let run = self.active_run(id).cloned().ok_or(NoRun::Nothing)?;
         self.happen(run.id, &RunEvent::Started, now).map_err(|_| NoRun::Nothing)?;
         // Only now: a stranger that posts is nobody we need to remember.
-        let arch = self.workload_of(run.job).and_then(|workload| workload.arch);
+        let arch = self.workload_of(run.job).and_then(|workload| workload.terms.arch);
         self.unite(id, told, now);
         self.met_again(id, who, told, now);
         self.learn(id, told, run.booted_at.is_some() || run.reports > 0);
@@ -177,7 +179,12 @@ impl Snapshot {
         let title = report.title.clone();
         self.reports.push(ReportKey { id, run: run.id, digest: report.digest.clone() });
         self.changes.push(Change::Report(Report { id, run: run.id, at: now, late, content: report }));
-        self.changes.push(Change::Effect(Effect::WriteReport { report: id }));
+        if self.policy.sinks.files {
+            self.changes.push(Change::Effect(Effect::WriteReport { report: id }));
+        }
+        if let Some(repository) = self.policy.sinks.issues.clone() {
+            self.changes.push(Change::Effect(Effect::FileIssue { report: id, run: run.id, repository }));
+        }
         self.tell(Some(run.id), None, now, Happening::Report { id, title, verdict, late });
         if late {
             self.revise(&run, now);
@@ -384,6 +391,7 @@ impl Snapshot {
             epoch = host.epoch;
         });
         let attempt = self.attempts_of(job).saturating_add(1);
+        let deadlines = self.policy.deadlines.with(&offered.terms.deadlines);
         let run = Run {
             id: RunId::new(now, (context.random)()),
             job,
@@ -396,7 +404,7 @@ impl Snapshot {
             reason: None,
             created: now,
             since: now,
-            deadline: Some(now.checked_add(self.policy.deadlines.assigned).unwrap_or(Timestamp::MAX)),
+            deadline: Some(now.checked_add(deadlines.assigned).unwrap_or(Timestamp::MAX)),
             size: offered.size,
             transfer: Transfer::None,
             transfers: 0,
@@ -405,7 +413,7 @@ impl Snapshot {
             broken: 0,
             wholes: 0,
             reboots: 0,
-            reboots_allowed: offered.reboots,
+            reboots_allowed: offered.terms.reboots,
             booted_at: None,
             is_disputed: false,
             reports: 0,

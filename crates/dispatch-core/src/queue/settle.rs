@@ -6,14 +6,14 @@ use super::{Change, JobState, Lease, Snapshot};
 use crate::event::Happening;
 use crate::host::Host;
 use crate::id::{JobId, RunId};
-use crate::run::{Refused, Run, RunEvent, RunState, Step, decide};
+use crate::run::{Deadlines, Refused, Run, RunEvent, RunState, Step, decide};
 use crate::verdict::Verdict;
 
 impl Snapshot {
     /// Lets something happen to a run, and whatever follows from it.
     pub(super) fn happen(&mut self, id: RunId, event: &RunEvent, now: Timestamp) -> Result<(), Refused> {
         let before = self.run(id).ok_or(Refused::Final)?.clone();
-        let Step { run, happened } = decide(&before, event, &self.policy.deadlines, now)?;
+        let Step { run, happened } = decide(&before, event, &self.deadlines(&before), now)?;
         if run != before {
             self.put_run(run.clone());
         }
@@ -24,6 +24,18 @@ impl Snapshot {
             self.settle(&run, now);
         }
         Ok(())
+    }
+
+    /// The deadlines of a run: those of its workload where it has its own.
+    pub(super) fn deadlines(&self, run: &Run) -> Deadlines {
+        let workload = self.workloads.iter().find(|workload| workload.id == run.workload);
+        let changes = workload.map(|workload| workload.terms.deadlines).unwrap_or_default();
+        self.policy.deadlines.with(&changes)
+    }
+
+    /// How many more attempts a job gets after its first one errored.
+    pub(super) fn retries(&self, job: JobId) -> u32 {
+        self.workload_of(job).and_then(|workload| workload.terms.retries).unwrap_or(self.policy.retries)
     }
 
     pub(super) fn put_run(&mut self, run: Run) {
@@ -54,7 +66,7 @@ impl Snapshot {
         let job = job.id;
         let errored = u32::try_from(errored).unwrap_or(u32::MAX);
         let again = match run.state {
-            RunState::Failed => errored <= self.policy.retries && !self.has_failed(job),
+            RunState::Failed => errored <= self.retries(job) && !self.has_failed(job),
             RunState::Cancelled => true,
             _ => false,
         };
@@ -64,7 +76,7 @@ impl Snapshot {
                 job.since = now;
             });
             if run.state == RunState::Failed {
-                let of = self.policy.retries.saturating_add(1);
+                let of = self.retries(job).saturating_add(1);
                 self.tell(Some(run.id), None, now, Happening::Retry { attempt: errored + 1, of });
             }
         } else {
@@ -171,8 +183,7 @@ impl Snapshot {
     /// Ends a retry, if it has not booted yet. Its job is settled by the caller.
     pub(super) fn supersede(&mut self, retry: RunId, now: Timestamp) -> bool {
         let Some(run) = self.run(retry) else { return false };
-        let Ok(Step { run, happened }) = decide(run, &RunEvent::Superseded, &self.policy.deadlines, now)
-        else {
+        let Ok(Step { run, happened }) = decide(run, &RunEvent::Superseded, &self.deadlines(run), now) else {
             return false;
         };
         self.put_run(run);

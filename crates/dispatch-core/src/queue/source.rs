@@ -64,10 +64,9 @@ impl Snapshot {
             .or(earlier.as_ref())
             .and_then(|job| self.workloads.iter().find(|known| known.id == job.workload));
         let is_same_file =
-            workload.is_some_and(|known| known.size == file.size && known.modified == file.modified);
-        let is_same_description = workload.is_some_and(|known| {
-            known.reboots == file.reboots && known.description == file.description && known.arch == file.arch
-        });
+            workload.is_some_and(|known| known.is_version(file.size, file.modified, file.digest));
+        let is_same_description =
+            workload.is_some_and(|known| known.terms == file.terms && known.origin == file.origin);
         match known {
             // The run that is going on keeps what it has; what is asked for after it is looked at then.
             Some(job) if job.state == JobState::Active => {}
@@ -110,7 +109,7 @@ impl Snapshot {
             id: JobId::new(now, (context.random)()),
             name: file.name.clone(),
             workload,
-            priority: 0,
+            priority: -file.terms.order,
             position,
             state: JobState::Queued,
             verdict: None,
@@ -134,9 +133,9 @@ impl Snapshot {
             kind: file.kind,
             size: file.size,
             modified: file.modified,
-            reboots: file.reboots,
-            description: file.description.clone(),
-            arch: file.arch,
+            digest: file.digest,
+            origin: file.origin.clone(),
+            terms: file.terms.clone(),
         };
         let id = workload.id;
         self.changes.push(Change::Workload(workload.clone()));
@@ -147,14 +146,26 @@ impl Snapshot {
     /// What is said of a file is not the file: the attempts with it stay attempts with it.
     fn describe(&mut self, workload: WorkloadId, file: &Found) {
         let Some(known) = self.workloads.iter_mut().find(|known| known.id == workload) else { return };
-        (known.reboots, known.arch) = (file.reboots, file.arch);
-        known.description.clone_from(&file.description);
+        known.terms.clone_from(&file.terms);
+        known.origin.clone_from(&file.origin);
         let known = known.clone();
         self.changes.push(Change::Workload(known));
+        let jobs =
+            self.jobs.iter().filter(|job| job.workload == workload && job.priority != -file.terms.order);
+        for id in jobs.map(|job| job.id).collect::<Vec<_>>() {
+            self.change_job(id, |job| job.priority = -file.terms.order);
+        }
     }
 
     pub(super) fn repoint(&mut self, job: &Job, workload: WorkloadId, size: u64) {
-        self.change_job(job.id, |job| job.workload = workload);
+        let order =
+            self.workloads.iter().find(|known| known.id == workload).map_or(0, |known| known.terms.order);
+        self.change_job(job.id, |job| {
+            job.workload = workload;
+            job.priority = -order;
+            // What was said of the version before.
+            job.waits = None;
+        });
         let run = self.runs.iter().find(|run| run.job == job.id && !run.state.is_final()).cloned();
         if let Some(run) = run {
             self.put_run(Run { workload, size, ..run });

@@ -95,7 +95,7 @@ impl Model {
             }
             Change::Round(round) => self.snapshot.round = Some(round),
             Change::Event(event) => self.told.push(*event),
-            Change::Effect(_) => {}
+            Change::Effect(_) | Change::Settled(_) | Change::Issue(_) => {}
         }
     }
 
@@ -202,7 +202,7 @@ pub(super) fn at(host: u8) -> Sighting {
 }
 
 pub(super) fn gone() -> Unreadable {
-    Unreadable { why: "No such file".into(), is_passing: false }
+    Unreadable { why: "No such file".into(), outlook: Outlook::Lasting }
 }
 
 pub(super) fn file(name: &str, size: u64) -> Found {
@@ -211,8 +211,8 @@ pub(super) fn file(name: &str, size: u64) -> Found {
         kind: Kind::Efi,
         size,
         modified: Timestamp::UNIX_EPOCH,
-        reboots: 0,
-        description: None,
-        arch: None,
+        digest: None,
+        origin: None,
+        terms: Terms::default(),
     }
 }

@@ -181,6 +181,56 @@ impl Default for Deadlines {
     }
 }
 
+/// Deadlines of a workload that differ from those of its queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeadlineChanges {
+    /// From assignment to the first byte.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub assigned: Option<Duration>,
+    /// Without progress inside a download.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub download: Option<Duration>,
+    /// From the last byte to `POST`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub boot: Option<Duration>,
+    /// From `POST` to a report.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<Duration>,
+    /// From the last report to the end of the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grace: Option<Duration>,
+}
+
+impl Deadlines {
+    /// These, but for what is to differ.
+    #[must_use]
+    pub fn with(self, changes: &DeadlineChanges) -> Self {
+        Self {
+            assigned: changes.assigned.unwrap_or(self.assigned),
+            download: changes.download.unwrap_or(self.download),
+            boot: changes.boot.unwrap_or(self.boot),
+            run: changes.run.unwrap_or(self.run),
+            grace: changes.grace.unwrap_or(self.grace),
+        }
+    }
+}
+
+/// Where reports go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sinks {
+    /// Into files.
+    pub files: bool,
+    /// Into the issues of this repository, `owner/name`.
+    pub issues: Option<String>,
+}
+
+impl Default for Sinks {
+    fn default() -> Self {
+        Self { files: true, issues: None }
+    }
+}
+
 /// The settings of a group's queue.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -198,6 +248,10 @@ pub struct Policy {
     pub hosts: Vec<HostPattern>,
     /// What a host's processor probably is, if nothing is known of it: what the images are made for.
     pub arch: Option<Arch>,
+    /// The labels of hosts.
+    pub labels: Vec<(HostPattern, Vec<String>)>,
+    /// Where reports go.
+    pub sinks: Sinks,
 }
 
 impl Default for Policy {
@@ -210,6 +264,8 @@ impl Default for Policy {
             ends_when_done: false,
             hosts: Vec::new(),
             arch: None,
+            labels: Vec::new(),
+            sinks: Sinks::default(),
         }
     }
 }

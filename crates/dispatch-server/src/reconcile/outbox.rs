@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use dispatch_core::Effect;
-use dispatch_store::{DueEffect, StoreError};
+use dispatch_store::{Lane, StoreError, WaitingEffect};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
@@ -49,7 +49,7 @@ impl Outbox {
                 return;
             }
             let clock = &self.engine.clock;
-            let next = match self.engine.store.next_effect().await {
+            let next = match self.engine.store.next_effect(Lane::Files).await {
                 // What is due and could not be noted as done or failed must not be tried without a pause.
                 Ok(next) => next.map(|next| next.max(later(clock.now(), TROUBLE))),
                 Err(_) => Some(later(clock.now(), MAX_WAIT)),
@@ -73,9 +73,10 @@ impl Outbox {
     async fn activate(&self, now: Timestamp) -> Result<(), StoreError> {
         let mut tried = BTreeSet::new();
         loop {
-            let due =
-                self.engine.store.due_effects(now, BATCH + u32::try_from(tried.len()).unwrap_or(0)).await?;
-            let new: Vec<DueEffect> = due.into_iter().filter(|effect| !tried.contains(&effect.key)).collect();
+            let limit = BATCH + u32::try_from(tried.len()).unwrap_or(0);
+            let due = self.engine.store.due_effects(Lane::Files, now, limit).await?;
+            let new: Vec<WaitingEffect> =
+                due.into_iter().filter(|effect| !tried.contains(&effect.key)).collect();
             if new.is_empty() {
                 return Ok(());
             }
@@ -86,7 +87,7 @@ impl Outbox {
         }
     }
 
-    async fn carry_out(&self, due: &DueEffect) -> Result<(), StoreError> {
+    async fn carry_out(&self, due: &WaitingEffect) -> Result<(), StoreError> {
         let result = match due.effect {
             Effect::WriteReport { report } => match self.engine.store.report(report).await {
                 Ok(Some(stored)) => {
@@ -100,6 +101,8 @@ impl Outbox {
                 // One damaged report must not hold up the others.
                 Err(error) => Err(error.to_string()),
             },
+            // It is in another lane.
+            Effect::FileIssue { .. } => return Ok(()),
         };
         let now = self.engine.clock.now();
         match result {

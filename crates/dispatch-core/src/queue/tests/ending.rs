@@ -120,7 +120,7 @@ fn a_host_that_asks_again_without_having_reported_ends_its_run_errored() {
 #[test]
 fn a_workload_that_may_reboot_is_given_again_that_often() {
     let mut queue = Model::new(&[]);
-    let found = Found { reboots: 2, ..file("kernel.efi", 1000) };
+    let found = Found { terms: Terms { reboots: 2, ..Terms::default() }, ..file("kernel.efi", 1000) };
     queue.decide(|snapshot, context| snapshot.open(&[found], &[], context));
     let run = queue.boot(1);
     for nth in 1..=2 {
@@ -439,7 +439,10 @@ fn the_tally_reads_well() {
 #[test]
 fn a_host_whose_image_vanished_while_it_was_up_gets_another() {
     let mut queue = Model::new(&[]);
-    let files = [Found { reboots: 1, ..file("a.efi", 1000) }, file("b.efi", 1000)];
+    let files = [
+        Found { terms: Terms { reboots: 1, ..Terms::default() }, ..file("a.efi", 1000) },
+        file("b.efi", 1000),
+    ];
     queue.decide(|snapshot, context| snapshot.open(&files, &[], context));
     let run = queue.boot(1);
     queue.unreadable.insert(queue.job("a.efi").workload, gone());
@@ -453,7 +456,7 @@ fn an_image_that_is_unreadable_for_a_moment_costs_its_run_nothing() {
     queue.head(1);
     queue.get(1, 500);
     let before = queue.active(1).cloned();
-    queue.unreadable.insert(queue.job("a.efi").workload, Unreadable { is_passing: true, ..gone() });
+    queue.unreadable.insert(queue.job("a.efi").workload, Unreadable { outlook: Outlook::Passing, ..gone() });
     assert!(matches!(queue.ask(1, Ask::Head), Offer::NotNow(_)));
     assert_eq!(queue.active(1).cloned(), before);
     queue.unreadable.clear();
@@ -533,7 +536,7 @@ fn what_is_finished_stays_finished_when_its_description_changes() {
     queue.boot(1);
     queue.put(1, None, "r", Verdict::Passed);
     queue.head(1);
-    let changed = Found { reboots: 1, ..file("a.efi", 1000) };
+    let changed = Found { terms: Terms { reboots: 1, ..Terms::default() }, ..file("a.efi", 1000) };
     queue.decide(|snapshot, context| snapshot.open(&[changed], &[], context));
     assert_eq!((queue.snapshot.jobs.len(), queue.job("a.efi").state), (1, JobState::Done));
 }
@@ -545,7 +548,10 @@ fn an_attempt_stays_one_when_only_what_is_said_of_its_image_changes() {
     let first = queue.boot(1);
     queue.pass(100_000);
     queue.tick();
-    let files = [Found { arch: Some(Arch::X86_64), reboots: 1, ..file("a", 1000) }];
+    let files = [Found {
+        terms: Terms { arch: Some(Arch::X86_64), reboots: 1, ..Terms::default() },
+        ..file("a", 1000)
+    }];
     queue.decide(|snapshot, context| snapshot.open(&files, &[], context));
     assert_eq!(queue.snapshot.workloads.len(), 1);
     queue.boot(1);

@@ -192,8 +192,14 @@ fn a_session_for_some_hosts_leaves_the_others_alone() {
 #[test]
 fn an_image_for_another_processor_is_for_another_host() {
     let mut queue = Model::new(&[]);
-    let arm = |name: &str| Found { arch: Some(Arch::Aarch64), ..file(name, 1000) };
-    let intel = |name: &str| Found { arch: Some(Arch::X86_64), ..file(name, 1000) };
+    let arm = |name: &str| Found {
+        terms: Terms { arch: Some(Arch::Aarch64), ..Terms::default() },
+        ..file(name, 1000)
+    };
+    let intel = |name: &str| Found {
+        terms: Terms { arch: Some(Arch::X86_64), ..Terms::default() },
+        ..file(name, 1000)
+    };
     let files = [arm("a"), intel("b"), arm("c")];
     queue.decide(|snapshot, context| snapshot.open(&files, &[], context));
     assert_eq!(queue.head(1).as_deref(), Some("a"), "nothing is known of it yet");

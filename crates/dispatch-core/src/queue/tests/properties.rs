@@ -105,8 +105,8 @@ fn play(queue: &mut Model, act: &Act) {
             let jobs = &queue.snapshot.jobs;
             let workload = jobs[usize::from(job) % jobs.len()].workload;
             if on {
-                let is_passing = job % 2 == 0;
-                queue.unreadable.insert(workload, Unreadable { is_passing, ..gone() });
+                let outlook = [Outlook::Passing, Outlook::Lasting, Outlook::Coming][usize::from(job % 3)];
+                queue.unreadable.insert(workload, Unreadable { outlook, ..gone() });
             } else {
                 queue.unreadable.remove(&workload);
             }
@@ -116,7 +116,10 @@ fn play(queue: &mut Model, act: &Act) {
                 .iter()
                 .enumerate()
                 .filter(|(index, _)| *index != usize::from(left_out))
-                .map(|(_, name)| Found { reboots: if *name == "c" { 2 } else { 0 }, ..file(name, 1000) })
+                .map(|(_, name)| Found {
+                    terms: Terms { reboots: if *name == "c" { 2 } else { 0 }, ..Terms::default() },
+                    ..file(name, 1000)
+                })
                 .collect();
             queue.decide(|snapshot, context| snapshot.open(&files, &[], context));
         }
@@ -146,7 +149,11 @@ fn play(queue: &mut Model, act: &Act) {
         }
         Act::Close => queue.decide(|snapshot, _| snapshot.close()),
         Act::Again => {
-            let files = [file("a", 1000), file("b", 1000), Found { reboots: 2, ..file("c", 1000) }];
+            let files = [
+                file("a", 1000),
+                file("b", 1000),
+                Found { terms: Terms { reboots: 2, ..Terms::default() }, ..file("c", 1000) },
+            ];
             queue
                 .decide(|snapshot, context| snapshot.open(&files, &[Again::Failed, Again::Errored], context));
         }
@@ -163,7 +170,10 @@ fn reboots(name: &str) -> Model {
     let mut queue = Model::new(&[]);
     let files: Vec<Found> = ["a", "b", "c"]
         .iter()
-        .map(|known| Found { reboots: if *known == name { 2 } else { 0 }, ..file(known, 1000) })
+        .map(|known| Found {
+            terms: Terms { reboots: if *known == name { 2 } else { 0 }, ..Terms::default() },
+            ..file(known, 1000)
+        })
         .collect();
     queue.decide(|snapshot, context| snapshot.open(&files, &[], context));
     queue

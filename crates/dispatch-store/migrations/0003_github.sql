@@ -1,0 +1,24 @@
+-- Images that are fetched, what is said of them, and issues.
+
+ALTER TABLE workloads ADD COLUMN digest TEXT;
+-- The URL that it is fetched from.
+ALTER TABLE workloads ADD COLUMN origin TEXT;
+-- The labels that its host must have, as JSON.
+ALTER TABLE workloads ADD COLUMN labels TEXT NOT NULL DEFAULT '[]';
+-- What differs from the queue's settings.
+ALTER TABLE workloads ADD COLUMN retries BIGINT;
+ALTER TABLE workloads ADD COLUMN deadlines TEXT NOT NULL DEFAULT '{}';
+-- "order" is a word of SQL.
+ALTER TABLE workloads ADD COLUMN place BIGINT NOT NULL DEFAULT 0;
+
+-- How far an effect of several steps has come, as JSON.
+ALTER TABLE outbox ADD COLUMN progress TEXT;
+-- It will never be done; error says why.
+ALTER TABLE outbox ADD COLUMN refused BIGINT NOT NULL DEFAULT 0;
+
+CREATE TABLE issues (
+    report     TEXT   NOT NULL PRIMARY KEY REFERENCES reports (id),
+    repository TEXT   NOT NULL,
+    number     BIGINT NOT NULL,
+    url        TEXT   NOT NULL
+);
