@@ -8,6 +8,7 @@
 //!
 //! Everything above this crate only loads a snapshot, asks, and carries out what it is told.
 
+pub mod asset;
 pub mod event;
 pub mod host;
 pub mod id;

@@ -4,14 +4,12 @@ use super::*;
 use crate::host::HostPattern;
 use crate::run::DeadlineChanges;
 
-fn digest(byte: u8) -> Option<Digest> {
-    Some(Digest::new([byte; 32]))
-}
+use JobState::{Active, Cancelled, Done, Queued};
 
 /// An asset of a release.
 fn asset(name: &str, byte: u8) -> Found {
     Found {
-        digest: digest(byte),
+        digest: Some(Digest::new([byte; 32])),
         origin: Some(format!("https://api.github.test/assets/{byte}")),
         ..file(name, 1000)
     }
@@ -155,7 +153,6 @@ fn a_new_asset_joins_a_replaced_one_is_queued_again_and_a_removed_one_leaves() {
     queue.put(1, None, "fine", Verdict::Passed);
     let _ = queue.ask(1, Ask::Head);
     assert!(look_again(&mut queue, &[asset("a", 9), asset("b", 2), asset("d", 4)]));
-    use JobState::{Active, Cancelled, Done, Queued};
     let expected =
         [("a", Done), ("b", Active), ("c", Cancelled), ("a", Queued), ("d", Queued)].map(|(n, s)| (n, s));
     assert_eq!(states(&queue), expected);
