@@ -15,7 +15,7 @@ use dispatch_core::queue::{Again, WhenIdle};
 use dispatch_core::run::Deadlines;
 use dispatch_core::verdict::Rule;
 use dispatch_server::log::Format;
-use jiff::{Span, SpanRelativeTo};
+use dispatch_server::source::description::time;
 
 /// What is to be done.
 pub(crate) enum Command {
@@ -243,22 +243,6 @@ fn again(word: &str) -> Result<Again, String> {
     word.parse().map_err(|_| "write a list of failed, errored, cancelled, unjudged and passed".to_owned())
 }
 
-/// A time that is longer than nothing.
-fn time(text: &str) -> Result<Duration, String> {
-    let is_seconds = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let parsed = if is_seconds {
-        text.parse().ok().map(Duration::from_secs)
-    } else {
-        text.parse::<Span>()
-            .and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()))
-            .ok()
-            .and_then(|time| Duration::try_from(time).ok())
-    };
-    parsed
-        .filter(|time| !time.is_zero())
-        .ok_or_else(|| "write a time such as 90, 90s, 15m, 2h or 1d".to_owned())
-}
-
 /// Reads the command line; ends the program where it is wrong, or where help is asked for.
 pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Command {
     let args: Vec<OsString> = args.collect();
@@ -300,19 +284,5 @@ mod tests {
         assert_eq!(args.rules.deadlines(), Deadlines::default());
         assert_eq!(args.rules.retries, dispatch_core::run::Policy::default().retries);
         assert_eq!(args.path.as_str(), "/dispatch");
-    }
-
-    #[test]
-    fn times_are_read_in_every_usual_form() {
-        for (text, seconds) in
-            [("90", 90), ("90s", 90), ("15m", 900), ("2h", 7200), ("1d", 0), ("1h 30m", 5400)]
-        {
-            let expected = (seconds > 0).then_some(Duration::from_secs(seconds));
-            let read = time(text).ok();
-            assert_eq!(read, expected.or(Some(Duration::from_hours(24))), "{text}");
-        }
-        for text in ["", "0", "-5m", "soon", "5 parsecs"] {
-            assert!(time(text).is_err(), "{text}");
-        }
     }
 }

@@ -140,10 +140,10 @@ fn deadlines_and_retries_of_a_workload_are_its_own() {
     assert_eq!((left(&queue, 1), left(&queue, 2)), (9, 900));
     queue.pass(10);
     queue.tick();
-    assert_eq!((queue.job("a").state, queue.job("a").verdict), (JobState::Done, Some(Verdict::Errored)));
+    assert_eq!((queue.job("a").state, queue.job("a").verdict), (Done, Some(Verdict::Errored)));
     queue.pass(900);
     queue.tick();
-    assert_eq!(queue.job("b").state, JobState::Queued, "it is tried again");
+    assert_eq!(queue.job("b").state, Queued, "it is tried again");
 }
 
 #[test]
@@ -166,11 +166,11 @@ fn what_runs_is_left_alone_until_it_is_over_and_then_queued_again_if_it_was_repl
     let run = queue.boot(1);
     assert!(!look_again(&mut queue, &[asset("a", 9)]));
     assert!(!look_again(&mut queue, &[]));
-    assert_eq!(states(&queue), [("a", JobState::Active)]);
+    assert_eq!(states(&queue), [("a", Active)]);
     queue.put(1, Some(run), "fine", Verdict::Passed);
     let _ = queue.ask(1, Ask::Head);
     assert!(look_again(&mut queue, &[asset("a", 9)]));
-    assert_eq!(states(&queue), [("a", JobState::Done), ("a", JobState::Queued)]);
+    assert_eq!(states(&queue), [("a", Done), ("a", Queued)]);
 }
 
 #[test]
