@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use dispatch_core::run::Sinks;
-use dispatch_github::{GitHub, Missing, Now, SetUpError, SignIn, Slug, Wants, Web, Weight};
+use dispatch_github::{GitHub, Now, SetUpError, SignIn, Slug, Wants, Web};
 use url::Url;
 
 use crate::clock::Clock;
@@ -75,8 +75,13 @@ impl Hub {
         let web = Web::new(&config.ca_certs, now)?;
         let target = config.issues_to.as_ref().or(release).filter(|_| config.report != ReportTo::File);
         let files = config.report != ReportTo::Issue;
-        let mut hub =
-            Self { web, github: None, sinks: Sinks { files, issues: None }, filing: None, warnings: Vec::new() };
+        let mut hub = Self {
+            web,
+            github: None,
+            sinks: Sinks { files, issues: None },
+            filing: None,
+            warnings: Vec::new(),
+        };
         let Some(asked) = release.or(target) else {
             hub.sinks.files = true;
             return Ok(hub);
@@ -116,19 +121,13 @@ impl Hub {
         }
         match github.repository(target).await {
             Ok(repository) => {
-                let missing = dispatch_github::missing(&repository, github.token_kind(), Wants { issues: true });
-                self.warnings.extend(missing.iter().map(words));
+                let missing =
+                    dispatch_github::missing(&repository, github.token_kind(), Wants { issues: true });
+                self.warnings.extend(missing.iter().map(ToString::to_string));
             }
             Err(error) => self.warnings.push(format!(
                 "whether issues can be filed in {target} is not known: {error}; reports wait until they can"
             )),
         }
-    }
-}
-
-fn words(missing: &Missing) -> String {
-    match missing.weight {
-        Weight::Missing => missing.words.clone(),
-        Weight::Unknown => missing.words.clone(),
     }
 }

@@ -6,9 +6,11 @@ mod ending;
 mod hook;
 mod outbox;
 mod story;
+mod watch;
 
 pub use deadlines::Deadlines;
 pub use ending::Ending;
 pub use hook::Hook;
 pub use outbox::Outbox;
 pub use story::Story;
+pub use watch::Watch;

@@ -62,7 +62,7 @@ impl Memory {
     #[must_use]
     pub fn new(cache: &Path, key: &str) -> Self {
         let hash = Sha256::digest(key.as_bytes());
-        let name: String = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let name = hash.iter().take(16).fold(String::new(), |name, byte| name + &format!("{byte:02x}"));
         Self { path: cache.join("sources").join(format!("{name}.json")) }
     }
 

@@ -2,5 +2,8 @@
 
 pub mod description;
 mod directory;
+pub mod memory;
+pub mod remote;
+pub mod urls;
 
 pub use directory::{DESCRIPTION, Directory, Opened, Scan, SourceError};

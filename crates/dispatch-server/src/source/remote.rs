@@ -70,7 +70,9 @@ pub enum RemoteError {
         count: String,
     },
     /// The filters leave nothing.
-    #[error("none of the {count} of {title} has {filters} in its name: there is nothing to boot; give other filters")]
+    #[error(
+        "none of the {count} of {title} has {filters} in its name: there is nothing to boot; give other filters"
+    )]
     FilteredOut {
         /// Of what.
         title: String,
@@ -111,7 +113,9 @@ pub enum RemoteError {
     #[error("the server of {0} does not tell how large it is: firmware must know; put it on another server")]
     Size(String),
     /// A file has no digest.
-    #[error("{url} has no digest ({why}): put a SHA256SUMS beside it, or write its digest behind it, {url}#sha256=…")]
+    #[error(
+        "{url} has no digest ({why}): put a SHA256SUMS beside it, or write its digest behind it, {url}#sha256=…"
+    )]
     Digest {
         /// Which.
         url: String,
@@ -125,7 +129,9 @@ pub enum RemoteError {
     #[error("GitHub says that {0} has not changed, though it was never read: try again")]
     Odd(String),
     /// There is no earlier knowledge of it.
-    #[error("--offline: {title} was never read with this cache: start once without --offline, or give its --cache")]
+    #[error(
+        "--offline: {title} was never read with this cache: start once without --offline, or give its --cache"
+    )]
     NeverRead {
         /// Of what.
         title: String,
@@ -157,6 +163,8 @@ pub struct Looked {
     pub warnings: Vec<String>,
     /// When it was so.
     pub at: Timestamp,
+    /// How many images there are before the filters.
+    pub images: usize,
 }
 
 /// See the module. Cheap to clone.
@@ -243,8 +251,7 @@ impl Remote {
     }
 
     async fn read_description(&self, github: &GitHub, asset: &Asset) -> Result<String, RemoteError> {
-        let failed =
-            |error| RemoteError::Unread { file: asset.name.clone(), title: self.title(), error };
+        let failed = |error| RemoteError::Unread { file: asset.name.clone(), title: self.title(), error };
         let mistake = |what: &str| RemoteError::Description {
             file: asset.name.clone(),
             title: self.title(),
@@ -327,25 +334,30 @@ impl Remote {
                 what,
             })?;
         }
-        let count = all.len();
+        let images = all.len();
         all.retain(|file| is_wanted(&file.name, &self.filters));
-        if all.is_empty() {
-            return Err(self.nothing(count, assets.len()));
-        }
         let mut warnings = asset::warnings(&all);
         warnings.extend(odd_digests(&assets));
         let fates = asset::sorted(&assets, &self.filters);
-        Ok(Looked { found: all, fates, warnings, at: known.at })
+        Ok(Looked { found: all, fates, warnings, at: known.at, images })
     }
 
-    fn nothing(&self, images: usize, assets: usize) -> RemoteError {
+    /// Why there is nothing to boot, if there is nothing: a session does not start with an empty queue.
+    #[must_use]
+    pub fn nothing(&self, looked: &Looked) -> Option<RemoteError> {
         let title = self.title();
-        if images == 0 {
-            return RemoteError::Empty { title, count: text::count(assets as u64, "asset") };
+        match (looked.found.len(), looked.images) {
+            (1.., _) => None,
+            (0, 0) => {
+                let count = text::count(looked.fates.len() as u64, "asset");
+                Some(RemoteError::Empty { title, count })
+            }
+            (0, images) => {
+                let filters: Vec<String> = self.filters.iter().map(|filter| format!("`{filter}`")).collect();
+                let count = text::count(images as u64, "image");
+                Some(RemoteError::FilteredOut { title, count, filters: filters.join(" or ") })
+            }
         }
-        let filters: Vec<String> = self.filters.iter().map(|filter| format!("`{filter}`")).collect();
-        let count = text::count(images as u64, "image");
-        RemoteError::FilteredOut { title, count, filters: filters.join(" or ") }
     }
 }
 
