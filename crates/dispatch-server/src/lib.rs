@@ -6,9 +6,11 @@
 //! * [`view`], [`doing`], [`log`] and [`page`] are what people see.
 
 pub mod addresses;
+pub mod check;
 pub mod clock;
 pub mod doing;
 pub mod engine;
+pub mod fetch;
 pub mod hub;
 pub mod log;
 pub mod page;

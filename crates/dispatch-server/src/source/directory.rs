@@ -13,6 +13,7 @@ use dispatch_core::{Arch, Kind, Terms, Workload};
 use jiff::Timestamp;
 use nix::libc::{EAGAIN, EINTR, EMFILE, ENFILE};
 
+use super::all_alike;
 use super::description::Descriptions;
 
 /// The file that describes the workloads of a directory.
@@ -81,9 +82,7 @@ impl Scan {
     /// What all images are made for, as far as their files tell; nothing if they differ.
     #[must_use]
     pub fn arch(&self) -> Option<Arch> {
-        let mut archs = self.found.iter().filter_map(|file| file.terms.arch);
-        let first = archs.next()?;
-        archs.all(|arch| arch == first).then_some(first)
+        all_alike(&self.found)
     }
 }
 
