@@ -26,15 +26,33 @@ pub(crate) struct Answer<'a> {
     pub(crate) body: &'a [u8],
     /// When it came, by our clock.
     pub(crate) now: Timestamp,
+    /// What the server was told and must not repeat to anybody.
+    pub(crate) secret: &'a str,
+}
+
+impl Answer<'_> {
+    fn theirs(&self, text: &str) -> String {
+        words::theirs_without(text, self.secret)
+    }
+
+    fn header(&self, name: &'static str) -> Option<String> {
+        let text = self.headers.get(name).and_then(|value| value.to_str().ok())?.trim();
+        (!text.is_empty()).then(|| self.theirs(text))
+    }
 }
 
 /// The failure that an answer is. `doing` is what was tried, as in "cannot *read the release `v1`*".
 pub(crate) fn failure(answer: &Answer<'_>, who: Who, doing: &str) -> Error {
-    let body: Value = serde_json::from_slice(answer.body).unwrap_or(Value::Null);
-    let message = body["message"].as_str().map(words::theirs).unwrap_or_default();
+    // What any other server has to say is its own affair.
+    let is_github = who != Who::Other;
+    let body: Value = Some(answer.body)
+        .filter(|_| is_github)
+        .and_then(|body| serde_json::from_slice(body).ok())
+        .unwrap_or(Value::Null);
+    let message = body["message"].as_str().map(|message| answer.theirs(message)).unwrap_or_default();
     let limited = limits::limited(answer.status, answer.headers, &message, answer.now);
     let kind = kind(answer.status, limited.is_some());
-    let field_errors = field_errors(&body["errors"]);
+    let field_errors = field_errors(&body["errors"], answer);
     let reason = match who {
         Who::GitHub(token) => githubs_words(kind, token, &message, &field_errors, answer, limited),
         Who::Other => format!("the server answered with status {}", answer.status),
@@ -44,12 +62,11 @@ pub(crate) fn failure(answer: &Answer<'_>, who: Who, doing: &str) -> Error {
         500.. => Fate::Unknown,
         _ => Fate::NotApplied,
     };
-    let request_id = answer.headers.get("x-github-request-id").and_then(|value| value.to_str().ok());
     Error::new(kind, &format!("cannot {doing}: {reason}"))
         .with_fate(fate)
         .with_retry_at(limited.or_else(|| limits::retry_after(answer.headers, answer.now)))
         .with_field_errors(field_errors)
-        .with_request_id(request_id.map(str::to_owned))
+        .with_request_id(answer.header("x-github-request-id"))
 }
 
 fn kind(status: u16, is_limited: bool) -> Kind {
@@ -66,19 +83,19 @@ fn kind(status: u16, is_limited: bool) -> Kind {
 }
 
 /// The `errors` of a refusal: objects by the description, and sometimes plain texts.
-fn field_errors(errors: &Value) -> Vec<FieldError> {
+fn field_errors(errors: &Value, answer: &Answer<'_>) -> Vec<FieldError> {
     let one = |error: &Value| {
-        let text = |name: &str| error[name].as_str().map(words::theirs);
+        let text = |name: &str| error[name].as_str().map(|text| answer.theirs(text));
         FieldError {
             resource: text("resource").unwrap_or_default(),
             field: text("field").unwrap_or_default(),
             code: text("code").unwrap_or_default(),
             value: match &error["value"] {
                 Value::Null => None,
-                Value::String(value) => Some(words::theirs(value)),
-                other => Some(words::theirs(&other.to_string())),
+                Value::String(value) => Some(answer.theirs(value)),
+                other => Some(answer.theirs(&other.to_string())),
             },
-            message: error.as_str().map(words::theirs).or_else(|| text("message")),
+            message: error.as_str().map(|text| answer.theirs(text)).or_else(|| text("message")),
         }
     };
     match errors {
@@ -112,11 +129,9 @@ fn githubs_words(
             format!("GitHub does not take {token}: it is wrong, expired or revoked (401)")
         }
         Kind::Forbidden => {
-            let accepted =
-                answer.headers.get("x-accepted-github-permissions").and_then(|value| value.to_str().ok());
-            let needs = accepted
-                .filter(|accepted| !accepted.trim().is_empty())
-                .map(|accepted| format!("; what it takes is {}", words::theirs(accepted)))
+            let needs = answer
+                .header("x-accepted-github-permissions")
+                .map(|accepted| format!("; what it takes is {accepted}"))
                 .unwrap_or_default();
             format!("{token} may not do this (403){said}{needs}")
         }
@@ -162,8 +177,12 @@ mod tests {
     use super::*;
 
     fn told(status: u16, headers: &HeaderMap, body: &Value) -> Error {
+        told_without("", status, headers, body)
+    }
+
+    fn told_without(secret: &str, status: u16, headers: &HeaderMap, body: &Value) -> Error {
         let body = serde_json::to_vec(body).expect("json");
-        let answer = Answer { status, headers, body: &body, now: Timestamp::UNIX_EPOCH };
+        let answer = Answer { status, headers, body: &body, now: Timestamp::UNIX_EPOCH, secret };
         failure(&answer, Who::GitHub(TokenKind::FineGrained), "file the issue in o/r")
     }
 
@@ -247,16 +266,17 @@ mod tests {
                 "message": format!("{message}{secret}"),
                 "errors": [{"field": field, "code": secret, "value": secret, "message": secret}],
             });
-            let error = told(status, &HeaderMap::new(), &body).without(&secret);
+            let error = told_without(&secret, status, &HeaderMap::new(), &body);
             let text = error.to_string();
             prop_assert!(!text.chars().any(char::is_control));
-            prop_assert!(!format!("{error:?}{text}").contains(&secret));
+            let all = format!("{error:?}{text}");
+            prop_assert!(!all.contains(&secret[4..]), "{}", all);
         }
 
         #[test]
         fn a_body_that_is_no_json_is_no_trouble(status in 300_u16..=599, body in any::<Vec<u8>>()) {
-            let answer =
-                Answer { status, headers: &HeaderMap::new(), body: &body, now: Timestamp::UNIX_EPOCH };
+            let headers = HeaderMap::new();
+            let answer = Answer { status, headers: &headers, body: &body, now: Timestamp::UNIX_EPOCH, secret: "" };
             let error = failure(&answer, Who::GitHub(TokenKind::Nobody), "look");
             prop_assert!(error.to_string().starts_with("cannot look: "));
         }

@@ -335,10 +335,10 @@ impl GitHub {
         if (200..300).contains(&reply.status) || (reply.status == 304 && request.known.is_some()) {
             return Ok(reply);
         }
-        let answer =
-            Answer { status: reply.status, headers: &reply.headers, body: &reply.body, now: reply.came };
-        let error = failure(&answer, Who::GitHub(self.token_kind()), request.doing);
-        Err(error.without(credentials.map(of_bearer).unwrap_or_default()))
+        let secret = credentials.map(of_bearer).unwrap_or_default();
+        let Reply { status, headers, body, came } = &reply;
+        let answer = Answer { status: *status, headers, body, now: *came, secret };
+        Err(failure(&answer, Who::GitHub(self.token_kind()), request.doing))
     }
 
     /// Sends a request, and follows redirects within the API.
@@ -443,6 +443,13 @@ pub(crate) fn malformed(doing: &str, why: &str) -> Error {
     Error::new(Kind::Malformed, &words).with_fate(Fate::Unknown)
 }
 
+/// What a body says. Where it is wrong is told without what is there: a server may repeat what it was told.
 pub(crate) fn parsed<T: DeserializeOwned>(body: &[u8], doing: &str) -> Result<T, Error> {
-    serde_json::from_slice(body).map_err(|error| malformed(doing, &words::theirs(&error.to_string())))
+    serde_json::from_slice(body).map_err(|error| {
+        let words = error.to_string();
+        // The names of fields are ours.
+        let what =
+            if words.starts_with("missing field") { words } else { format!("column {}", error.column()) };
+        malformed(doing, &what)
+    })
 }

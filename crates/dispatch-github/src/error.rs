@@ -101,35 +101,19 @@ impl Error {
     }
 
     pub(crate) fn with_request_id(mut self, request_id: Option<String>) -> Self {
-        self.0.request_id = request_id.as_deref().map(words::theirs);
+        self.0.request_id = request_id;
+        self
+    }
+
+    /// The same as a failure that another try may not meet again.
+    pub(crate) fn as_interruption(mut self) -> Self {
+        self.0.kind = Kind::Interrupted;
         self
     }
 
     /// Other words for the same failure.
     pub(crate) fn with_words(mut self, words: &str) -> Self {
         self.0.words = words::clean(words);
-        self
-    }
-
-    /// Takes a secret out of everything that a server may have repeated.
-    pub(crate) fn without(mut self, secret: &str) -> Self {
-        if secret.is_empty() {
-            return self;
-        }
-        let hide = |text: &mut String| {
-            if text.contains(secret) {
-                *text = text.replace(secret, "[a secret]");
-            }
-        };
-        hide(&mut self.0.words);
-        self.0.request_id.as_mut().map(hide);
-        for field in &mut self.0.field_errors {
-            hide(&mut field.resource);
-            hide(&mut field.field);
-            hide(&mut field.code);
-            field.value.as_mut().map(hide);
-            field.message.as_mut().map(hide);
-        }
         self
     }
 

@@ -68,7 +68,8 @@ mod tests {
         #[test]
         fn no_header_line_is_too_odd(line in any::<String>()) {
             if let Some(target) = next_in(&line) {
-                prop_assert!(line.contains(&format!("<{target}>")));
+                let written = format!("<{target}>");
+                prop_assert!(line.contains(&written));
             }
         }
     }

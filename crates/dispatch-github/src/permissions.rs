@@ -47,67 +47,64 @@ pub fn missing(repository: &Repository, token: TokenKind, wants: Wants) -> Vec<M
         [archived(repository), turned_off(repository), right(repository, token), extras(repository, token)]
             .into_iter()
             .flatten()
+            .map(|(weight, words)| Missing { weight, words })
             .collect();
     all.sort_by_key(|missing| std::cmp::Reverse(missing.weight));
     all
 }
 
-fn told(weight: Weight, words: String) -> Option<Missing> {
-    Some(Missing { weight, words })
-}
-
-fn archived(repository: &Repository) -> Option<Missing> {
+fn archived(repository: &Repository) -> Option<(Weight, String)> {
     let name = &repository.full_name;
     let words = format!(
         "{name} is archived, so no issue can be filed there: unarchive it, or file them elsewhere with --issues-to"
     );
-    repository.archived.then(|| told(Weight::Issues, words)).flatten()
+    repository.archived.then_some((Weight::Issues, words))
 }
 
-fn turned_off(repository: &Repository) -> Option<Missing> {
+fn turned_off(repository: &Repository) -> Option<(Weight, String)> {
     let name = &repository.full_name;
     let words = format!(
         "issues are turned off in {name}: turn them on in its settings, or file them elsewhere with --issues-to"
     );
-    (!repository.has_issues).then(|| told(Weight::Issues, words)).flatten()
+    (!repository.has_issues).then_some((Weight::Issues, words))
 }
 
 /// The right to file an issue.
-fn right(repository: &Repository, token: TokenKind) -> Option<Missing> {
+fn right(repository: &Repository, token: TokenKind) -> Option<(Weight, String)> {
     let name = &repository.full_name;
     match token {
-        TokenKind::Nobody => told(
+        TokenKind::Nobody => Some((
             Weight::Issues,
             "nobody is signed in to GitHub, so reports stay local: set GITHUB_TOKEN, or give --token"
                 .to_owned(),
-        ),
+        )),
         TokenKind::Classic | TokenKind::OAuth => scope(repository, token),
         TokenKind::Installation => installation(repository),
-        TokenKind::FineGrained => told(
+        TokenKind::FineGrained => Some((
             Weight::Unknown,
             format!(
                 "whether the fine-grained token may file issues in {name} shows only when it does: it must be made for \
                  this repository, with \"Issues: read and write\""
             ),
-        ),
-        TokenKind::User | TokenKind::Unknown => told(
+        )),
+        TokenKind::User | TokenKind::Unknown => Some((
             Weight::Unknown,
             format!(
                 "whether {token} may file issues in {name} shows only when it does: it needs \"Issues: read and write\""
             ),
-        ),
+        )),
     }
 }
 
-fn scope(repository: &Repository, token: TokenKind) -> Option<Missing> {
+fn scope(repository: &Repository, token: TokenKind) -> Option<(Weight, String)> {
     let name = &repository.full_name;
     let Some(scopes) = &repository.scopes else {
-        return told(
+        return Some((
             Weight::Unknown,
             format!(
                 "GitHub does not say which scopes {token} has: for issues in {name} it needs the scope `repo`"
             ),
-        );
+        ));
     };
     let has = |wanted: &str| scopes.iter().any(|scope| scope == wanted);
     if has("repo") || (!repository.private && has("public_repo")) {
@@ -119,33 +116,33 @@ fn scope(repository: &Repository, token: TokenKind) -> Option<Missing> {
     } else {
         "add it in the token's settings at GitHub"
     };
-    told(Weight::Issues, format!("{token} needs the scope {wanted} to file issues in {name}: {how}"))
+    Some((Weight::Issues, format!("{token} needs the scope {wanted} to file issues in {name}: {how}")))
 }
 
 /// What an installation was granted is told with its token; what a job of GitHub Actions was granted is not.
-fn installation(repository: &Repository) -> Option<Missing> {
+fn installation(repository: &Repository) -> Option<(Weight, String)> {
     let name = &repository.full_name;
     match &repository.granted {
-        None => told(
+        None => Some((
             Weight::Unknown,
             format!(
                 "whether the installation's token may file issues in {name} shows only when it does: it needs the \
                  permission \"Issues: read and write\" (in GitHub Actions `permissions: issues: write`)"
             ),
-        ),
+        )),
         Some(granted) if granted.get("issues").is_some_and(|level| level == "write") => None,
-        Some(_) => told(
+        Some(_) => Some((
             Weight::Issues,
             format!(
                 "the GitHub App was not granted \"Issues: read and write\" for {name}: add the permission in the App's \
                  settings, and accept it where it is installed"
             ),
-        ),
+        )),
     }
 }
 
 /// The right to labels, assignees and milestones, which an App has with that to issues.
-fn extras(repository: &Repository, token: TokenKind) -> Option<Missing> {
+fn extras(repository: &Repository, token: TokenKind) -> Option<(Weight, String)> {
     let name = &repository.full_name;
     if matches!(token, TokenKind::Nobody | TokenKind::Installation) {
         return None;
@@ -154,20 +151,20 @@ fn extras(repository: &Repository, token: TokenKind) -> Option<Missing> {
         Some(Permissions { admin, maintain, push, triage, .. }) if admin || maintain || push || triage => {
             None
         }
-        Some(_) => told(
+        Some(_) => Some((
             Weight::Extras,
             format!(
                 "labels, assignees and milestone will be left out of issues in {name}: for them the user of the token \
                  needs the role Triage or Write there"
             ),
-        ),
-        None => told(
+        )),
+        None => Some((
             Weight::Unknown,
             format!(
                 "GitHub does not say which role we have in {name}: without Triage or Write, labels, assignees and \
                  milestone will be left out of issues"
             ),
-        ),
+        )),
     }
 }
 

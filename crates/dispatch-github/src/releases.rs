@@ -7,7 +7,6 @@ use url::Url;
 
 use crate::client::{Request, Signer, parsed};
 use crate::error::{Error, Kind};
-use crate::token::of_bearer;
 use crate::web::{Api, Fetch, header};
 use crate::{Download, GitHub, Slug, words};
 
@@ -119,7 +118,7 @@ impl GitHub {
         let doing = format!("fetch the asset {}", words::place(url));
         let repo = self.root().repository_in(url);
         let signer = repo.as_ref().map(Signer::On);
-        let mut credentials = match signer {
+        let credentials = match signer {
             Some(signer) => self.credentials(signer).await?,
             None => None,
         };
@@ -128,10 +127,9 @@ impl GitHub {
             && error.is_bad_credentials()
             && let Some(renewed) = self.renewed(signer, credentials.as_ref()).await?
         {
-            credentials = Some(renewed);
-            fetched = self.fetch_asset(url, start, if_range, credentials.as_ref(), &doing).await;
+            fetched = self.fetch_asset(url, start, if_range, Some(&renewed), &doing).await;
         }
-        fetched.map_err(|error| error.without(credentials.as_ref().map(of_bearer).unwrap_or_default()))
+        fetched
     }
 
     async fn fetch_asset(

@@ -81,9 +81,13 @@ impl GitHub {
                 let login = told["login"].as_str().ok_or_else(|| malformed(doing, "the user has no name"))?;
                 Ok(Some(login.to_owned()))
             }
-            Err(error) if error.kind() == Kind::Forbidden => Ok(None),
+            Err(error) if error.kind() == Kind::Forbidden && self.may_be_nobodys() => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    fn may_be_nobodys(&self) -> bool {
+        matches!(self.token_kind(), TokenKind::Installation | TokenKind::Unknown)
     }
 
     /// A repository and our rights in it. Nothing is written to find them out.

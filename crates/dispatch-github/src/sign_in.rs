@@ -183,7 +183,7 @@ mod tests {
     #[tokio::test]
     async fn candidates_come_in_their_order_and_once_each() {
         let folder = tempfile::tempdir().expect("a folder");
-        let gh = stand_in(&folder, "echo \"gho_$4\"", Duration::from_secs(60));
+        let gh = stand_in(&folder, "echo \"gho_$4\"", Duration::from_mins(1));
         let environment = |name: &str| match name {
             "GITHUB_TOKEN" => Some(" ghp_one\n".to_owned()),
             "GH_TOKEN" => Some("ghp_one".to_owned()),
@@ -215,7 +215,7 @@ mod tests {
     #[tokio::test]
     async fn a_gh_that_fails_or_hangs_knows_no_token() {
         let folder = tempfile::tempdir().expect("a folder");
-        let failing = stand_in(&folder, "echo gho_x; exit 1", Duration::from_secs(60));
+        let failing = stand_in(&folder, "echo gho_x; exit 1", Duration::from_mins(1));
         assert!(failing.token("github.com").await.is_none());
         let hanging = stand_in(&folder, "exec sleep 600", Duration::from_millis(50));
         assert!(hanging.token("github.com").await.is_none());

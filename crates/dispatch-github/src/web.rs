@@ -20,7 +20,7 @@ use crate::answer::{Answer, Who, failure};
 use crate::download::Download;
 use crate::error::{Error, Fate, Kind};
 use crate::root::Root;
-use crate::token::TokenKind;
+use crate::token::{TokenKind, of_bearer};
 use crate::{SetUpError, limits, words};
 
 /// The time, as somebody gives it.
@@ -139,18 +139,25 @@ impl Web {
         let fetch =
             Fetch { method: &Method::HEAD, url, start: 0, if_range: None, api: None, seen: &|_, _| () };
         let doing = doing(url);
-        let (response, _) = self.open(&fetch, &doing).await?;
+        let (response, place) = self.open(&fetch, &doing).await?;
         // Signed addresses are often good for GET only.
         if matches!(response.status().as_u16(), 403 | 405 | 501) {
-            let (response, place) = self.open(&Fetch { method: &Method::GET, ..fetch }, &doing).await?;
-            return self.head_of(response, &place, &doing).await;
+            let fetch = Fetch { method: &Method::GET, ..fetch };
+            let (response, place) = self.open(&fetch, &doing).await?;
+            return self.head_of(response, &place, &fetch, &doing).await;
         }
-        self.head_of(response, url, &doing).await
+        self.head_of(response, &place, &fetch, &doing).await
     }
 
-    async fn head_of(&self, response: Response, place: &Url, doing: &str) -> Result<Head, Error> {
+    async fn head_of(
+        &self,
+        response: Response,
+        place: &Url,
+        fetch: &Fetch<'_>,
+        doing: &str,
+    ) -> Result<Head, Error> {
         if response.status() != StatusCode::OK {
-            return Err(self.refused(response, place, Who::Other, doing).await);
+            return Err(self.refused(response, place, fetch, doing).await);
         }
         let headers = response.headers();
         Ok(Head {
@@ -200,23 +207,23 @@ impl Web {
     pub(crate) async fn fetch(&self, fetch: Fetch<'_>, doing: &str) -> Result<Download, Error> {
         let (response, place) = self.open(&fetch, doing).await?;
         let stall = self.limits.stall;
-        match response.status().as_u16() {
-            200 | 206 => Download::new(response, fetch.start, stall, doing),
-            416 if fetch.start > 0 => match Download::at_its_end(&response, fetch.start, stall, doing) {
-                Some(download) => Ok(download),
-                // It has become shorter than what we have of it.
-                None => {
-                    let (response, place) =
-                        self.open(&Fetch { start: 0, if_range: None, ..fetch }, doing).await?;
-                    if response.status() == StatusCode::OK {
-                        Download::new(response, 0, stall, doing)
-                    } else {
-                        Err(self.refused(response, &place, who(&fetch, &place), doing).await)
-                    }
-                }
-            },
-            _ => Err(self.refused(response, &place, who(&fetch, &place), doing).await),
+        let status = response.status().as_u16();
+        if matches!(status, 200 | 206) {
+            return Download::new(response, fetch.start, stall, doing);
         }
+        if status != 416 || fetch.start == 0 {
+            return Err(self.refused(response, &place, &fetch, doing).await);
+        }
+        if let Some(download) = Download::at_its_end(&response, fetch.start, stall, doing) {
+            return Ok(download);
+        }
+        // It has become shorter than what we have of it.
+        let fetch = Fetch { start: 0, if_range: None, ..fetch };
+        let (response, place) = self.open(&fetch, doing).await?;
+        if response.status() == StatusCode::OK {
+            return Download::new(response, 0, stall, doing);
+        }
+        Err(self.refused(response, &place, &fetch, doing).await)
     }
 
     /// The answer at the end of the redirects, and where that was.
@@ -265,7 +272,7 @@ impl Web {
     }
 
     /// The failure that this answer is.
-    async fn refused(&self, mut response: Response, place: &Url, who: Who, doing: &str) -> Error {
+    async fn refused(&self, mut response: Response, place: &Url, fetch: &Fetch<'_>, doing: &str) -> Error {
         let now = self.now();
         let mut body = Vec::new();
         let reading = async {
@@ -278,24 +285,21 @@ impl Web {
         };
         // The status alone says enough if the rest does not come.
         let _ = tokio::time::timeout(self.limits.stall, reading).await;
-        let answer =
-            Answer { status: response.status().as_u16(), headers: response.headers(), body: &body, now };
-        let error = failure(&answer, who, doing);
-        tracing::debug!(url = words::place(place), status = answer.status, "refused");
-        error
+        let status = response.status().as_u16();
+        tracing::debug!(url = words::place(place), status, "refused");
+        let api = fetch.api.filter(|api| api.root.contains(place));
+        let secret = api.and_then(|api| api.credentials).map(of_bearer).unwrap_or_default();
+        let answer = Answer { status, headers: response.headers(), body: &body, now, secret };
+        let error = failure(&answer, api.map_or(Who::Other, |api| Who::GitHub(api.token)), doing);
+        // Where the API sent us is an address for a few minutes: its "no" says nothing of our rights, and the API gives
+        // another one.
+        if fetch.api.is_some() && api.is_none() { error.as_interruption() } else { error }
     }
 }
 
 impl std::fmt::Debug for Web {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Web").field("limits", &self.limits).finish_non_exhaustive()
-    }
-}
-
-fn who(fetch: &Fetch<'_>, place: &Url) -> Who {
-    match fetch.api {
-        Some(api) if api.root.contains(place) => Who::GitHub(api.token),
-        _ => Who::Other,
     }
 }
 
@@ -384,4 +388,45 @@ fn add(roots: &mut RootCertStore, path: &PathBuf) -> Result<(), SetUpError> {
         count += 1;
     }
     if count == 0 { Err(SetUpError::NoCaCert(path.clone())) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn followed(status: u16, from: &str, location: Option<&str>) -> Result<Option<String>, Error> {
+        let location = location.map(|text| (LOCATION, HeaderValue::from_str(text).expect("a value")));
+        let from = Url::parse(from).expect("a URL");
+        target(status, &location.into_iter().collect(), &from, "look").map(|url| url.map(String::from))
+    }
+
+    #[test]
+    fn a_redirect_may_be_relative() {
+        let next = followed(302, "https://h.example/a/b", Some("../c?d")).expect("followed");
+        assert_eq!(next.as_deref(), Some("https://h.example/c?d"));
+    }
+
+    #[test]
+    fn no_redirect_leads_from_https_to_http_or_out_of_both() {
+        for to in
+            [Some("http://h.example/"), Some("ftp://h.example/"), Some("data:,x"), Some("https://"), None]
+        {
+            let error = followed(302, "https://h.example/", to).expect_err("refused");
+            assert_eq!(error.kind(), Kind::Malformed);
+        }
+    }
+
+    #[test]
+    fn a_refused_redirect_does_not_show_where_it_leads() {
+        let error =
+            followed(302, "https://h.example/", Some("http://blob.example/?sig=word")).expect_err("refused");
+        assert!(!error.to_string().contains("word"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_redirect_is_not_followed() {
+        for status in [200, 300, 304, 404] {
+            assert_eq!(followed(status, "https://h.example/", Some("/x")), Ok(None), "{status}");
+        }
+    }
 }

@@ -20,6 +20,12 @@ pub(crate) fn theirs(text: &str) -> String {
     shortened(text, MAX_THEIRS)
 }
 
+/// The same for a text of somebody who was told a secret and may repeat it. The secret goes first: of a text that is cut
+/// a part of it might be left.
+pub(crate) fn theirs_without(text: &str, secret: &str) -> String {
+    if secret.is_empty() { theirs(text) } else { theirs(&text.replace(secret, "[a secret]")) }
+}
+
 fn shortened(text: &str, max: usize) -> String {
     let one_line: String = text.chars().map(|c| if is_harmful(c) { ' ' } else { c }).collect();
     let one_line = one_line.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -85,6 +91,14 @@ mod tests {
         let cut = theirs(&"ö".repeat(1000));
         assert_eq!(cut.chars().count(), MAX_THEIRS + 1);
         assert!(cut.ends_with("ö…"));
+    }
+
+    #[test]
+    fn a_secret_is_not_left_in_part_where_a_text_is_cut() {
+        for before in 0..MAX_THEIRS + 10 {
+            let text = format!("{}{}", "x".repeat(before), "SECRETSECRET");
+            assert!(!theirs_without(&text, "SECRETSECRET").contains("SE"), "{before}");
+        }
     }
 
     proptest! {
