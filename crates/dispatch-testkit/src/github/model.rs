@@ -321,7 +321,9 @@ impl Model {
 
     /// Gives a repository another name; the former one redirects from now on.
     pub fn rename(&mut self, from: &str, to: &str) {
-        let Some((owner, name)) = to.split_once('/') else { there_is_no!("repository {to:?}: say owner/name") };
+        let Some((owner, name)) = to.split_once('/') else {
+            there_is_no!("repository {to:?}: say owner/name")
+        };
         self.user(owner);
         let repository = self.repository(from);
         repository.former_names.push(from.to_owned());

@@ -145,7 +145,9 @@ fn wrong_text(field: &str, text: &str, longest: usize) -> Option<Value> {
     match text {
         _ if text.chars().count() > longest => Some(custom(field, &too_long)),
         // What GitHub does with it is not documented; a client must not find out.
-        _ if text.contains('\0') => Some(custom(field, &format!("{field} control characters are not allowed"))),
+        _ if text.contains('\0') => {
+            Some(custom(field, &format!("{field} control characters are not allowed")))
+        }
         _ if field == "title" && text.trim().is_empty() => Some(custom(field, "title can't be blank")),
         _ => None,
     }
@@ -248,9 +250,9 @@ pub(super) fn update(scene: &mut Scene<'_>) -> Result<Answer, Answer> {
 /// The moment that a list begins with, if the request names one.
 fn since(scene: &Scene<'_>) -> Result<Option<Timestamp>, Answer> {
     let Some(text) = scene.ask.parameter("since") else { return Ok(None) };
-    text.parse().map(Some).map_err(|_| {
-        Answer::fail(422, &format!("Invalid request.\n\n\"{text}\" is not a valid date-time."))
-    })
+    text.parse()
+        .map(Some)
+        .map_err(|_| Answer::fail(422, &format!("Invalid request.\n\n\"{text}\" is not a valid date-time.")))
 }
 
 /// `GET /repos/{owner}/{repo}/issues`: pull requests too, as on GitHub.
@@ -299,7 +301,8 @@ pub(super) fn comments(scene: &Scene<'_>) -> Result<Answer, Answer> {
     let (repository, issue) = find(scene, place)?;
     let since = since(scene)?;
     let chosen = issue.comments.iter().filter(|comment| since.is_none_or(|since| comment.updated >= since));
-    let all = chosen.map(|comment| show::comment(scene.model, repository, issue.number, comment, &scene.links));
+    let all =
+        chosen.map(|comment| show::comment(scene.model, repository, issue.number, comment, &scene.links));
     let path = format!("/repositories/{}/issues/{}/comments", repository.id, issue.number);
     Ok(page::cut(scene.ask, &path, all.collect()))
 }
