@@ -10,6 +10,7 @@
 
 pub mod asset;
 pub mod event;
+pub mod fetch;
 pub mod host;
 pub mod id;
 pub mod mac;

@@ -2,6 +2,7 @@
 
 mod asking;
 mod ending;
+mod fetch;
 mod identity;
 mod orders;
 mod properties;
