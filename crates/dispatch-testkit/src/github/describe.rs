@@ -1,6 +1,6 @@
 //! What GitHub itself says of its API: every request that comes, and every answer that we give, is held against it.
 //!
-//! `openapi.json` is taken out of GitHub's own description by `cargo xtask github-openapi`. It is OpenAPI 3.0, whose
+//! `openapi.json` is taken out of GitHub's own description by `cargo xtask github-openapi`. It is `OpenAPI` 3.0, whose
 //! schemas are not quite JSON Schema: [`translate`] makes them that. Both ways the world is closed: a member that the
 //! description does not know is a violation, because it is a misspelt one.
 
@@ -152,9 +152,8 @@ impl Description {
 
     fn check_body(&self, operation: &Operation, body: &[u8]) -> Vec<String> {
         match &operation.body {
-            None if body.is_empty() => Vec::new(),
+            None | Some((_, false)) if body.is_empty() => Vec::new(),
             None => vec!["it has a body, and none is described".to_owned()],
-            Some((_, false)) if body.is_empty() => Vec::new(),
             Some((_, true)) if body.is_empty() => vec!["its body is missing".to_owned()],
             Some((schema, _)) => match serde_json::from_slice(body) {
                 Ok(value) => self.check(schema, &value),
@@ -334,7 +333,7 @@ fn typed(text: &str, kind: &str) -> Value {
     }
 }
 
-/// OpenAPI 3.0's schemas as JSON Schema 2020-12, closed to members that they do not name.
+/// `OpenAPI` 3.0's schemas as JSON Schema 2020-12, closed to members that they do not name.
 fn translate(whole: &Value, value: &Value) -> Value {
     match value {
         Value::Object(map) => translate_object(whole, map),

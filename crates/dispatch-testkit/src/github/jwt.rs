@@ -45,7 +45,7 @@ pub(super) fn app<'a>(text: &str, apps: &'a [App], now: Timestamp) -> Result<&'a
     let key = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key);
     key.verify(message.as_bytes(), &signed).map_err(|_| BROKEN)?;
     let time = |claim: &Value| claim.as_i64().and_then(|seconds| Timestamp::from_second(seconds).ok());
-    let Some(issued) = time(&said["iat"]) else {
+    let Some(begins) = time(&said["iat"]) else {
         return Err(
             "'Issued at' claim ('iat') must be an Integer representing the time that the assertion was issued",
         );
@@ -63,7 +63,7 @@ pub(super) fn app<'a>(text: &str, apps: &'a [App], now: Timestamp) -> Result<&'a
     if expires.duration_since(now) > LONGEST {
         return Err("'Expiration time' claim ('exp') is too far in the future");
     }
-    if issued.duration_since(now) > DRIFT {
+    if begins.duration_since(now) > DRIFT {
         return Err(
             "'Issued at' claim ('iat') must be an Integer representing the time that the assertion was issued",
         );

@@ -77,14 +77,14 @@ impl Ask {
         let address: SocketAddr = host.parse().expect("an address");
         let mut stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(LIMIT))?;
-        let mut text = format!("{} /{path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n", self.method);
+        write!(stream, "{} /{path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n", self.method)?;
         for (name, value) in &self.headers {
-            text += &format!("{name}: {value}\r\n");
+            write!(stream, "{name}: {value}\r\n")?;
         }
         if !self.body.is_empty() {
-            text += &format!("content-type: application/json\r\ncontent-length: {}\r\n", self.body.len());
+            write!(stream, "content-type: application/json\r\ncontent-length: {}\r\n", self.body.len())?;
         }
-        stream.write_all((text + "\r\n").as_bytes())?;
+        stream.write_all(b"\r\n")?;
         stream.write_all(&self.body)?;
         let mut all = Vec::new();
         // What came before it broke counts.
