@@ -43,8 +43,13 @@ pub enum HubError {
     #[error(transparent)]
     SetUp(#[from] SetUpError),
     /// The sign-in.
-    #[error("cannot sign in to GitHub: {0}")]
-    SignIn(dispatch_github::Error),
+    #[error("{error} (tried: {tried})")]
+    SignIn {
+        /// What came of it.
+        error: dispatch_github::Error,
+        /// With what.
+        tried: String,
+    },
 }
 
 /// See the module.
@@ -92,7 +97,9 @@ impl Hub {
         } else {
             let candidates = config.candidates.clone();
             let signed_in = dispatch_github::sign_in(hub.web.clone(), config.api.clone(), candidates, asked);
-            let (github, who, mut notices) = signed_in.await.map_err(HubError::SignIn)?;
+            let tried = || config.candidates.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let (github, who, mut notices) =
+                signed_in.await.map_err(|error| HubError::SignIn { error, tried: tried() })?;
             hub.warnings.append(&mut notices);
             (github, who)
         };

@@ -1,6 +1,8 @@
 //! A `dispatch` process with images of its own, for each test.
 #![allow(dead_code, reason = "each test file uses some of it")]
 
+pub(crate) mod hub;
+
 use std::ops::{Deref, DerefMut};
 use std::process::Command;
 
@@ -10,7 +12,7 @@ use tempfile::TempDir;
 
 /// A setup in a folder of its own, which goes with it.
 pub(crate) struct Lab {
-    folder: TempDir,
+    pub(crate) folder: TempDir,
     setup: Setup,
 }
 
