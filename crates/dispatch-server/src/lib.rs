@@ -9,6 +9,7 @@ pub mod addresses;
 pub mod clock;
 pub mod doing;
 pub mod engine;
+pub mod fetch;
 pub mod log;
 pub mod page;
 pub mod reconcile;
