@@ -1,4 +1,5 @@
 //! `dispatch check`: what a session would serve, and what it would miss, told before anything is started.
+#![expect(clippy::expect_used, reason = "a test may panic, also in its helpers")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Reports become issues: each one once, whatever GitHub, the network or a kill does in between.
+#![expect(clippy::expect_used, reason = "a test may panic, also in its helpers")]
 
 mod common;
 
@@ -62,7 +63,10 @@ fn a_report_becomes_an_issue_with_labels_assignee_milestone_and_what_it_is_about
     let [issue] = &hub.issues(1)[..] else { panic!("{:?}", titles(&hub)) };
     assert_eq!(issue.title, "Ubuntu 26.04: certified");
     assert_eq!(issue.labels, ["os:ubuntu", "passed"], "what was not there is made");
-    assert_eq!((issue.assignees.as_slice(), issue.milestone.as_deref()), (&["erin".to_owned()][..], Some("c3-beta")));
+    assert_eq!(
+        (issue.assignees.as_slice(), issue.milestone.as_deref()),
+        (&["erin".to_owned()][..], Some("c3-beta"))
+    );
     for words in ["# It works\n\nAll of it.", "<!-- dispatch", "passed", "a.efi", "attempt"] {
         assert!(body(issue).contains(words), "`{words}` is not in:\n{}", body(issue));
     }
@@ -92,9 +96,11 @@ fn a_report_is_taken_while_github_is_down_and_filed_when_it_is_back() {
     let (mut program, firmware) = up(&mut hub);
     hub.github.down(Host::Api).expect("down");
     report(&firmware, &whole());
-    program.until("a word that it waits", |line| {
-        line["message"].as_str().is_some_and(|text| text.contains("tried again in"))
-    }).expect("a warning");
+    program
+        .until("a word that it waits", |line| {
+            line["message"].as_str().is_some_and(|text| text.contains("tried again in"))
+        })
+        .expect("a warning");
     let state = hub.lab.status().expect("a state");
     assert_eq!(state["effects_due"], 1, "{state}");
     assert_eq!(hub.lab.reports().len(), 2, "the files are there already");
@@ -188,7 +194,8 @@ fn killed_at(method: &str, path: &str, fault: &Fault) {
     let long = "a line of a long report\n".repeat(6000);
     report(&firmware, &json!({ "title": "one", "body": long, "labels": ["x"], "milestone": "c3-beta" }));
     report(&firmware, &json!({ "title": "two" }));
-    let is_held = |model: &Model| model.requests.iter().any(|request: &Request| request.is_held).then_some(());
+    let is_held =
+        |model: &Model| model.requests.iter().any(|request: &Request| request.is_held).then_some(());
     hub.github.wait_for("a request that is held", PATIENCE, is_held).expect("it is asked for");
     program.kill().expect("killed");
     hub.github.calm();
@@ -263,10 +270,16 @@ fn what_github_does_not_take_is_left_out_and_said_in_the_issue() {
 fn an_assignee_without_access_is_left_out_and_the_others_stay() {
     let mut hub = hub(&["a.efi"], &[]);
     let (mut program, firmware) = up(&mut hub);
-    report(&firmware, &json!({ "title": "one", "assignees": ["erin", "nobody-here"], "labels": ["x"], "milestone": "none" }));
+    report(
+        &firmware,
+        &json!({ "title": "one", "assignees": ["erin", "nobody-here"], "labels": ["x"], "milestone": "none" }),
+    );
     let filed = program.event("issue-filed", "").expect("an event");
     let issue = &hub.issues(1)[0];
-    assert_eq!((issue.assignees.as_slice(), issue.labels.as_slice()), (&["erin".to_owned()][..], &["x".to_owned()][..]));
+    assert_eq!(
+        (issue.assignees.as_slice(), issue.labels.as_slice()),
+        (&["erin".to_owned()][..], &["x".to_owned()][..])
+    );
     assert!(body(issue).contains("nobody-here") && body(issue).contains("none"), "{}", body(issue));
     assert!(filed["omitted"].as_array().is_some_and(|omitted| omitted.len() == 2), "{filed}");
     terminate(program);
@@ -297,9 +310,10 @@ fn issues_may_go_elsewhere_and_reports_into_files_only() {
 fn a_directory_of_images_may_file_issues_too() {
     let mut hub = hub(&[], &[]);
     hub.lab.image("a.efi", b"MZ").expect("an image");
-    let images = hub.lab.folder.path().join("images").display().to_string();
+    let images = hub.lab.folder.join("images").display().to_string();
     let api = hub.github.api();
-    hub.lab.source = ["--dir", &images, "--issues-to", REPOSITORY, "--github-url", &api].map(Into::into).to_vec();
+    hub.lab.source =
+        ["--dir", &images, "--issues-to", REPOSITORY, "--github-url", &api].map(Into::into).to_vec();
     let mut program = hub.lab.start().expect("a start");
     let firmware = program.firmware();
     firmware.boot().expect("a boot");
@@ -316,9 +330,11 @@ fn a_rate_limit_holds_up_nothing_else() {
     let (mut program, firmware) = up(&mut hub);
     hub.github.trouble(Trouble::new(Fault::SecondaryLimit(Some(600))).method("POST").always());
     report(&firmware, &whole());
-    program.until("a word of the limit", |line| {
-        line["message"].as_str().is_some_and(|text| text.contains("limit"))
-    }).expect("a warning");
+    program
+        .until("a word of the limit", |line| {
+            line["message"].as_str().is_some_and(|text| text.contains("limit"))
+        })
+        .expect("a warning");
     report(&firmware, &json!({ "title": "two" }));
     let posts = || hub.github.requests().iter().filter(|request| request.method == "POST").count();
     let before = posts();

@@ -1,4 +1,5 @@
 //! Images of a release: fetched once, served whole or not at all, whatever the network does.
+#![expect(clippy::expect_used, reason = "a test may panic, also in its helpers")]
 
 mod common;
 
@@ -14,7 +15,7 @@ const BIG: u64 = 24 << 20;
 
 /// A server at an address of its own.
 fn server(program: &Program, last: u8) -> Firmware {
-    program.firmware().from([127, 0, 77, last].into())
+    program.firmware().of_host(last)
 }
 
 /// Starts it, and waits until these images are here.
@@ -156,7 +157,7 @@ fn what_is_in_the_cache_is_not_fetched_again_not_even_for_a_fresh_session() {
 fn a_file_of_the_cache_that_was_changed_is_fetched_again() {
     let mut hub = hub(&["a.efi"], &["--fresh"]);
     terminate(start_with(&mut hub, &["a.efi"]));
-    let folder = hub.lab.folder.path().join("cache/sha256");
+    let folder = hub.lab.folder.join("cache/sha256");
     let shelf = std::fs::read_dir(&folder).expect("a folder").flatten().next().expect("a shelf").path();
     let file = std::fs::read_dir(shelf).expect("a shelf").flatten().next().expect("a file").path();
     let mut bytes = content("a.efi");
@@ -176,7 +177,7 @@ fn a_download_that_was_killed_goes_on_in_the_next_session() {
     });
     hub.github.trouble(Trouble::new(Fault::StallBody(BIG / 2)));
     let program = hub.lab.start().expect("a start");
-    let part = hub.lab.folder.path().join("cache/parts");
+    let part = hub.lab.folder.join("cache/parts");
     hub.github
         .wait_for("half of it", dispatch_testkit::program::PATIENCE, |model| {
             let is_half = model.requests.iter().any(|request| request.bytes_sent >= BIG / 2);
@@ -299,7 +300,7 @@ fn what_was_used_longest_ago_makes_room() {
 fn a_token_is_not_among_what_is_remembered() {
     let mut hub = hub(&["a.efi"], &[]);
     terminate(start_with(&mut hub, &["a.efi"]));
-    let mut folders = vec![hub.lab.folder.path().to_owned()];
+    let mut folders = vec![hub.lab.folder.clone()];
     let mut looked = 0;
     while let Some(folder) = folders.pop() {
         for path in std::fs::read_dir(folder).expect("a folder").flatten().map(|entry| entry.path()) {
@@ -319,7 +320,7 @@ fn a_token_is_not_among_what_is_remembered() {
 #[test]
 fn images_by_url_are_served_with_their_digests_from_a_list_or_from_the_url() {
     let hub = hub(&[], &[]);
-    let folder = hub.lab.folder.path().to_owned();
+    let folder = hub.lab.folder.clone();
     hub.lab
         .image("a.efi", &content("a.efi"))
         .and_then(|()| hub.lab.image("b.efi", &content("b.efi")))

@@ -258,7 +258,10 @@ fn a_wrong_digest_is_fetched_once_more_at_once_and_then_errs() {
     assert_eq!(first.not_before, at(0));
     let broken = Failure::Network("broken".into());
     let Next::Again(then) = after(Some(&first), &broken, true, at(1)) else { panic!("once more") };
-    assert_eq!(after(Some(&then), &wrong, true, at(2)), Next::Spoiled("its digest is wrong".into()));
+    assert_eq!(
+        after(Some(&then), &wrong, true, at(2)),
+        Next::Spoiled("its digest is wrong, and it was fetched twice".into())
+    );
 }
 
 #[test]

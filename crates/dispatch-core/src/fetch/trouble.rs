@@ -98,11 +98,11 @@ pub fn after(before: Option<&Trouble>, failure: &Failure, has_progressed: bool, 
             let told = Some(Unreadable { why, outlook: Outlook::Coming });
             Next::Again(Trouble { tries, wrong, not_before: later(BUSY), is_full: false, told })
         }
-        Failure::Wrong(words) if wrong + 1 >= MOST_WRONG => Next::Spoiled(words.clone()),
-        Failure::Wrong(words) => {
-            let why = format!("{words}; it was thrown away and is fetched once more");
-            let told = Some(Unreadable { why, outlook: Outlook::Coming });
-            Next::Again(Trouble { tries: 0, wrong: wrong + 1, not_before: now, is_full: false, told })
+        Failure::Wrong(words) if wrong + 1 >= MOST_WRONG => {
+            Next::Spoiled(format!("{words}, and it was fetched twice"))
+        }
+        Failure::Wrong(_) => {
+            Next::Again(Trouble { tries: 0, wrong: wrong + 1, not_before: now, is_full: false, told: None })
         }
     }
 }

@@ -19,6 +19,12 @@ pub const ON_ITS_WAY: &str = "its image is still on its way here";
 /// How all reasons begin for which a job waits for its image.
 const ABOUT_IMAGE: &str = "its image ";
 
+/// Whether a job waits for its image, by the reason that it gives.
+#[must_use]
+pub fn is_about_image(waits: &str) -> bool {
+    waits.starts_with(ABOUT_IMAGE)
+}
+
 /// Why a job waits whose image is not here, in words.
 #[must_use]
 pub fn waits_for_image(unreadable: &Unreadable) -> String {
@@ -83,11 +89,7 @@ impl Snapshot {
             self.changes.push(Change::Workload(workload.clone()));
         }
         for job in self.jobs_of_image(image) {
-            let known = self.jobs.iter().find(|known| known.id == job);
-            // What else it waits for, it goes on waiting for.
-            if known.and_then(|job| job.waits.as_ref()).is_some_and(|why| why.starts_with(ABOUT_IMAGE)) {
-                self.set_waits(job, None);
-            }
+            self.waits_no_more(job);
             let size = self.workload_of(job).map_or(0, |workload| workload.size);
             if let Some(took) = took {
                 self.tell_of_job(job, now, Happening::Fetched { size, took });
@@ -122,6 +124,29 @@ impl Snapshot {
             self.tell_if_drained(now);
         }
         self.outcome(())
+    }
+
+    /// An image is neither here nor on its way, and nothing is in the way of it: its turn will come.
+    #[must_use]
+    pub fn image_to_come(mut self, image: &[WorkloadId]) -> Outcome<()> {
+        for job in self.jobs_of_image(image) {
+            self.waits_no_more(job);
+        }
+        self.outcome(())
+    }
+
+    /// Whether the digest of an image is known.
+    #[must_use]
+    pub fn knows_image(&self, image: &[WorkloadId]) -> bool {
+        self.workloads.iter().filter(|known| image.contains(&known.id)).all(|known| known.digest.is_some())
+    }
+
+    /// A job does not wait for its image any more. What else it waits for, it goes on waiting for.
+    fn waits_no_more(&mut self, job: JobId) {
+        let known = self.jobs.iter().find(|known| known.id == job);
+        if known.and_then(|job| job.waits.as_deref()).is_some_and(is_about_image) {
+            self.set_waits(job, None);
+        }
     }
 
     /// The jobs that are not over and need an image.

@@ -14,7 +14,7 @@ mod round;
 mod settle;
 mod source;
 
-pub use fetch::{ON_ITS_WAY, waits_for_image};
+pub use fetch::{ON_ITS_WAY, is_about_image, waits_for_image};
 pub use orders::NotDone;
 pub use round::{Again, EndedBy, Ending, Opened, Opening, ending, exit_status, not_seen};
 

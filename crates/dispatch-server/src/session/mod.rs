@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use dispatch_boot::cache::CacheError;
 use dispatch_boot::{
     Announcement, Bind, BindError, Limits, Listener, Programs, ProgramsError, Service, Stop,
 };
@@ -24,6 +25,7 @@ use tokio_util::task::TaskTracker;
 use crate::addresses::own_addresses;
 use crate::clock::{Clock, Random};
 use crate::engine::Engine;
+use crate::fetch::{Fetch, Settings};
 use crate::hub::{Hub, HubError};
 use crate::log::Log;
 use crate::reconcile::{Deadlines, Ending, Hook, Outbox, Story, Watch};
@@ -74,6 +76,9 @@ pub enum StartError {
     /// The way to GitHub.
     #[error(transparent)]
     Hub(#[from] HubError),
+    /// The cache of images.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
     /// The state folder.
     #[error(transparent)]
     State(#[from] StateError),
@@ -141,7 +146,7 @@ impl Session {
     pub async fn start(config: Config, clock: Arc<dyn Clock>, random: Random) -> Result<Self, StartError> {
         let hub =
             Hub::connect(&config.hub, config.release(), config.is_offline(), Arc::clone(&clock)).await?;
-        let offered = offered(&config, &hub, clock.now()).await?;
+        let offered = offered(&config, &hub, Arc::clone(&clock)).await?;
         let state = State::take(&config.state)?;
         let (programs, mut warnings) = match &config.stubs {
             Some(directory) => Programs::signed(directory)?,
@@ -247,7 +252,9 @@ impl Session {
         let _ = github;
         tasks.spawn(cut_downloads(engine.clone(), stop.clone()));
         if let (Some(fetched), SourceConfig::Remote(remote)) = (fetched, &config.source) {
-            let Fetched { remote: source, .. } = fetched;
+            let Fetched { remote: source, images, network } = fetched;
+            let settings = Settings { limit: remote.cache_size, prefetch: remote.prefetch };
+            tasks.spawn(Fetch::new(engine.clone(), images, Arc::new(network), settings).run(stop.clone()));
             if let Some(every) = remote.watch {
                 tasks.spawn(Watch::new(engine.clone(), source, every, notices).run(stop.clone()));
             }

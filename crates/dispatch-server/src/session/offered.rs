@@ -1,11 +1,14 @@
 //! What a session's source offers at its start.
 
+use dispatch_boot::cache::Cache;
 use dispatch_core::Arch;
 use dispatch_core::queue::Found;
-use jiff::Timestamp;
+
+use std::sync::Arc;
 
 use super::StartError;
 use super::config::{Config, SourceConfig, remote_of};
+use crate::clock::Clock;
 use crate::fetch::Images;
 use crate::hub::Hub;
 use crate::source::remote::{self, Remote};
@@ -30,7 +33,12 @@ pub(super) struct Offered {
 }
 
 /// Looks at the source.
-pub(super) async fn offered(config: &Config, hub: &Hub, now: Timestamp) -> Result<Offered, StartError> {
+pub(super) async fn offered(
+    config: &Config,
+    hub: &Hub,
+    clock: Arc<dyn Clock>,
+) -> Result<Offered, StartError> {
+    let now = clock.now();
     let remote_config = match &config.source {
         SourceConfig::Directory(dir) => {
             let directory = Directory::new(dir.clone(), config.filters.clone());
@@ -61,7 +69,8 @@ pub(super) async fn offered(config: &Config, hub: &Hub, now: Timestamp) -> Resul
     }
     warnings.extend(looked.warnings);
     let network = Network::new(hub.web.clone(), hub.github.clone());
-    let images = Images::new();
+    let cache = Cache::open(&remote_config.cache)?;
+    let images = Images::new(cache, clock);
     let source = Source::Fetched(images.clone());
     let arch = all_alike(&looked.found);
     let fetched = Some(Fetched { remote, images, network });

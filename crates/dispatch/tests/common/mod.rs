@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 /// A setup in a folder of its own, which goes with it.
 pub(crate) struct Lab {
-    pub(crate) folder: TempDir,
+    folder: TempDir,
     setup: Setup,
 }
 

@@ -76,6 +76,16 @@ fn an_image_that_was_in_the_cache_is_no_news_and_leaves_other_reasons_alone() {
 }
 
 #[test]
+fn an_image_whose_turn_will_come_is_no_reason_to_wait() {
+    let mut queue = Model::new(&["a"]);
+    queue.begins("a");
+    let image = queue.image("a");
+    assert!(!queue.snapshot.knows_image(&image));
+    queue.decide(|snapshot, _| snapshot.image_to_come(&image));
+    assert_eq!(queue.job("a").waits, None);
+}
+
+#[test]
 fn a_digest_that_was_not_known_is_recorded_and_one_that_was_is_kept() {
     let mut queue = Model::new(&["a"]);
     queue.here("a", None);
