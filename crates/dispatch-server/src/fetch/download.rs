@@ -37,6 +37,8 @@ pub(super) struct Download {
     pub(super) upstream: Arc<dyn Upstream>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) course: Arc<Course>,
+    /// What an earlier try of this session has of it.
+    pub(super) part: Option<Box<Part>>,
     pub(super) pause: CancellationToken,
     /// Told once, when the first bytes come: how much was here before.
     pub(super) begun: mpsc::UnboundedSender<(Key, u64)>,
@@ -50,9 +52,15 @@ pub(super) enum Came {
     /// It is here already, or was a moment ago: another process is to be thanked.
     ByAnother,
     /// It was told to pause.
-    Paused,
+    Paused { part: Option<Box<Part>> },
     /// It did not come, or not all of it.
-    Failed { failure: Failure, has_progressed: bool },
+    Failed { failure: Failure, has_progressed: bool, part: Option<Box<Part>> },
+}
+
+impl Came {
+    fn failed(failure: Failure) -> Self {
+        Self::Failed { failure, has_progressed: false, part: None }
+    }
 }
 
 /// What ends a try early.
@@ -97,21 +105,13 @@ async fn blocking<T: Send + 'static>(
 
 impl Download {
     /// Fetches until all is here, or something is in the way.
-    pub(super) async fn run(self) -> Came {
-        let (cache, key, course) = (self.cache.clone(), self.key, Arc::clone(&self.course));
-        let begin = tokio::task::spawn_blocking(move || cache.begin(key, course.size, &course.watch));
-        let failed = |failure| Came::Failed { failure, has_progressed: false };
-        let part = match begin.await {
-            Ok(Ok(Begun::Part(part))) => part,
-            Ok(Ok(Begun::Here)) => return Came::ByAnother,
-            Ok(Ok(Begun::Busy)) => return failed(Failure::Busy),
-            Ok(Err(error)) => {
-                return match End::from(error) {
-                    End::Failed(failure) => failed(failure),
-                    End::Paused | End::Spoilt(_) => Came::Paused,
-                };
-            }
-            Err(error) => return failed(Failure::Cache(error.to_string())),
+    pub(super) async fn run(mut self) -> Came {
+        let part = match self.part.take() {
+            Some(part) => part,
+            None => match self.begin().await {
+                Ok(part) => part,
+                Err(came) => return came,
+            },
         };
         let before = part.length();
         let mut part = Some(part);
@@ -119,16 +119,32 @@ impl Download {
             Ok(()) => return self.finish(part).await,
             Err(end) => end,
         };
-        let got = part.as_ref().map_or(0, |part| part.length());
+        let got = length(part.as_deref());
         match end {
-            End::Paused => Came::Paused,
+            End::Paused => Came::Paused { part },
             End::Failed(failure) => {
-                Came::Failed { failure, has_progressed: got >= before.saturating_add(PROGRESS) }
+                Came::Failed { failure, has_progressed: got >= before.saturating_add(PROGRESS), part }
             }
             End::Spoilt(why) => match Self::discard(part).await {
-                Ok(()) => failed(Failure::Wrong(why)),
-                Err(failure) => failed(failure),
+                Ok(()) => Came::failed(Failure::Wrong(why)),
+                Err(failure) => Came::failed(failure),
             },
+        }
+    }
+
+    /// Looks at what earlier sessions left of it.
+    async fn begin(&self) -> Result<Box<Part>, Came> {
+        let (cache, key, course) = (self.cache.clone(), self.key, Arc::clone(&self.course));
+        let begin = move || cache.begin(key, course.size, &course.watch);
+        match tokio::task::spawn_blocking(begin).await {
+            Ok(Ok(Begun::Part(part))) => Ok(part),
+            Ok(Ok(Begun::Here)) => Err(Came::ByAnother),
+            Ok(Ok(Begun::Busy)) => Err(Came::failed(Failure::Busy)),
+            Ok(Err(error)) => Err(match End::from(error) {
+                End::Failed(failure) => Came::failed(failure),
+                End::Paused | End::Spoilt(_) => Came::Paused { part: None },
+            }),
+            Err(error) => Err(Came::failed(Failure::Cache(error.to_string()))),
         }
     }
 
@@ -143,7 +159,7 @@ impl Download {
 
     /// All of it came: is it what it should be?
     async fn finish(&self, part: Option<Box<Part>>) -> Came {
-        let failed = |failure| Came::Failed { failure, has_progressed: true };
+        let failed = |failure| Came::Failed { failure, has_progressed: true, part: None };
         let lost = || failed(Failure::Cache("the writer of the cache has ended".to_owned()));
         let Some(part) = part else { return lost() };
         let expected = self.key.digest();
@@ -157,7 +173,7 @@ impl Download {
             })),
             Ok(Err(error)) => match End::from(error) {
                 End::Failed(failure) => failed(failure),
-                End::Paused | End::Spoilt(_) => Came::Paused,
+                End::Paused | End::Spoilt(_) => Came::Paused { part: None },
             },
             Err(_) => lost(),
         }
@@ -166,17 +182,17 @@ impl Download {
     /// Fetches what is missing of it.
     async fn fetch(&self, part: &mut Option<Box<Part>>) -> Result<(), End> {
         let size = self.course.size;
-        self.note(part);
-        if part.as_ref().is_some_and(|part| part.length() == size) {
+        self.note(part.as_deref());
+        if length(part.as_deref()) == size {
             return Ok(());
         }
         let body = self.open(part).await?;
-        let here = part.as_ref().map_or(0, |part| part.length());
+        let here = length(part.as_deref());
         // Nobody listens only where the session ends.
         let _ = self.begun.send((self.key, here));
         tracing::info!("{}: {}", self.course.name, beginning(here, size));
         self.take(body, part).await?;
-        match part.as_ref().map_or(0, |part| part.length()) {
+        match length(part.as_deref()) {
             length if length == size => Ok(()),
             length => Err(End::Failed(Failure::Network(format!(
                 "it ended after {} of {}",
@@ -211,13 +227,13 @@ impl Download {
                 let etag = body.etag().map(ToOwned::to_owned);
                 self.write(part, move |part| part.restart(etag.as_deref())).await?;
             }
-            from if part.as_ref().is_some_and(|part| part.length() == from) => {}
+            from if length(part.as_deref()) == from => {}
             from => {
                 let why = format!("it began with byte {from}, which nobody asked for");
                 return Err(End::Failed(Failure::Network(why)));
             }
         }
-        self.note(part);
+        self.note(part.as_deref());
         Ok(body)
     }
 
@@ -238,7 +254,7 @@ impl Download {
             match self.next(body.as_mut(), &mut line).await {
                 Ok(Some(bytes)) => {
                     buffer.extend_from_slice(&bytes);
-                    let here = part.as_ref().map_or(0, |part| part.length());
+                    let here = length(part.as_deref());
                     self.course.note(here + buffer.len() as u64, self.clock.now());
                     if buffer.len() >= PIECE {
                         let bytes = buffer.split().freeze();
@@ -252,7 +268,7 @@ impl Download {
         // Also of what broke off: it need not come again.
         let bytes = buffer.freeze();
         self.write(part, move |part| part.append(&bytes)).await?;
-        self.note(part);
+        self.note(part.as_deref());
         end
     }
 
@@ -288,9 +304,13 @@ impl Download {
         Ok(result?)
     }
 
-    fn note(&self, part: &Option<Box<Part>>) {
-        self.course.note(part.as_ref().map_or(0, |part| part.length()), self.clock.now());
+    fn note(&self, part: Option<&Part>) {
+        self.course.note(length(part), self.clock.now());
     }
+}
+
+fn length(part: Option<&Part>) -> u64 {
+    part.map_or(0, Part::length)
 }
 
 fn silent() -> End {

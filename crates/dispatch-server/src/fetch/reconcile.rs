@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dispatch_boot::cache::{Cache, CacheError, Pin};
+use dispatch_boot::cache::{Cache, CacheError, Part, Pin};
 use dispatch_core::fetch::{
     Entry, FULL, Failure, Key, Need, Next, Plan, Room, Situation, Trouble, Wait, after, needs, plan,
 };
@@ -24,6 +24,9 @@ use crate::engine::{Engine, later};
 
 /// How long to wait after the store failed.
 const TROUBLE: Duration = Duration::from_secs(1);
+
+/// How often the cache is looked at where nothing happens: somebody may have thrown something away by hand.
+const GLANCE: Duration = Duration::from_mins(1);
 
 /// How long an image that cannot be had rests, where a job still needs it.
 const SPOILT: Duration = Duration::from_mins(5);
@@ -45,10 +48,13 @@ pub struct Fetch {
     settings: Settings,
     troubles: BTreeMap<Key, Trouble>,
     under_way: BTreeMap<Key, Task>,
+    /// What is here of images that are tried again.
+    parts: BTreeMap<Key, Box<Part>>,
     tasks: JoinSet<Done>,
     /// What is still to be told to the store, in order.
     news: VecDeque<(Key, News)>,
-    begun: (mpsc::UnboundedSender<(Key, u64)>, mpsc::UnboundedReceiver<(Key, u64)>),
+    tell_begun: mpsc::UnboundedSender<(Key, u64)>,
+    begun: mpsc::UnboundedReceiver<(Key, u64)>,
     /// What the open jobs need and the cache does not have.
     missing: Vec<Key>,
     /// Whose jobs were told why they wait.
@@ -91,6 +97,7 @@ impl Fetch {
     /// The loop that fetches what the jobs of this engine need.
     #[must_use]
     pub fn new(engine: Engine, images: Images, upstream: Arc<dyn Upstream>, settings: Settings) -> Self {
+        let (tell_begun, begun) = mpsc::unbounded_channel();
         Self {
             engine,
             images,
@@ -98,9 +105,11 @@ impl Fetch {
             settings,
             troubles: BTreeMap::new(),
             under_way: BTreeMap::new(),
+            parts: BTreeMap::new(),
             tasks: JoinSet::new(),
             news: VecDeque::new(),
-            begun: mpsc::unbounded_channel(),
+            tell_begun,
+            begun,
             missing: Vec::new(),
             told: BTreeSet::new(),
             is_first: true,
@@ -129,7 +138,7 @@ impl Fetch {
                 () = sleep => {}
                 _ = events.changed() => {}
                 () = self.images.demand() => {}
-                Some((key, start)) = self.begun.1.recv() => self.has_begun(key, start),
+                Some((key, start)) = self.begun.recv() => self.has_begun(key, start),
                 Some(done) = self.tasks.join_next_with_id() => self.ended(done),
             }
         }
@@ -153,7 +162,7 @@ impl Fetch {
             return;
         };
         // It was told before the end, and is to be known before it.
-        while let Ok((key, start)) = self.begun.1.try_recv() {
+        while let Ok((key, start)) = self.begun.try_recv() {
             self.has_begun(key, start);
         }
         let task = self.under_way.remove(&key);
@@ -161,8 +170,11 @@ impl Fetch {
         let name = task.map(|task| task.course.name.clone()).unwrap_or_default();
         match done.map(|(_, done)| done) {
             Ok(Done::Came(Came::Whole { digest, pin, took })) => self.is_whole(key, digest, pin, took),
-            Ok(Done::Came(Came::ByAnother | Came::Paused) | Done::Checked(Ok(true))) => {}
-            Ok(Done::Came(Came::Failed { failure, has_progressed })) => {
+            Ok(Done::Came(Came::ByAnother)) => {}
+            Ok(Done::Checked(Ok(true))) => drop(self.troubles.remove(&key)),
+            Ok(Done::Came(Came::Paused { part })) => self.parts.extend(part.map(|part| (key, part))),
+            Ok(Done::Came(Came::Failed { failure, has_progressed, part })) => {
+                self.parts.extend(part.map(|part| (key, part)));
                 self.failed(key, &name, &failure, has_progressed);
             }
             Ok(Done::Checked(Ok(false))) => {
@@ -260,6 +272,7 @@ impl Fetch {
         let is_needed = |key: &Key| needs.iter().any(|need| need.key == *key);
         self.troubles.retain(|key, _| is_needed(key));
         self.told.retain(is_needed);
+        self.parts.retain(|key, _| is_needed(key));
         let mut state = self.images.state();
         state.asked.retain(|key, _| is_needed(key));
         state.waits.retain(|key, _| is_needed(key));
@@ -308,9 +321,10 @@ impl Fetch {
         self.missing = needs.iter().map(|need| need.key).filter(|key| !whole.contains(key)).collect();
         // What only this session holds may go, if the rules say so.
         let own = self.own_pins();
-        for entry in entries.iter_mut().filter(|entry| !entry.is_part && own.contains(&entry.key)) {
-            entry.is_pinned = false;
-        }
+        let is_own = |entry: &&mut Entry| {
+            if entry.is_part { self.parts.contains_key(&entry.key) } else { own.contains(&entry.key) }
+        };
+        entries.iter_mut().filter(is_own).for_each(|entry| entry.is_pinned = false);
         let plan = loop {
             let room = Room { limit: self.settings.limit, free };
             let plan = self.plan(needs, &entries, room, now);
@@ -342,7 +356,7 @@ impl Fetch {
         let has_no_room = plan.waits.iter().any(|(_, wait)| matches!(wait, Wait::NoRoom { .. }));
         let own = self.own_pins();
         let is_locked = needs.iter().any(|need| whole.contains(&need.key) && !own.contains(&need.key));
-        let again = [has_no_room.then_some(FULL), is_locked.then_some(TROUBLE)];
+        let again = [Some(GLANCE), has_no_room.then_some(FULL), is_locked.then_some(TROUBLE)];
         plan.wake.into_iter().chain(again.into_iter().flatten().map(|wait| later(now, wait))).min()
     }
 
@@ -366,6 +380,8 @@ impl Fetch {
         right: &BTreeSet<Digest>,
     ) {
         let mut state = self.images.state();
+        // What is gone is not held, or nobody could fetch it again.
+        state.pins.retain(|digest, _| whole.contains(&Key::Digest(*digest)));
         state.pins.extend(pins);
         for need in needs {
             let digest = need.key.digest().filter(|digest| {
@@ -382,7 +398,7 @@ impl Fetch {
     }
 
     /// Throws images away. Returns what somebody else uses.
-    async fn evict(&self, evict: &[(Key, bool)]) -> BTreeSet<Key> {
+    async fn evict(&mut self, evict: &[(Key, bool)]) -> BTreeSet<Key> {
         let mut held = BTreeSet::new();
         for (key, is_part) in evict.iter().copied() {
             if let Some(digest) = key.digest().filter(|_| !is_part) {
@@ -390,6 +406,7 @@ impl Fetch {
                 state.here.remove(&key);
                 state.pins.remove(&digest);
             }
+            self.parts.remove(&key);
             let cache = self.images.cache().clone();
             match tokio::task::spawn_blocking(move || cache.evict(&key, is_part)).await {
                 Ok(Ok(true)) => {
@@ -439,8 +456,9 @@ impl Fetch {
             upstream: Arc::clone(&self.upstream),
             clock: Arc::clone(&self.engine.clock),
             course: Arc::clone(&course),
+            part: self.parts.remove(&need.key),
             pause: pause.clone(),
-            begun: self.begun.0.clone(),
+            begun: self.tell_begun.clone(),
         };
         let handle = self.tasks.spawn(async { Done::Came(download.run().await) });
         self.under_way.insert(need.key, Task { id: handle.id(), pause, course });
