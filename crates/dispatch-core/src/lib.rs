@@ -11,6 +11,7 @@
 pub mod event;
 pub mod host;
 pub mod id;
+pub mod issue;
 pub mod mac;
 pub mod queue;
 pub mod run;
