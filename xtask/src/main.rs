@@ -6,6 +6,7 @@ mod bench;
 mod demo;
 mod dist;
 mod fuzz;
+mod openapi;
 mod rooms;
 mod steps;
 mod test;
@@ -35,6 +36,8 @@ enum Task {
     Bench(bench::Bench),
     /// Has a fuzzer look for bytes that the boot listener cannot take
     Fuzz(fuzz::Args),
+    /// Takes GitHub's own description of what we use out of npm's @octokit/openapi, for the fake GitHub
+    GithubOpenapi(openapi::Args),
     /// Whether every crate keeps to its room
     Rooms,
 }
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
         Task::Dist => dist::run(),
         Task::Bench(bench) => bench::run(&bench),
         Task::Fuzz(args) => fuzz::run(&args),
+        Task::GithubOpenapi(args) => openapi::run(&args),
         Task::Rooms => rooms::run(),
     };
     match result {
