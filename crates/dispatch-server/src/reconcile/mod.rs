@@ -4,11 +4,13 @@
 mod deadlines;
 mod ending;
 mod hook;
+mod issues;
 mod outbox;
 mod story;
 
 pub use deadlines::Deadlines;
 pub use ending::Ending;
 pub use hook::Hook;
+pub use issues::{IssueOptions, Issues};
 pub use outbox::Outbox;
 pub use story::Story;

@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use super::super::fields::{Field, LeftOut, Why, same};
 use super::super::{Draft, find_marker};
 use super::{
-    AT_WORK, Answer, Duration, Failure, Filed, Filing, LIMIT, LONGEST_LIMIT, LONGEST_WAIT, Look, SEEN, Seen,
-    SeenComment, Task, Todo, Trouble, Wait, later,
+    AT_WORK, Answer, Duration, Failure, Filed, Filing, LIMIT, LONGEST_LIMIT, LONGEST_WAIT, Look, Reason,
+    SEEN, Seen, SeenComment, Task, Todo, Trouble, Wait, later,
 };
 
 impl Filing {
@@ -90,7 +90,7 @@ impl Filing {
             flight.is_lost = true;
         } else {
             let why = "it is not known yet whether GitHub has taken it".to_owned();
-            self.wait = Some(Wait { until: quiet_at, why, is_limit: false });
+            self.wait = Some(Wait { until: quiet_at, why, reason: Reason::Settling });
         }
     }
 
@@ -128,7 +128,7 @@ impl Filing {
         let shown_at = later(self.known_at.unwrap_or(asked), AT_WORK);
         if seen.is_none() && asked < shown_at {
             let why = "the issue is not in the repository's list yet".to_owned();
-            self.wait = Some(Wait { until: shown_at, why, is_limit: false });
+            self.wait = Some(Wait { until: shown_at, why, reason: Reason::Settling });
             return;
         }
         self.tasks.remove(&Task::Verify);
@@ -183,8 +183,8 @@ impl Filing {
         }
         if failure.trouble == Trouble::Limited || failure.is_too_quick() {
             let at = failure.retry_at.unwrap_or_else(|| later(now, LIMIT));
-            let until = later(at.clamp(now, later(now, LONGEST_LIMIT)), Duration::from_secs(1));
-            self.wait = Some(Wait { until, why: failure.words.clone(), is_limit: true });
+            let until = later(believed(Some(at), now), Duration::from_secs(1));
+            self.wait = Some(Wait { until, why: failure.words.clone(), reason: Reason::Limit });
             return;
         }
         if failure.trouble == Trouble::Refused && self.was_refused(draft, todo, failure) {
@@ -201,8 +201,14 @@ impl Filing {
         }
         self.failures = self.failures.saturating_add(1);
         let wait = LONGEST_WAIT.min(Duration::from_secs(1 << (self.failures - 1).min(16)));
-        self.wait = Some(Wait { until: later(now, wait), why: failure.words.clone(), is_limit: false });
+        let until = later(now, wait).max(believed(failure.retry_at, now));
+        self.wait = Some(Wait { until, why: failure.words.clone(), reason: Reason::Trouble });
     }
+}
+
+/// When to come back, as far as that can be.
+fn believed(retry_at: Option<Timestamp>, now: Timestamp) -> Timestamp {
+    retry_at.unwrap_or(now).clamp(now, later(now, LONGEST_LIMIT))
 }
 
 /// Whether a text is still what we sent. GitHub's own pages send lines that end with CR and LF.

@@ -209,7 +209,7 @@ pub struct Failure {
     pub look: Look,
     /// One sentence for people.
     pub words: String,
-    /// When a rate limit ends, by our clock.
+    /// When GitHub says to come back, by our clock.
     pub retry_at: Option<Timestamp>,
     /// What is wrong with single fields.
     pub fields: Vec<FieldTrouble>,
@@ -233,8 +233,20 @@ pub struct Wait {
     pub until: Timestamp,
     /// Why.
     pub why: String,
-    /// It is a rate limit, which holds for everybody of this sign-in, and also after a restart.
-    pub is_limit: bool,
+    /// What kind of reason that is.
+    pub reason: Reason,
+}
+
+/// What kind of reason there is to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reason {
+    /// A request failed.
+    Trouble,
+    /// A rate limit, which holds for everybody of this sign-in, and also after a restart.
+    Limit,
+    /// What was made may not be seen yet.
+    Settling,
 }
 
 /// A request that makes something, and of which nobody knows yet what became.
@@ -356,7 +368,7 @@ impl Filing {
     /// rate limit still holds. What was under way when the session before ended may be under way still.
     #[must_use]
     pub fn resumed(mut self, now: Timestamp) -> Self {
-        self.wait = self.wait.filter(|wait| wait.is_limit && wait.until > now);
+        self.wait = self.wait.filter(|wait| wait.reason == Reason::Limit && wait.until > now);
         self.failures = 0;
         // A person may have changed the text in the meantime.
         if self.tasks.contains(&Task::Amend) {
@@ -372,7 +384,7 @@ impl Filing {
     /// The rate limit that it waits for, if it does.
     #[must_use]
     pub fn limited_until(&self) -> Option<Timestamp> {
-        self.wait.as_ref().filter(|wait| wait.is_limit).map(|wait| wait.until)
+        self.wait.as_ref().filter(|wait| wait.reason == Reason::Limit).map(|wait| wait.until)
     }
 
     fn is_left_out(&self, field: Field, name: &str) -> bool {

@@ -240,6 +240,14 @@ fn a_rate_limit_is_waited_for_to_the_second_and_counts_as_no_try() {
 }
 
 #[test]
+fn a_server_that_says_when_to_come_back_is_not_asked_before() {
+    let mut case = Case::new("body");
+    let busy = Failure { retry_at: Some(at(1030)), ..failure(Trouble::Passing, Look::NotNeeded) };
+    case.answer(Err(busy));
+    assert_eq!(case.pass_wait().as_secs(), 30);
+}
+
+#[test]
 fn requests_that_follow_too_quickly_are_a_rate_limit() {
     let mut case = Case::with_milestone("body");
     let mut failure = failure(Trouble::Refused, Look::NotNeeded);
