@@ -19,8 +19,8 @@ use std::time::Duration;
 
 pub use fields::{Field, LeftOut, Why};
 pub use filing::{
-    Answer, Failure, FieldTrouble, Filed, Filing, Look, NewIssue, Reason, Seen, SeenComment, Todo, Trouble,
-    Wait,
+    Answer, Failure, FieldTrouble, Filed, Filing, Look, NewIssue, Reason, Request, Seen, SeenComment, Todo,
+    Trouble, Wait,
 };
 pub use marker::{Marker, find_marker};
 pub use pace::{Pace, Queued, heads};

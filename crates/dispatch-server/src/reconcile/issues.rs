@@ -35,6 +35,9 @@ const BROKEN: Duration = Duration::from_mins(5);
 /// Why reports wait that nobody can file.
 const NOT_SIGNED_IN: &str = "not signed in to GitHub: give --token or GITHUB_TOKEN";
 
+/// Why reports wait that were not tried because others met a limit.
+const LIMITED: &str = "GitHub takes no more requests for the moment";
+
 /// What people may choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IssueOptions {
@@ -43,7 +46,24 @@ pub struct IssueOptions {
 }
 
 /// See the module.
-pub struct Issues<T = GitHub> {
+pub struct Issues(Desk<GitHub>);
+
+impl Issues {
+    /// The loop of this engine. Without a sign-in reports wait.
+    #[must_use]
+    pub fn new(engine: Engine, github: Option<GitHub>, options: IssueOptions) -> Self {
+        Self(Desk::new(engine, github.filter(GitHub::signed_in), options))
+    }
+
+    /// Runs until `stop`. A request under way that makes something is then given a moment; everything else waits for
+    /// the next session.
+    pub async fn run(self, stop: CancellationToken) {
+        self.0.run(stop).await;
+    }
+}
+
+/// The loop, whoever the issues are filed with.
+struct Desk<T> {
     engine: Engine,
     tracker: Option<T>,
     options: Options,
@@ -68,7 +88,7 @@ struct Known {
 struct Report {
     key: String,
     effect: Effect,
-    report: ReportId,
+    id: ReportId,
     run: RunId,
     repository: String,
 }
@@ -77,29 +97,19 @@ impl Report {
     fn of(waiting: &WaitingEffect) -> Option<Self> {
         let Effect::FileIssue { report, run, repository } = &waiting.effect else { return None };
         let (key, effect) = (waiting.key.clone(), waiting.effect.clone());
-        Some(Self { key, effect, report: *report, run: *run, repository: repository.clone() })
+        Some(Self { key, effect, id: *report, run: *run, repository: repository.clone() })
     }
 }
 
 type Worked = (Report, Filing, End);
 
-impl Issues {
-    /// The loop of this engine. Without a sign-in reports wait.
-    #[must_use]
-    pub fn new(engine: Engine, github: Option<GitHub>, options: IssueOptions) -> Self {
-        Self::with(engine, github.filter(GitHub::signed_in), options)
-    }
-}
-
-impl<T: Tracker> Issues<T> {
-    fn with(engine: Engine, tracker: Option<T>, options: IssueOptions) -> Self {
+impl<T: Tracker> Desk<T> {
+    fn new(engine: Engine, tracker: Option<T>, options: IssueOptions) -> Self {
         let (pace, known, busy) = Default::default();
         Self { engine, tracker, options: Options { footer: options.footer }, pace, known, busy }
     }
 
-    /// Runs until `stop`. A request under way that makes something is then given a moment; everything else waits for
-    /// the next session.
-    pub async fn run(mut self, stop: CancellationToken) {
+    async fn run(mut self, stop: CancellationToken) {
         let mut events = self.engine.store.watch_events();
         let mut workers = JoinSet::new();
         while !stop.is_cancelled() {
@@ -145,7 +155,11 @@ impl<T: Tracker> Issues<T> {
         self.learn(&waiting, now);
         let reports: Vec<Report> = waiting.iter().filter_map(Report::of).collect();
         let limited_until = self.pace().limited_until(now);
-        let queued: Vec<Queued<'_>> = reports.iter().map(|report| self.queued(report, limited_until)).collect();
+        if let Some(until) = limited_until {
+            self.tell_limited(&waiting, until).await?;
+        }
+        let queued: Vec<Queued<'_>> =
+            reports.iter().map(|report| self.queued(report, limited_until)).collect();
         let busy: BTreeSet<&str> = self.busy.values().map(|(_, repository)| repository.as_str()).collect();
         let next = next_due(&queued, &busy, now);
         for place in heads(&queued, &busy, now) {
@@ -189,13 +203,9 @@ impl<T: Tracker> Issues<T> {
             if let Some(until) = filing.limited_until() {
                 self.pace().limit(until);
             }
-            match self.known.get_mut(&effect.key) {
-                Some(known) => known.filing = Some(filing),
-                None => {
-                    let due = filing.limited_until().unwrap_or(Timestamp::MIN);
-                    self.known.insert(effect.key.clone(), Known { filing: Some(filing), due, told: None });
-                }
-            }
+            let due = filing.limited_until().unwrap_or(Timestamp::MIN);
+            let new = || Known { filing: None, due, told: None };
+            self.known.entry(effect.key.clone()).or_insert_with(new).filing = Some(filing);
         }
     }
 
@@ -219,7 +229,10 @@ impl<T: Tracker> Issues<T> {
                 if let Some(known) = broken {
                     known.due = later(now, BROKEN);
                 }
-                tracing::error!("filing a report broke down, and is tried again in {}: {error}", duration(BROKEN));
+                tracing::error!(
+                    "filing a report broke down, and is tried again in {}: {error}",
+                    duration(BROKEN)
+                );
                 return;
             }
         };
@@ -254,6 +267,14 @@ impl<T: Tracker> Issues<T> {
         }
     }
 
+    /// Says of each report of which nothing is said yet that it waits for the others' rate limit.
+    async fn tell_limited(&self, waiting: &[WaitingEffect], until: Timestamp) -> Result<(), StoreError> {
+        for effect in waiting.iter().filter(|effect| effect.error.is_none()) {
+            self.engine.store.effect_failed(&effect.key, LIMITED, until).await?;
+        }
+        Ok(())
+    }
+
     /// Says once of each report that nobody can file it.
     async fn tell_not_signed_in(&mut self, waiting: &[WaitingEffect]) -> Result<(), StoreError> {
         let (mut new, mut repository) = (0, "");
@@ -281,7 +302,10 @@ impl<T: Tracker> Issues<T> {
 fn next_due(queued: &[Queued<'_>], busy: &BTreeSet<&str>, now: Timestamp) -> Option<Timestamp> {
     let mut runs = BTreeSet::new();
     let heads = queued.iter().filter(|report| runs.insert(report.run));
-    heads.filter(|report| !busy.contains(report.repository) && report.due > now).map(|report| report.due).min()
+    heads
+        .filter(|report| !busy.contains(report.repository) && report.due > now)
+        .map(|report| report.due)
+        .min()
 }
 
 /// How far a report had come when that was last stored.
@@ -289,9 +313,7 @@ fn stored(effect: &WaitingEffect) -> Filing {
     match &effect.progress {
         None => Filing::default(),
         // Written by another version, or damaged: everything may have been done.
-        Some(progress) => {
-            serde_json::from_str(progress).unwrap_or_else(|_| Filing::unknown(effect.at))
-        }
+        Some(progress) => serde_json::from_str(progress).unwrap_or_else(|_| Filing::unknown(effect.at)),
     }
 }
 

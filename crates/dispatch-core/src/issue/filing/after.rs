@@ -6,32 +6,39 @@ use super::super::fields::{Field, LeftOut, Why, same};
 use super::super::{Draft, find_marker};
 use super::{
     AT_WORK, Answer, Duration, Failure, Filed, Filing, LIMIT, LONGEST_LIMIT, LONGEST_WAIT, Look, Reason,
-    SEEN, Seen, SeenComment, Task, Todo, Trouble, Wait, later,
+    Request, SEEN, Seen, SeenComment, Task, Trouble, Wait, later,
 };
 
 impl Filing {
-    /// What came of `todo`, which was asked at `asked` and answered at `now`.
+    /// What came of `request`, which was asked at `asked` and answered at `now`.
     pub fn after(
         &mut self,
         draft: &Draft,
-        todo: &Todo,
+        request: &Request,
         answer: Result<Answer, Failure>,
         asked: Timestamp,
         now: Timestamp,
     ) {
         match answer {
-            Ok(answer) => self.succeeded(draft, todo, answer, asked, now),
-            Err(failure) => self.failed(draft, todo, &failure, now),
+            Ok(answer) => self.succeeded(draft, request, answer, asked, now),
+            Err(failure) => self.failed(draft, request, &failure, now),
         }
     }
 
-    fn succeeded(&mut self, draft: &Draft, todo: &Todo, answer: Answer, asked: Timestamp, now: Timestamp) {
-        match (answer, todo) {
-            (Answer::Milestone(None), Todo::FindMilestone { title }) => {
+    fn succeeded(
+        &mut self,
+        draft: &Draft,
+        request: &Request,
+        answer: Answer,
+        asked: Timestamp,
+        now: Timestamp,
+    ) {
+        match (answer, request) {
+            (Answer::Milestone(None), Request::FindMilestone { title }) => {
                 self.leave_out(Field::Milestone, title, Why::NoSuchMilestone);
             }
             (Answer::Milestone(number), _) => self.milestone = number,
-            (Answer::MayBeAssigned(may), Todo::AskAssignee { login }) => self.asked_about(login, may),
+            (Answer::MayBeAssigned(may), Request::AskAssignee { login }) => self.asked_about(login, may),
             (Answer::Issues(issues), _) => match self.issue.clone() {
                 Some(known) => self.verify(&known, draft, &issues, asked),
                 None => self.look(draft, issues, asked, now),
@@ -172,8 +179,8 @@ impl Filing {
         }
     }
 
-    fn failed(&mut self, draft: &Draft, todo: &Todo, failure: &Failure, now: Timestamp) {
-        if todo.makes_something() {
+    fn failed(&mut self, draft: &Draft, request: &Request, failure: &Failure, now: Timestamp) {
+        if request.makes_something() {
             match (&mut self.flight, failure.look) {
                 (flight, Look::NotNeeded) => *flight = None,
                 (None, _) => {}
@@ -187,13 +194,13 @@ impl Filing {
             self.wait = Some(Wait { until, why: failure.words.clone(), reason: Reason::Limit });
             return;
         }
-        if failure.trouble == Trouble::Refused && self.was_refused(draft, todo, failure) {
+        if failure.trouble == Trouble::Refused && self.was_refused(draft, request, failure) {
             return;
         }
         // A person may have changed the text by then, or deleted it all.
-        let is_to_verify = match todo {
-            Todo::Amend { .. } => true,
-            Todo::Comment { .. } | Todo::LookForComments { .. } => failure.trouble == Trouble::NotThere,
+        let is_to_verify = match request {
+            Request::Amend { .. } => true,
+            Request::Comment { .. } | Request::LookForComments { .. } => failure.trouble == Trouble::NotThere,
             _ => false,
         };
         if is_to_verify {

@@ -51,9 +51,9 @@ pub struct NewIssue {
     pub milestone: Option<u64>,
 }
 
-/// What is to be done next.
+/// Something to be asked of GitHub.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Todo {
+pub enum Request {
     /// Find the number of a milestone, open or closed.
     FindMilestone {
         /// Its title.
@@ -92,6 +92,21 @@ pub enum Todo {
         /// Its text.
         body: String,
     },
+}
+
+impl Request {
+    /// Whether it makes something that must not be made twice: [`Filing::before`] has to be stored first.
+    #[must_use]
+    pub fn makes_something(&self) -> bool {
+        matches!(self, Self::Create(_) | Self::Comment { .. })
+    }
+}
+
+/// What is to be done next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Todo {
+    /// Ask GitHub.
+    Ask(Request),
     /// Nothing before a certain time.
     Wait(Wait),
     /// Nothing any more: there is the issue.
@@ -108,30 +123,22 @@ pub enum Todo {
     },
 }
 
-impl Todo {
-    /// Whether it makes something that must not be made twice: [`Filing::before`] has to be stored first.
-    #[must_use]
-    pub fn makes_something(&self) -> bool {
-        matches!(self, Self::Create(_) | Self::Comment { .. })
-    }
-}
-
 /// What GitHub answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// To [`Todo::FindMilestone`]: its number, if there is one of that title.
+    /// To [`Request::FindMilestone`]: its number, if there is one of that title.
     Milestone(Option<u64>),
-    /// To [`Todo::AskAssignee`].
+    /// To [`Request::AskAssignee`].
     MayBeAssigned(bool),
-    /// To [`Todo::Look`].
+    /// To [`Request::Look`].
     Issues(Vec<Seen>),
-    /// To [`Todo::Create`].
+    /// To [`Request::Create`].
     Created(Seen),
-    /// To [`Todo::Amend`].
+    /// To [`Request::Amend`].
     Amended,
-    /// To [`Todo::LookForComments`].
+    /// To [`Request::LookForComments`].
     Comments(Vec<SeenComment>),
-    /// To [`Todo::Comment`].
+    /// To [`Request::Comment`].
     Commented,
 }
 
@@ -319,20 +326,20 @@ impl Filing {
         }
         match &self.issue {
             Some(issue) => self.next_of(issue, draft),
-            None => self.next_without_issue(draft),
+            None => Todo::Ask(self.next_without_issue(draft)),
         }
     }
 
-    fn next_without_issue(&self, draft: &Draft) -> Todo {
+    fn next_without_issue(&self, draft: &Draft) -> Request {
         if let Some(flight) = self.flight.as_ref().filter(|flight| !flight.is_lost) {
-            return Todo::Look { since: earlier(flight.since, MARGIN) };
+            return Request::Look { since: earlier(flight.since, MARGIN) };
         }
         if let Some(login) = self.to_ask.as_ref().and_then(|logins| logins.first()) {
-            return Todo::AskAssignee { login: login.clone() };
+            return Request::AskAssignee { login: login.clone() };
         }
         match self.wanted_milestone(draft) {
-            Some(title) if self.milestone.is_none() => Todo::FindMilestone { title: title.to_owned() },
-            _ => Todo::Create(self.request(draft)),
+            Some(title) if self.milestone.is_none() => Request::FindMilestone { title: title.to_owned() },
+            _ => Request::Create(self.request(draft)),
         }
     }
 
@@ -340,11 +347,13 @@ impl Filing {
         let (number, since) = (issue.number, earlier(issue.created, MARGIN));
         let is_unsure = self.flight.as_ref().is_some_and(|flight| !flight.is_lost);
         match (self.tasks.first(), draft.comments.get(self.comments)) {
-            (Some(Task::Verify), _) => Todo::Look { since },
-            (Some(Task::Amend), _) => Todo::Amend { number, body: draft.body(&self.left_out) },
-            (Some(Task::Count), Some(_)) => Todo::LookForComments { number, since },
-            (Some(Task::Comment), Some(_)) if is_unsure => Todo::LookForComments { number, since },
-            (Some(Task::Comment), Some(body)) => Todo::Comment { number, body: body.clone() },
+            (Some(Task::Verify), _) => Todo::Ask(Request::Look { since }),
+            (Some(Task::Amend), _) => Todo::Ask(Request::Amend { number, body: draft.body(&self.left_out) }),
+            (Some(Task::Count), Some(_)) => Todo::Ask(Request::LookForComments { number, since }),
+            (Some(Task::Comment), Some(_)) if is_unsure => {
+                Todo::Ask(Request::LookForComments { number, since })
+            }
+            (Some(Task::Comment), Some(body)) => Todo::Ask(Request::Comment { number, body: body.clone() }),
             (Some(Task::Count | Task::Comment), None) | (None, _) => self.done(issue, draft),
         }
     }
@@ -355,10 +364,10 @@ impl Filing {
     }
 
     /// Notes that this is about to be asked, at a time by GitHub's clock. For what [makes
-    /// something](Todo::makes_something) it has to be stored before it is sent.
-    pub fn before(&mut self, todo: &Todo, github_time: Timestamp) {
+    /// something](Request::makes_something) it has to be stored before it is sent.
+    pub fn before(&mut self, request: &Request, github_time: Timestamp) {
         self.wait = None;
-        if todo.makes_something() {
+        if request.makes_something() {
             let since = self.flight.as_ref().map_or(github_time, |flight| flight.since.min(github_time));
             self.flight = Some(Flight { since, quiet_at: None, is_lost: false });
         }

@@ -67,7 +67,7 @@ fn fate() -> impl Strategy<Value = Fate> {
 #[derive(Clone, Debug)]
 struct Made {
     at: Timestamp,
-    what: Todo,
+    what: Request,
 }
 
 struct World {
@@ -91,9 +91,9 @@ impl World {
         self.now = later(self.now, Duration::from_millis(millis));
     }
 
-    fn apply(&mut self, todo: &Todo, after: u64) {
-        if todo.makes_something() || matches!(todo, Todo::Amend { .. }) {
-            self.made.push(Made { at: later(self.now, Duration::from_millis(after)), what: todo.clone() });
+    fn apply(&mut self, request: &Request, after: u64) {
+        if request.makes_something() || matches!(request, Request::Amend { .. }) {
+            self.made.push(Made { at: later(self.now, Duration::from_millis(after)), what: request.clone() });
         }
     }
 
@@ -107,11 +107,11 @@ impl World {
     fn issues(&self, until: Timestamp) -> Vec<Seen> {
         let made = self.made(until);
         let text = made.iter().rev().find_map(|made| match &made.what {
-            Todo::Amend { body, .. } => Some(body),
+            Request::Amend { body, .. } => Some(body),
             _ => None,
         });
         let made = made.iter().filter_map(|made| match &made.what {
-            Todo::Create(issue) => Some((made.at, issue)),
+            Request::Create(issue) => Some((made.at, issue)),
             _ => None,
         });
         (1..)
@@ -130,27 +130,26 @@ impl World {
 
     fn comments(&self, until: Timestamp) -> Vec<SeenComment> {
         let made = self.made(until).into_iter().filter_map(|made| match made.what {
-            Todo::Comment { body, .. } => Some(SeenComment { body }),
+            Request::Comment { body, .. } => Some(SeenComment { body }),
             _ => None,
         });
         made.collect()
     }
 
-    fn answer(&self, todo: &Todo) -> Answer {
+    fn answer(&self, request: &Request) -> Answer {
         let seen = earlier(self.now, LAG);
-        match todo {
-            Todo::FindMilestone { .. } => Answer::Milestone(Some(7)),
-            Todo::AskAssignee { login } => Answer::MayBeAssigned(login != "nobody"),
-            Todo::Look { since } => {
+        match request {
+            Request::FindMilestone { .. } => Answer::Milestone(Some(7)),
+            Request::AskAssignee { login } => Answer::MayBeAssigned(login != "nobody"),
+            Request::Look { since } => {
                 let mut issues = self.issues(seen);
                 issues.retain(|seen| seen.created >= *since);
                 Answer::Issues(issues)
             }
-            Todo::Create(_) => Answer::Created(self.issues(self.now).pop().expect("one was made")),
-            Todo::Amend { .. } => Answer::Amended,
-            Todo::LookForComments { .. } => Answer::Comments(self.comments(seen)),
-            Todo::Comment { .. } => Answer::Commented,
-            Todo::Wait(_) | Todo::Done { .. } | Todo::Refused { .. } => unreachable!("nothing is asked"),
+            Request::Create(_) => Answer::Created(self.issues(self.now).pop().expect("one was made")),
+            Request::Amend { .. } => Answer::Amended,
+            Request::LookForComments { .. } => Answer::Comments(self.comments(seen)),
+            Request::Comment { .. } => Answer::Commented,
         }
     }
 
@@ -165,23 +164,22 @@ impl World {
 
     /// One request, or one wait. Returns how it ended.
     fn step(&mut self, fate: &Fate) -> Option<Todo> {
-        let todo = self.filing.next(&self.draft, self.now);
-        match &todo {
-            Todo::Done { .. } | Todo::Refused { .. } => return Some(todo),
+        let request = match self.filing.next(&self.draft, self.now) {
+            end @ (Todo::Done { .. } | Todo::Refused { .. }) => return Some(end),
             Todo::Wait(wait) => {
                 assert!(wait.until > self.now, "it waits for something that is over");
                 self.now = wait.until;
                 return None;
             }
-            _ => {}
-        }
-        self.filing.before(&todo, self.now);
-        if todo.makes_something() {
+            Todo::Ask(request) => request,
+        };
+        self.filing.before(&request, self.now);
+        if request.makes_something() {
             self.store();
         }
         let asked = self.now;
-        let answer = self.carry_out(&todo, fate)?;
-        self.filing.after(&self.draft, &todo, answer, asked, self.now);
+        let answer = self.carry_out(&request, fate)?;
+        self.filing.after(&self.draft, &request, answer, asked, self.now);
         match fate {
             Fate::CrashAfter { back } => self.crash(*back),
             _ => self.store(),
@@ -189,29 +187,29 @@ impl World {
         None
     }
 
-    fn carry_out(&mut self, todo: &Todo, fate: &Fate) -> Option<Result<Answer, Failure>> {
+    fn carry_out(&mut self, request: &Request, fate: &Fate) -> Option<Result<Answer, Failure>> {
         let (trouble, look) = match *fate {
             Fate::Fine | Fate::CrashAfter { .. } => {
-                self.apply(todo, 50);
+                self.apply(request, 50);
                 self.pass(100);
-                return Some(Ok(self.answer(todo)));
+                return Some(Ok(self.answer(request)));
             }
             Fate::Crash { is_sent, applied, back } => {
                 if let Some(after) = applied.filter(|_| is_sent) {
-                    self.apply(todo, after);
+                    self.apply(request, after);
                 }
                 self.crash(back);
                 return None;
             }
             Fate::Lost { applied, noticed } => {
                 if let Some(after) = applied {
-                    self.apply(todo, after);
+                    self.apply(request, after);
                 }
                 self.pass(noticed);
                 (Trouble::Passing, Look::NeededLater)
             }
             Fate::Error { is_applied } => {
-                is_applied.then(|| self.apply(todo, 0));
+                is_applied.then(|| self.apply(request, 0));
                 (Trouble::Passing, Look::Needed)
             }
             Fate::Unreachable => (Trouble::Passing, Look::NotNeeded),
@@ -225,7 +223,9 @@ impl World {
                 failure.retry_at = Some(later(self.now, Duration::from_secs(seconds)));
             }
             // A comment that is refused is not written: that is another test.
-            Fate::Refused { .. } if !matches!(todo, Todo::Create(_)) => failure.trouble = Trouble::Lasting,
+            Fate::Refused { .. } if !matches!(request, Request::Create(_)) => {
+                failure.trouble = Trouble::Lasting
+            }
             Fate::Refused { field, is_named } => {
                 let (field, value) =
                     [("assignees", "nobody"), ("labels", "bug"), ("milestone", "7"), ("title", ""), ("", "")]

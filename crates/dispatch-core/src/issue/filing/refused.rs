@@ -2,7 +2,7 @@
 
 use super::super::Draft;
 use super::super::fields::{Field, Why, same};
-use super::{Failure, FieldTrouble, Filing, Task, Todo};
+use super::{Failure, FieldTrouble, Filing, Request, Task};
 
 impl Failure {
     /// GitHub says so, with status 422, where requests follow each other too quickly: a rate limit in other words.
@@ -14,24 +14,24 @@ impl Failure {
 
 impl Filing {
     /// GitHub will not take this as it is. Returns whether that settles what to do next.
-    pub(super) fn was_refused(&mut self, draft: &Draft, todo: &Todo, failure: &Failure) -> bool {
-        match todo {
-            Todo::Create(_) => {
+    pub(super) fn was_refused(&mut self, draft: &Draft, request: &Request, failure: &Failure) -> bool {
+        match request {
+            Request::Create(_) => {
                 if !self.leave_out_named(draft, failure) && !self.leave_out_anything(draft, failure) {
                     self.refused = Some(format!("GitHub refuses the issue: {}", failure.words));
                 }
                 true
             }
-            Todo::AskAssignee { login } => {
+            Request::AskAssignee { login } => {
                 self.asked_about(login, false);
                 true
             }
-            Todo::Comment { .. } => {
+            Request::Comment { .. } => {
                 self.close(draft, &Why::Refused(failure.words.clone()));
                 true
             }
             // The issue is there; that it lacks something is known from the events.
-            Todo::Amend { .. } => {
+            Request::Amend { .. } => {
                 self.tasks.remove(&Task::Amend);
                 true
             }

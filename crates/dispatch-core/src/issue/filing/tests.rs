@@ -53,9 +53,9 @@ impl Case {
     }
 
     fn answer(&mut self, answer: Result<Answer, Failure>) {
-        let todo = self.next();
-        self.filing.before(&todo, self.now);
-        self.filing.after(&self.draft, &todo, answer, self.now, self.now);
+        let Todo::Ask(request) = self.next() else { panic!("it asks nothing: {:?}", self.next()) };
+        self.filing.before(&request, self.now);
+        self.filing.after(&self.draft, &request, answer, self.now, self.now);
     }
 
     fn fail(&mut self, trouble: Trouble, look: Look) {
@@ -89,7 +89,7 @@ impl Case {
 
     fn request(&self) -> NewIssue {
         match self.next() {
-            Todo::Create(issue) => issue,
+            Todo::Ask(Request::Create(issue)) => issue,
             other => panic!("it makes no issue: {other:?}"),
         }
     }
@@ -118,7 +118,7 @@ fn failure(trouble: Trouble, look: Look) -> Failure {
 #[test]
 fn what_all_goes_well_with_takes_two_requests() {
     let mut case = Case::new("body");
-    assert_eq!(case.next(), Todo::FindMilestone { title: "m".into() });
+    assert_eq!(case.next(), Todo::Ask(Request::FindMilestone { title: "m".into() }));
     case.answer(Ok(Answer::Milestone(Some(7))));
     let request = case.request();
     assert_eq!((request.milestone, request.labels.len(), request.assignees.len()), (Some(7), 2, 2));
@@ -142,7 +142,7 @@ fn a_lost_answer_is_looked_for_before_anything_is_sent_again() {
     let sent = case.now;
     case.fail(Trouble::Passing, Look::NeededLater);
     assert_eq!(case.pass_wait(), Duration::from_secs(1));
-    assert_eq!(case.next(), Todo::Look { since: earlier(sent, MARGIN) });
+    assert_eq!(case.next(), Todo::Ask(Request::Look { since: earlier(sent, MARGIN) }));
     let seen = case.seen();
     case.answer(Ok(Answer::Issues(vec![seen])));
     assert!(case.is_done());
@@ -157,9 +157,9 @@ fn a_request_that_may_still_be_at_work_is_not_sent_again_before_twelve_seconds()
     case.answer(Ok(Answer::Issues(Vec::new())));
     case.pass_wait();
     assert_eq!(case.now, later(sent, AT_WORK));
-    assert!(matches!(case.next(), Todo::Look { .. }), "it looks once more first");
+    assert!(matches!(case.next(), Todo::Ask(Request::Look { .. })), "it looks once more first");
     case.answer(Ok(Answer::Issues(Vec::new())));
-    assert!(matches!(case.next(), Todo::Create(_)));
+    assert!(matches!(case.next(), Todo::Ask(Request::Create(_))));
 }
 
 #[test]
@@ -171,19 +171,19 @@ fn a_whole_answer_of_a_server_in_trouble_is_followed_sooner() {
         case.pass_wait();
         case.answer(Ok(Answer::Issues(Vec::new())));
     }
-    assert!(matches!(case.next(), Todo::Create(_)));
+    assert!(matches!(case.next(), Todo::Ask(Request::Create(_))));
     assert!(case.now <= later(sent, Duration::from_secs(5)));
 }
 
 #[test]
 fn somebody_who_starts_again_looks_first_and_waits_until_the_request_is_over() {
     let mut case = Case::with_milestone("body");
-    let todo = case.next();
-    case.filing.before(&todo, case.now);
+    let Todo::Ask(request) = case.next() else { panic!("{:?}", case.next()) };
+    case.filing.before(&request, case.now);
     let stored = serde_json::to_string(&case.filing).expect("json");
     case.now = at(9000);
     case.filing = serde_json::from_str::<Filing>(&stored).expect("a filing").resumed(case.now);
-    assert!(matches!(case.next(), Todo::Look { .. }));
+    assert!(matches!(case.next(), Todo::Ask(Request::Look { .. })));
     case.answer(Ok(Answer::Issues(Vec::new())));
     assert_eq!(case.pass_wait(), AT_WORK);
 }
@@ -271,7 +271,7 @@ fn an_assignee_that_is_named_is_left_out() {
 fn assignees_that_are_not_named_are_asked_about_one_by_one() {
     let mut case = Case::with_milestone("body");
     case.refuse("assignees", None);
-    assert_eq!(case.next(), Todo::AskAssignee { login: "octocat".into() });
+    assert_eq!(case.next(), Todo::Ask(Request::AskAssignee { login: "octocat".into() }));
     case.answer(Ok(Answer::MayBeAssigned(true)));
     case.answer(Ok(Answer::MayBeAssigned(false)));
     assert_eq!(case.request().assignees, ["octocat"]);
@@ -294,13 +294,13 @@ fn what_is_still_refused_without_everything_is_refused_for_good() {
     let mut case = Case::with_milestone("body");
     for _ in 0..6 {
         match case.next() {
-            Todo::AskAssignee { .. } => case.answer(Ok(Answer::MayBeAssigned(true))),
-            Todo::Create(_) => case.refuse("title", None),
+            Todo::Ask(Request::AskAssignee { .. }) => case.answer(Ok(Answer::MayBeAssigned(true))),
+            Todo::Ask(Request::Create(_)) => case.refuse("title", None),
             _ => break,
         }
     }
     let mut requests = 0;
-    while let Todo::Create(_) = case.next() {
+    while let Todo::Ask(Request::Create(_)) = case.next() {
         case.refuse("title", None);
         requests += 1;
     }
@@ -314,7 +314,7 @@ fn what_github_drops_without_a_word_is_said_in_the_issue() {
     let mut case = Case::with_milestone("body");
     let seen = Seen { labels: vec!["BUG".into()], assignees: Vec::new(), milestone: None, ..case.seen() };
     case.answer(Ok(Answer::Created(seen)));
-    let Todo::Amend { number: 5, body } = case.next() else { panic!("{:?}", case.next()) };
+    let Todo::Ask(Request::Amend { number: 5, body }) = case.next() else { panic!("{:?}", case.next()) };
     assert!(body.contains("label `os:ubuntu` (not set by GitHub"), "{body}");
     assert_eq!(case.left_out().len(), 4);
     case.answer(Ok(Answer::Amended));
@@ -328,10 +328,10 @@ fn a_text_that_a_person_has_changed_is_left_alone() {
     case.answer(Ok(Answer::Created(seen.clone())));
     case.fail(Trouble::Passing, Look::Needed);
     case.pass_wait();
-    assert!(matches!(case.next(), Todo::Look { .. }));
+    assert!(matches!(case.next(), Todo::Ask(Request::Look { .. })));
     let mut edited = Case { draft: case.draft.clone(), filing: case.filing.clone(), now: case.now };
     case.answer(Ok(Answer::Issues(vec![Seen { body: seen.body.replace('\n', "\r\n"), ..seen.clone() }])));
-    assert!(matches!(case.next(), Todo::Amend { .. }), "it is as it was");
+    assert!(matches!(case.next(), Todo::Ask(Request::Amend { .. })), "it is as it was");
     edited.answer(Ok(Answer::Issues(vec![Seen { body: format!("{} I saw this.", seen.body), ..seen }])));
     assert!(edited.is_done());
 }
@@ -341,7 +341,7 @@ fn an_issue_that_was_deleted_gets_no_comments_and_is_done() {
     let mut case = Case::with_milestone(&"line\n".repeat(30_000));
     let seen = case.seen();
     case.answer(Ok(Answer::Created(seen)));
-    assert!(matches!(case.next(), Todo::Comment { number: 5, .. }));
+    assert!(matches!(case.next(), Todo::Ask(Request::Comment { number: 5, .. })));
     case.fail(Trouble::NotThere, Look::NotNeeded);
     case.pass_wait();
     case.answer(Ok(Answer::Issues(Vec::new())));
@@ -366,7 +366,7 @@ fn a_repository_that_cannot_be_seen_for_a_while_is_no_deleted_issue() {
     case.fail(Trouble::NotThere, Look::NotNeeded);
     assert_eq!(case.pass_wait().as_secs(), 2);
     case.answer(Ok(Answer::Issues(vec![seen])));
-    assert!(matches!(case.next(), Todo::Comment { .. }));
+    assert!(matches!(case.next(), Todo::Ask(Request::Comment { .. })));
 }
 
 #[test]
@@ -383,11 +383,11 @@ fn a_comment_that_is_refused_is_said_to_be_missing() {
 fn progress_that_cannot_be_read_is_no_reason_to_file_twice() {
     let mut case = Case::new(&"line\n".repeat(20_000));
     case.filing = Filing::unknown(case.now).resumed(case.now);
-    assert!(matches!(case.next(), Todo::Look { .. }));
+    assert!(matches!(case.next(), Todo::Ask(Request::Look { .. })));
     let seen = Seen { milestone: Some("m".into()), ..case.seen() };
     case.answer(Ok(Answer::Issues(vec![seen])));
     assert!(!case.filing.tasks.contains(&Task::Amend));
-    assert!(matches!(case.next(), Todo::LookForComments { .. }));
+    assert!(matches!(case.next(), Todo::Ask(Request::LookForComments { .. })));
     let comment = SeenComment { body: case.draft.comments[0].clone() };
     case.answer(Ok(Answer::Comments(vec![comment])));
     assert!(case.is_done());

@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use dispatch_core::issue::{Draft, Facts, Filed, Filing, LeftOut, Options, Pace, Reason, Todo, Wait, compose};
+use dispatch_core::issue::{
+    Draft, Facts, Filed, Filing, LeftOut, Options, Pace, Reason, Request, Todo, Wait, compose,
+};
 use dispatch_core::queue::Issue;
 use dispatch_github::Slug;
 use dispatch_store::{Focus, StoreError, StoredReport};
@@ -69,8 +71,8 @@ impl<T: Tracker> One<T> {
                 Todo::Wait(wait) => return Ok(End::Waits { wait, name }),
                 Todo::Done { issue, left_out } => return self.done(report, issue, &left_out).await,
                 Todo::Refused { why } => return self.refuse(report, &why).await,
-                todo => {
-                    if !self.ask(report, &repository, &draft, filing, &todo).await? {
+                Todo::Ask(request) => {
+                    if !self.ask(report, &repository, &draft, filing, &request).await? {
                         return Ok(End::Stopped);
                     }
                 }
@@ -85,9 +87,9 @@ impl<T: Tracker> One<T> {
         repository: &Slug,
         draft: &Draft,
         filing: &mut Filing,
-        todo: &Todo,
+        request: &Request,
     ) -> Result<bool, StoreError> {
-        if todo.makes_something() {
+        if request.makes_something() {
             let at = self.pace().making(self.engine.clock.now());
             let turn = self.stop.run_until_cancelled(self.engine.clock.sleep_until(at));
             if turn.await.is_none() {
@@ -98,26 +100,26 @@ impl<T: Tracker> One<T> {
             return Ok(false);
         }
         let mut asking = filing.clone();
-        asking.before(todo, self.tracker.time());
-        if todo.makes_something() {
+        asking.before(request, self.tracker.time());
+        if request.makes_something() {
             // Nothing is sent before it is known that it may have been.
             self.store(report, &asking).await?;
         }
         *filing = asking;
         let asked = self.engine.clock.now();
         let answer = tokio::select! {
-            answer = self.tracker.ask(repository, todo) => answer,
-            () = self.out_of_time(todo) => return Ok(false),
+            answer = self.tracker.ask(repository, request) => answer,
+            () = self.out_of_time(request) => return Ok(false),
         };
-        filing.after(draft, todo, answer, asked, self.engine.clock.now());
+        filing.after(draft, request, answer, asked, self.engine.clock.now());
         self.store(report, filing).await?;
         Ok(true)
     }
 
     /// Waits until the session ends, and a moment more for what makes something.
-    async fn out_of_time(&self, todo: &Todo) {
+    async fn out_of_time(&self, request: &Request) {
         self.stop.cancelled().await;
-        if todo.makes_something() {
+        if request.makes_something() {
             let clock = &self.engine.clock;
             clock.sleep_until(later(clock.now(), LAST_REQUEST)).await;
         }
@@ -136,7 +138,7 @@ impl<T: Tracker> One<T> {
 
     async fn done(&self, report: &Report, issue: Filed, left_out: &[LeftOut]) -> Result<End, StoreError> {
         let issue = Issue {
-            report: report.report,
+            report: report.id,
             repository: report.repository.clone(),
             number: issue.number,
             url: issue.url,
@@ -153,7 +155,7 @@ impl<T: Tracker> One<T> {
     async fn refuse(&self, report: &Report, why: &str) -> Result<End, StoreError> {
         self.engine
             .decide(Focus::run(report.run), |snapshot, context| {
-                snapshot.issue_refused(report.run, &report.effect, report.report, why, context.now)
+                snapshot.issue_refused(report.run, &report.effect, report.id, why, context.now)
             })
             .await?;
         Ok(End::Settled)
@@ -161,7 +163,7 @@ impl<T: Tracker> One<T> {
 
     /// The report as an issue, and the name of its workload; or why it cannot be read.
     async fn draft(&self, report: &Report) -> Result<(Draft, String), String> {
-        let stored = self.engine.store.report(report.report).await.map_err(|error| error.to_string())?;
+        let stored = self.engine.store.report(report.id).await.map_err(|error| error.to_string())?;
         let stored = stored.ok_or_else(|| "the report is not in the state".to_owned())?;
         let content = serde_json::from_str(&stored.report.content.json)
             .map_err(|error| format!("the report in the state is damaged: {error}"))?;

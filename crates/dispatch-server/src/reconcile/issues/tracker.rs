@@ -1,30 +1,36 @@
 //! Whom the reports are filed with, and what its failures mean to a filing.
 
-use dispatch_core::issue::{Answer, Failure, FieldTrouble, Look, Seen, SeenComment, Todo, Trouble};
+use dispatch_core::issue::{Answer, Failure, FieldTrouble, Look, Request, Seen, SeenComment, Trouble};
 use dispatch_github::{Error, FieldError, GitHub, Issue, Kind, NewIssue, Slug};
 use jiff::Timestamp;
 
 /// Where issues can be filed. Cheap to clone.
 pub(super) trait Tracker: Clone + Send + Sync + 'static {
-    /// Asks for what is to be done next, once.
-    fn ask(&self, repository: &Slug, todo: &Todo) -> impl Future<Output = Result<Answer, Failure>> + Send;
+    /// Asks once.
+    fn ask(
+        &self,
+        repository: &Slug,
+        request: &Request,
+    ) -> impl Future<Output = Result<Answer, Failure>> + Send;
 
     /// The time by its own clock.
     fn time(&self) -> Timestamp;
 }
 
 impl Tracker for GitHub {
-    async fn ask(&self, repository: &Slug, todo: &Todo) -> Result<Answer, Failure> {
-        let answer = match todo {
-            Todo::FindMilestone { title } => self.milestone(repository, title).await.map(Answer::Milestone),
-            Todo::AskAssignee { login } => {
+    async fn ask(&self, repository: &Slug, request: &Request) -> Result<Answer, Failure> {
+        let answer = match request {
+            Request::FindMilestone { title } => {
+                self.milestone(repository, title).await.map(Answer::Milestone)
+            }
+            Request::AskAssignee { login } => {
                 self.may_be_assigned(repository, login).await.map(Answer::MayBeAssigned)
             }
-            Todo::Look { since } => {
+            Request::Look { since } => {
                 let issues = self.issues_since(repository, *since).await;
                 issues.map(|issues| Answer::Issues(issues.into_iter().map(seen).collect()))
             }
-            Todo::Create(issue) => {
+            Request::Create(issue) => {
                 let issue = NewIssue {
                     title: issue.title.clone(),
                     body: issue.body.clone(),
@@ -34,19 +40,17 @@ impl Tracker for GitHub {
                 };
                 self.create_issue(repository, &issue).await.map(|issue| Answer::Created(seen(issue)))
             }
-            Todo::Amend { number, body } => {
+            Request::Amend { number, body } => {
                 self.edit_body(repository, *number, body).await.map(|_| Answer::Amended)
             }
-            Todo::LookForComments { number, since } => {
+            Request::LookForComments { number, since } => {
                 let comments = self.comments_since(repository, *number, *since).await;
                 let seen = |comment: dispatch_github::Comment| SeenComment { body: comment.body };
                 comments.map(|comments| Answer::Comments(comments.into_iter().map(seen).collect()))
             }
-            Todo::Comment { number, body } => {
+            Request::Comment { number, body } => {
                 self.comment(repository, *number, body).await.map(|_| Answer::Commented)
             }
-            // Nothing is to be asked.
-            Todo::Wait(_) | Todo::Done { .. } | Todo::Refused { .. } => Ok(Answer::Amended),
         };
         answer.map_err(|error| failure(&error))
     }
@@ -97,10 +101,9 @@ fn meaning(kind: Kind) -> (Trouble, &'static str) {
             Trouble::Lasting,
             "; let the token write issues there, or start again with another one, and nothing is lost",
         ),
-        Kind::NotFound => (Trouble::NotThere, ""),
         Kind::Gone => (Trouble::NotThere, "; turn issues on in the settings of the repository"),
-        // Moved: for an issue that is in another repository by now, it is not here.
-        Kind::Other(300..=399) => (Trouble::NotThere, ""),
+        // Moved, as an issue may be into another repository: then it is not here.
+        Kind::NotFound | Kind::Other(300..=399) => (Trouble::NotThere, ""),
         Kind::Other(_) => (Trouble::Lasting, ""),
         Kind::Refused => (Trouble::Refused, ""),
     }
