@@ -41,6 +41,14 @@ pub struct Settings {
     pub ca_certs: Vec<PathBuf>,
 }
 
+impl Default for Settings {
+    fn default() -> Self {
+        #[expect(clippy::expect_used, reason = "a constant, which a test looks at")]
+        let api = Url::parse(crate::GITHUB).expect("the address of GitHub's API");
+        Self { api, ca_certs: Vec::new() }
+    }
+}
+
 /// GitHub, as one user or nobody. Cheap to clone: clones share tokens, clock and limits.
 #[derive(Clone)]
 pub struct GitHub(Arc<Inner>);
@@ -98,8 +106,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// An answer of the API with its whole body.
-#[derive(Debug)]
+/// An answer of the API with its whole body, which may be a token.
 pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
@@ -353,19 +360,25 @@ impl GitHub {
             let Some(next) = target(reply.status, &reply.headers, &url, request.doing)? else {
                 return Ok(reply);
             };
-            // Anything else would make another request of it.
-            let is_same = request.method == Method::GET || matches!(reply.status, 307 | 308);
-            if !is_same || !self.0.root.contains(&next) {
-                let fate = if reply.status == 303 { Fate::Unknown } else { Fate::NotApplied };
-                let words = format!(
-                    "cannot {}: GitHub says that it has moved ({}): give the repository by its new name",
-                    request.doing, reply.status
-                );
-                return Err(Error::new(Kind::Other(reply.status), &words).with_fate(fate));
-            }
+            self.may_follow(request, reply.status, &next)?;
             url = next;
         }
         Err(malformed(request.doing, "it moves in a circle").with_fate(Fate::NotApplied))
+    }
+
+    /// Whether a redirect leaves the request what it is, and within the API.
+    fn may_follow(&self, request: &Request<'_>, status: u16, next: &Url) -> Result<(), Error> {
+        let why = if !self.0.root.contains(next) {
+            format!("{}, which is not its API: is --github-url right?", words::host(next))
+        } else if request.method != Method::GET && !matches!(status, 307 | 308) {
+            "another address: give the repository by its new name".to_owned()
+        } else {
+            return Ok(());
+        };
+        let words = format!("cannot {}: GitHub sends us ({status}) to {why}", request.doing);
+        // "See other" (303) is what a server says that has done it.
+        let fate = if status == 303 { Fate::Unknown } else { Fate::NotApplied };
+        Err(Error::new(Kind::Other(status), &words).with_fate(fate))
     }
 
     async fn once(
@@ -452,4 +465,14 @@ pub(crate) fn parsed<T: DeserializeOwned>(body: &[u8], doing: &str) -> Result<T,
             if words.starts_with("missing field") { words } else { format!("column {}", error.column()) };
         malformed(doing, &what)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_word_it_is_github_itself() {
+        assert_eq!(Settings::default().api.as_str(), "https://api.github.com/");
+    }
 }

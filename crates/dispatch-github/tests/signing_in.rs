@@ -1,5 +1,7 @@
 //! Signing in: which credentials are taken, and the tokens of an App's installations.
 
+#![expect(clippy::expect_used, reason = "a test may panic, also in its helpers")]
+
 mod common;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
