@@ -5,6 +5,7 @@
 mod bench;
 mod demo;
 mod dist;
+mod fake_github;
 mod fuzz;
 mod openapi;
 mod rooms;
@@ -36,6 +37,8 @@ enum Task {
     Bench(bench::Bench),
     /// Has a fuzzer look for bytes that the boot listener cannot take
     Fuzz(fuzz::Args),
+    /// A GitHub of our own to play with: a release to boot from, and issues that bother nobody
+    FakeGithub(fake_github::Args),
     /// Takes GitHub's own description of what we use out of npm's @octokit/openapi, for the fake GitHub
     GithubOpenapi(openapi::Args),
     /// Whether every crate keeps to its room
@@ -54,6 +57,9 @@ pub(crate) enum Failure {
     /// The rig.
     #[error(transparent)]
     Rig(#[from] dispatch_testkit::rig::RigError),
+    /// The fake GitHub.
+    #[error(transparent)]
+    Github(#[from] dispatch_testkit::github::GithubError),
     /// The program.
     #[error(transparent)]
     Program(#[from] dispatch_testkit::program::ProgramError),
@@ -72,6 +78,7 @@ fn main() -> ExitCode {
         Task::Dist => dist::run(),
         Task::Bench(bench) => bench::run(&bench),
         Task::Fuzz(args) => fuzz::run(&args),
+        Task::FakeGithub(args) => fake_github::run(&args),
         Task::GithubOpenapi(args) => openapi::run(&args),
         Task::Rooms => rooms::run(),
     };

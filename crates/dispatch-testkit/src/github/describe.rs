@@ -1,6 +1,6 @@
 //! What GitHub itself says of its API: every request that comes, and every answer that we give, is held against it.
 //!
-//! `openapi.json` is taken out of GitHub's own description by `cargo xtask github-openapi`. It is OpenAPI 3.0, whose
+//! `openapi.json` is taken out of GitHub's own description by `cargo xtask github-openapi`. It is `OpenAPI` 3.0, whose
 //! schemas are not quite JSON Schema: [`translate`] makes them that. Both ways the world is closed: a member that the
 //! description does not know is a violation, because it is a misspelt one.
 
@@ -63,6 +63,13 @@ const EVERYWHERE: [(u16, &str); 9] = [
     (429, "a rate limit"),
 ];
 
+/// Where the description is wrong: which schema, which other one is right, and why.
+const CORRECTIONS: [(&str, &str, &str); 1] = [(
+    "/paths/~1app~1installations/get/responses/200/content/application~1json/schema/items",
+    "#/components/schemas/installation",
+    "it wants an account to be a user and an enterprise at once, where the schema of its own says one of them",
+)];
+
 impl Description {
     /// The description, read when it is first asked for.
     pub(super) fn get() -> &'static Self {
@@ -74,7 +81,14 @@ impl Description {
         })
     }
 
-    fn read(whole: &Value) -> Self {
+    fn read(described: &Value) -> Self {
+        let mut whole = described.clone();
+        for (place, right, _) in CORRECTIONS {
+            if let Some(schema) = whole.pointer_mut(place) {
+                *schema = json!({ "$ref": right });
+            }
+        }
+        let whole = &whole;
         let mut operations = Vec::new();
         for (path, methods) in whole["paths"].as_object().into_iter().flatten() {
             for (method, operation) in methods.as_object().into_iter().flatten() {
@@ -85,7 +99,7 @@ impl Description {
         operations.sort_by_key(|operation| {
             operation.path.iter().filter(|segment| matches!(segment, Segment::Name(_))).count()
         });
-        let document = translate(whole);
+        let document = translate(whole, whole);
         Self { operations, document, validators: Mutex::default() }
     }
 
@@ -138,9 +152,8 @@ impl Description {
 
     fn check_body(&self, operation: &Operation, body: &[u8]) -> Vec<String> {
         match &operation.body {
-            None if body.is_empty() => Vec::new(),
+            None | Some((_, false)) if body.is_empty() => Vec::new(),
             None => vec!["it has a body, and none is described".to_owned()],
-            Some((_, false)) if body.is_empty() => Vec::new(),
             Some((_, true)) if body.is_empty() => vec!["its body is missing".to_owned()],
             Some((schema, _)) => match serde_json::from_slice(body) {
                 Ok(value) => self.check(schema, &value),
@@ -171,12 +184,16 @@ impl Description {
             (Some(_), None) if status == 304 => Vec::new(),
             (Some(_), None) => vec![format!("status {status} has no body, and one is described")],
             // GitHub repeats the status in these bodies, and its description does not know it.
-            (Some(schema), Some(Value::Object(body))) if schema.ends_with("/validation_failed/content/application~1json/schema") => {
+            (Some(schema), Some(Value::Object(body)))
+                if schema.ends_with("/validation_failed/content/application~1json/schema") =>
+            {
                 let body = body.iter().filter(|(key, _)| *key != "status");
                 self.check(&schema, &body.map(|(key, value)| (key.clone(), value.clone())).collect())
             }
             // A failure that has reasons says them, however little the description of that operation knows.
-            (Some(schema), Some(body)) if schema.ends_with("/basic-error") && body.get("errors").is_some() => {
+            (Some(schema), Some(body))
+                if schema.ends_with("/basic-error") && body.get("errors").is_some() =>
+            {
                 self.check("/components/schemas/validation-error", body)
             }
             (Some(schema), Some(body)) => self.check(&schema, body),
@@ -207,7 +224,12 @@ impl Description {
         if let Some(validator) = validators.get(pointer) {
             return Ok(Arc::clone(validator));
         }
-        let root = json!({ "$ref": format!("#{pointer}"), "components": self.document["components"], "paths": self.document["paths"] });
+        // References lead into the components only, so the paths are left out: there is less to go through.
+        let Some(Value::Object(mut root)) = self.document.pointer(pointer).cloned() else {
+            return Err(format!("there is no schema at {pointer}"));
+        };
+        root.insert("components".to_owned(), self.document["components"].clone());
+        let root = Value::from(root);
         let built = jsonschema::options()
             .with_draft(Draft::Draft202012)
             .should_validate_formats(true)
@@ -245,12 +267,13 @@ impl Operation {
             let schema = format!("{at}/requestBody/content/application~1json/schema");
             (schema, operation["requestBody"]["required"] == true)
         });
-        let answers = operation["responses"].as_object().into_iter().flatten().filter_map(|(status, answer)| {
-            let (answer, at) = follow(whole, answer, &format!("{at}/responses/{status}"));
-            let has_json = answer["content"]["application/json"].is_object();
-            let schema = has_json.then(|| format!("{at}/content/application~1json/schema"));
-            Some((status.parse().ok()?, schema))
-        });
+        let answers =
+            operation["responses"].as_object().into_iter().flatten().filter_map(|(status, answer)| {
+                let (answer, at) = follow(whole, answer, &format!("{at}/responses/{status}"));
+                let has_json = answer["content"]["application/json"].is_object();
+                let schema = has_json.then(|| format!("{at}/content/application~1json/schema"));
+                Some((status.parse().ok()?, schema))
+            });
         Self {
             id: operation["operationId"].as_str().unwrap_or_default().to_owned(),
             method: method.to_owned(),
@@ -288,9 +311,9 @@ pub(super) fn decode(part: &str) -> String {
     value.map(|(_, value)| value.into_owned()).unwrap_or_default()
 }
 
-/// A JSON pointer's form of a key (RFC 6901 §3), inside a URI's fragment.
+/// A JSON pointer's form of a key (RFC 6901 §3).
 fn escape(key: &str) -> String {
-    key.replace('~', "~0").replace('/', "~1").replace('{', "%7B").replace('}', "%7D")
+    key.replace('~', "~0").replace('/', "~1")
 }
 
 /// What a `$ref` stands for, and where that is.
@@ -310,16 +333,19 @@ fn typed(text: &str, kind: &str) -> Value {
     }
 }
 
-/// OpenAPI 3.0's schemas as JSON Schema 2020-12, closed to members that they do not name.
-fn translate(value: &Value) -> Value {
+/// `OpenAPI` 3.0's schemas as JSON Schema 2020-12, closed to members that they do not name.
+fn translate(whole: &Value, value: &Value) -> Value {
     match value {
-        Value::Object(map) => translate_object(map),
-        Value::Array(items) => items.iter().map(translate).collect(),
+        Value::Object(map) => translate_object(whole, map),
+        Value::Array(items) => items.iter().map(|item| translate(whole, item)).collect(),
         _ => value.clone(),
     }
 }
 
-fn translate_object(map: &Map<String, Value>) -> Value {
+fn translate_object(whole: &Value, map: &Map<String, Value>) -> Value {
+    if let Some(one) = unite(whole, map) {
+        return translate_object(whole, &one);
+    }
     let mut made: Map<String, Value> = map
         .iter()
         .filter(|(key, _)| *key != "nullable")
@@ -328,17 +354,14 @@ fn translate_object(map: &Map<String, Value>) -> Value {
                 ("enum" | "default" | "required", _) => value.clone(),
                 // Their names are not words of the language.
                 ("properties", Value::Object(members)) => {
-                    members.iter().map(|(name, member)| (name.clone(), translate(member))).collect()
+                    members.iter().map(|(name, member)| (name.clone(), translate(whole, member))).collect()
                 }
-                _ => translate(value),
+                _ => translate(whole, value),
             };
             (key.clone(), translated)
         })
         .collect();
-    // Closing the parts of an `allOf` would close each to the others' members; there is none in the extract.
-    let is_open = !made.contains_key("additionalProperties") && !made.contains_key("allOf");
-    let is_schema = map.get("type").is_some_and(Value::is_string) || map.contains_key("properties");
-    if is_open && is_schema && map.get("properties").is_some_and(Value::is_object) {
+    if map.get("properties").is_some_and(Value::is_object) && !made.contains_key("additionalProperties") {
         made.insert("additionalProperties".to_owned(), false.into());
     }
     if map.get("nullable") != Some(&Value::Bool(true)) {
@@ -356,6 +379,23 @@ fn translate_object(map: &Map<String, Value>) -> Value {
         }
         _ => json!({ "anyOf": [made, { "type": "null" }] }),
     }
+}
+
+/// The objects of an `allOf` as one: closed by itself, each would refuse the others' members.
+fn unite(whole: &Value, map: &Map<String, Value>) -> Option<Map<String, Value>> {
+    let parts = map.get("allOf")?.as_array()?;
+    let (mut properties, mut required) = (Map::new(), Vec::new());
+    for part in parts {
+        let (part, _) = follow(whole, part, "");
+        properties.extend(part["properties"].as_object()?.clone());
+        required.extend(part["required"].as_array().into_iter().flatten().cloned());
+    }
+    let mut one = map.clone();
+    one.remove("allOf");
+    one.insert("type".to_owned(), "object".into());
+    one.insert("properties".to_owned(), properties.into());
+    one.insert("required".to_owned(), required.into());
+    Some(one)
 }
 
 #[cfg(test)]

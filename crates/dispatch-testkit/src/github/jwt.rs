@@ -26,10 +26,10 @@ pub(super) fn app<'a>(text: &str, apps: &'a [App], now: Timestamp) -> Result<&'a
     let (Some(header), Some(claims), Some(signature)) = (parts.next(), parts.next(), parts.next()) else {
         return Err(BROKEN);
     };
-    let json = |part: &str| -> Option<Value> {
-        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()
-    };
-    let (Some(head), Some(said), Ok(signed)) = (json(header), json(claims), URL_SAFE_NO_PAD.decode(signature))
+    let json =
+        |part: &str| -> Option<Value> { serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok() };
+    let (Some(head), Some(said), Ok(signed)) =
+        (json(header), json(claims), URL_SAFE_NO_PAD.decode(signature))
     else {
         return Err(BROKEN);
     };
@@ -45,20 +45,28 @@ pub(super) fn app<'a>(text: &str, apps: &'a [App], now: Timestamp) -> Result<&'a
     let key = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key);
     key.verify(message.as_bytes(), &signed).map_err(|_| BROKEN)?;
     let time = |claim: &Value| claim.as_i64().and_then(|seconds| Timestamp::from_second(seconds).ok());
-    let Some(issued) = time(&said["iat"]) else {
-        return Err("'Issued at' claim ('iat') must be an Integer representing the time that the assertion was issued");
+    let Some(begins) = time(&said["iat"]) else {
+        return Err(
+            "'Issued at' claim ('iat') must be an Integer representing the time that the assertion was issued",
+        );
     };
     let Some(expires) = time(&said["exp"]) else {
-        return Err("'Expiration time' claim ('exp') must be a numeric value representing the future time at which the assertion expires");
+        return Err(
+            "'Expiration time' claim ('exp') must be a numeric value representing the future time at which the assertion expires",
+        );
     };
     if expires <= now {
-        return Err("'Expiration time' claim ('exp') must be a numeric value representing the future time at which the assertion expires");
+        return Err(
+            "'Expiration time' claim ('exp') must be a numeric value representing the future time at which the assertion expires",
+        );
     }
     if expires.duration_since(now) > LONGEST {
         return Err("'Expiration time' claim ('exp') is too far in the future");
     }
-    if issued.duration_since(now) > DRIFT {
-        return Err("'Issued at' claim ('iat') must be an Integer representing the time that the assertion was issued");
+    if begins.duration_since(now) > DRIFT {
+        return Err(
+            "'Issued at' claim ('iat') must be an Integer representing the time that the assertion was issued",
+        );
     }
     Ok(app)
 }

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::trouble::{Fault, Host};
 
 /// A request.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, which tests ask for")]
 #[derive(Clone, Debug)]
 pub struct Request {
     /// When it arrived.
@@ -60,19 +61,13 @@ impl Request {
         } else {
             String::new()
         };
-        let mut line = format!("{host:<9} {:<5} {}{query} → {status}", self.method, self.path);
-        if let Some(range) = &self.range {
-            line += &format!(" [{range}]");
-        }
-        if self.bytes_sent > 0 {
-            line += &format!(", {} bytes", self.bytes_sent);
-        }
-        if let Some(by) = &self.by {
-            line += &format!(", {by}");
-        }
-        if let Some(fault) = &self.trouble {
-            line += &format!(" ({fault:?})");
-        }
-        line
+        let head = format!("{host:<9} {:<5} {}{query} → {status}", self.method, self.path);
+        let more = [
+            self.range.as_ref().map(|range| format!(" [{range}]")),
+            (self.bytes_sent > 0).then(|| format!(", {} bytes", self.bytes_sent)),
+            self.by.as_ref().map(|by| format!(", {by}")),
+            self.trouble.as_ref().map(|fault| format!(" ({fault:?})")),
+        ];
+        more.into_iter().flatten().fold(head, |line, part| line + &part)
     }
 }

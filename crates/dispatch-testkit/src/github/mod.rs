@@ -36,10 +36,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 pub use content::Content;
 pub use limits::Limits;
 pub use log::Request;
-pub use model::{
-    Asset, Comment, Issue, Label, Milestone, Model, Release, Repository, Role, User,
-};
-pub use token::{App, Installation, Level, Permissions, Token};
+pub use model::{Asset, Comment, Issue, Label, Milestone, Model, Release, Repository, Role, User};
+pub use token::{APP_KEY, APP_PUBLIC_KEY, App, Installation, Level, Permissions, Token};
 pub use trouble::{Fault, Host, Trouble};
 
 use server::{Seat, Shared, handle};
@@ -103,7 +101,8 @@ impl FakeGithub {
             .build()
             .map_err(GithubError::Start)?;
         let shared = Shared::new(format!("http://{objects_at}"), format!("http://{elsewhere_at}"));
-        let mut github = Self { shared: Arc::new(shared), address, doors: Vec::new(), runtime: Some(runtime) };
+        let mut github =
+            Self { shared: Arc::new(shared), address, doors: Vec::new(), runtime: Some(runtime) };
         let hosts = [
             (Host::Api, api, address),
             (Host::Objects, objects, objects_at),
@@ -210,7 +209,9 @@ impl FakeGithub {
     /// The log of requests for people.
     #[must_use]
     pub fn log(&self) -> String {
-        self.read(|model| model.requests.iter().fold(String::new(), |log, request| log + &request.line() + "\n"))
+        self.read(|model| {
+            model.requests.iter().fold(String::new(), |log, request| log + &request.line() + "\n")
+        })
     }
 
     /// What was not as GitHub describes it, so far.
@@ -302,11 +303,7 @@ impl Drop for FakeGithub {
     fn drop(&mut self) {
         self.stop();
         let violations = self.violations();
-        if !violations.is_empty() && !std::thread::panicking() {
-            #[expect(clippy::panic, reason = "this is how a test learns of it")]
-            {
-                panic!("not as GitHub describes its API:\n  {}", violations.join("\n  "));
-            }
-        }
+        let is_told = violations.is_empty() || std::thread::panicking();
+        assert!(is_told, "not as GitHub describes its API:\n  {}", violations.join("\n  "));
     }
 }

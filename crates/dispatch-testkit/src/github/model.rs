@@ -245,14 +245,6 @@ pub struct Milestone {
     pub created: Timestamp,
 }
 
-/// What nobody has told it: a mistake of the test, so it panics.
-macro_rules! there_is_no {
-    ($($words:tt)*) => {{
-        #[expect(clippy::panic, reason = "a test names what is not there")]
-        { panic!("the fake GitHub has no {}", format_args!($($words)*)) }
-    }};
-}
-
 impl Model {
     /// What time it is on GitHub.
     #[must_use]
@@ -285,9 +277,13 @@ impl Model {
     }
 
     /// That repository, as `owner/name`; made, public and with issues, if there is none. Its owner becomes a user.
+    ///
+    /// # Panics
+    ///
+    /// If it is no `owner/name`.
     pub fn repository(&mut self, full_name: &str) -> &mut Repository {
         let Some((owner, name)) = full_name.split_once('/') else {
-            there_is_no!("repository {full_name:?}: say owner/name")
+            panic!("the fake GitHub has no repository {full_name:?}: say owner/name")
         };
         self.user(owner);
         let id = self.id();
@@ -320,8 +316,14 @@ impl Model {
     }
 
     /// Gives a repository another name; the former one redirects from now on.
+    ///
+    /// # Panics
+    ///
+    /// If it is no `owner/name`.
     pub fn rename(&mut self, from: &str, to: &str) {
-        let Some((owner, name)) = to.split_once('/') else { there_is_no!("repository {to:?}: say owner/name") };
+        let Some((owner, name)) = to.split_once('/') else {
+            panic!("the fake GitHub has no repository {to:?}: say owner/name")
+        };
         self.user(owner);
         let repository = self.repository(from);
         repository.former_names.push(from.to_owned());
@@ -335,21 +337,29 @@ impl Model {
     }
 
     /// The issues of a repository, closed ones and pull requests too.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such repository.
     #[must_use]
     pub fn issues(&self, full_name: &str) -> &[Issue] {
         match self.find(full_name) {
             Some(place) => &self.repositories[place].issues,
-            None => there_is_no!("repository {full_name}"),
+            None => panic!("the fake GitHub has no repository {full_name}"),
         }
     }
 
     /// The token of that text.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
     pub fn token(&mut self, text: &str) -> &mut Token {
         let found = self.tokens.iter().position(|token| token.text == text);
         match found {
             Some(place) => &mut self.tokens[place],
-            // Whoever asks for it knows it, and a log of a test is read by others.
-            None => there_is_no!("such token"),
+            // Not which: the log of a test is read by others.
+            None => panic!("the fake GitHub has no such token"),
         }
     }
 
@@ -496,7 +506,7 @@ impl Release {
         let known = content.len().and_then(|size| content.sha256().map(|digest| (size, digest)));
         let (size, digest) = match known {
             Ok(known) => known,
-            Err(error) => there_is_no!("content of {name}: {error}"),
+            Err(error) => panic!("the fake GitHub has no content of {name}: {error}"),
         };
         self.assets.retain(|asset| asset.name != name);
         self.ids += 1;

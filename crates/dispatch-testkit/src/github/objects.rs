@@ -12,7 +12,8 @@ use super::model::{Asset, Model};
 /// The address of an asset's bytes, without the host, until the signature's life is over.
 pub(super) fn address(model: &Model, repository: u64, asset: &Asset) -> String {
     let name: String = form_urlencoded::byte_serialize(asset.name.as_bytes()).collect();
-    let path = format!("/github-production-release-asset/{repository}/{}/{}", asset.id, name.replace('+', "%20"));
+    let path =
+        format!("/github-production-release-asset/{repository}/{}/{}", asset.id, name.replace('+', "%20"));
     let now = model.now();
     let end = now.saturating_add(model.signature_life).unwrap_or(now).as_second();
     format!("{path}?sp=r&se={end}&sig={}", signature(model, &path, end))
@@ -51,7 +52,8 @@ pub(super) fn answer(model: &mut Model, ask: &Ask, odd: Odd) -> Answer {
     if ask.method != "GET" {
         return refused(405, "UnsupportedHttpVerb", "The resource doesn't support the specified HTTP verb.");
     }
-    let given = |name: &str| ask.query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+    let given =
+        |name: &str| ask.query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
     let end = given("se").and_then(|end| end.parse::<i64>().ok()).unwrap_or(0);
     let is_signed = given("sig") == Some(signature(model, &ask.path, end).as_str());
     if !is_signed || Timestamp::from_second(end).is_ok_and(|end| end <= model.now()) {
@@ -60,7 +62,9 @@ pub(super) fn answer(model: &mut Model, ask: &Ask, odd: Odd) -> Answer {
     let id = ask.path.split('/').nth(3).and_then(|id| id.parse::<u64>().ok());
     let releases = model.repositories.iter_mut().flat_map(|repository| &mut repository.releases);
     let asset = releases.flat_map(|release| &mut release.assets).find(|asset| Some(asset.id) == id);
-    let Some(asset) = asset else { return refused(404, "BlobNotFound", "The specified blob does not exist.") };
+    let Some(asset) = asset else {
+        return refused(404, "BlobNotFound", "The specified blob does not exist.");
+    };
     if odd.changes_etag {
         asset.version += 1;
     }
@@ -80,7 +84,8 @@ fn serve(asset: &Asset, ask: &Ask, odd: Odd) -> std::io::Result<Answer> {
             .with("content-type", "application/octet-stream")
             .with("content-disposition", &disposition)
     };
-    if ask.header("if-match").is_some_and(|wanted| wanted != "*" && !wanted.split(", ").any(|one| one == tag)) {
+    if ask.header("if-match").is_some_and(|wanted| wanted != "*" && !wanted.split(", ").any(|one| one == tag))
+    {
         return Ok(refused(412, "ConditionNotMet", "The condition specified was not met."));
     }
     if ask.header("if-none-match").is_some_and(|known| known.split(", ").any(|one| one == tag)) {
@@ -88,7 +93,8 @@ fn serve(asset: &Asset, ask: &Ask, odd: Odd) -> std::io::Result<Answer> {
     }
     // RFC 9110 §13.1.5: a validator that does not match makes the range one that was not asked for.
     let is_same = ask.header("if-range").is_none_or(|known| known == tag || known == modified);
-    let range = ask.header("range").filter(|_| is_same && !odd.ignores_range).and_then(|range| parse(range, len));
+    let range =
+        ask.header("range").filter(|_| is_same && !odd.ignores_range).and_then(|range| parse(range, len));
     let content = asset.content.clone();
     Ok(match range {
         None => dressed(Answer::new(200, Payload::Part { content, from: 0, len })),

@@ -12,6 +12,7 @@ use futures_util::stream;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinSet;
 
+use super::access;
 use super::api::{self, Answer, Ask, Payload};
 use super::content::{CHUNK, Content};
 use super::log::Request;
@@ -20,7 +21,6 @@ use super::objects::{self, Odd};
 use super::trouble::{Fault, Host, Trouble};
 use super::web;
 use super::wire::{Cut, Link};
-use super::access;
 
 /// The longest body that is read.
 const LONGEST_BODY: usize = 32 << 20;
@@ -103,7 +103,8 @@ pub(super) async fn handle(
         return std::future::pending().await;
     };
     let (sender, receiver) = oneshot::channel();
-    let work = Work { seat: seat.clone(), ask, method, query_text, is_through_proxy, link: link.clone(), sender };
+    let work =
+        Work { seat: seat.clone(), ask, method, query_text, is_through_proxy, link: link.clone(), sender };
     {
         let mut tasks = seat.shared.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         while tasks.try_join_next().is_some() {}
@@ -195,7 +196,8 @@ impl Work {
         let Self { ask, seat, .. } = self;
         seat.shared.change(|model| {
             let strikes = |trouble: &mut Trouble| trouble.strikes(seat.host, &self.method, &ask.path);
-            let fault = model.troubles.iter_mut().find_map(|trouble| strikes(trouble).then(|| trouble.fault.clone()));
+            let fault =
+                model.troubles.iter_mut().find_map(|trouble| strikes(trouble).then(|| trouble.fault.clone()));
             model.troubles.retain(|trouble| !trouble.is_over());
             let has_authorization = ask.header("authorization").is_some();
             let signed_in = access::sign_in(model, ask.header("authorization"));
@@ -315,7 +317,8 @@ fn instead(model: &mut Model, seat: &Seat, ask: &Ask, fault: &Fault) -> Option<A
 fn failure(host: Host, status: u16) -> Answer {
     match (host, status) {
         (Host::Api, 502 | 504) => {
-            let page = "<html><body><h1>Unicorn!</h1><p>This page is taking too long to load.</p></body></html>";
+            let page =
+                "<html><body><h1>Unicorn!</h1><p>This page is taking too long to load.</p></body></html>";
             Answer::new(status, Payload::Text("text/html; charset=utf-8", page.to_owned()))
         }
         (Host::Api, _) => Answer::fail(status, "Server Error"),
@@ -383,7 +386,9 @@ impl Outgoing {
         let bytes = match self.wrong.filter(|wrong| range.contains(wrong)) {
             Some(wrong) => {
                 let mut bytes = bytes.to_vec();
-                if let Some(byte) = usize::try_from(wrong - range.start).ok().and_then(|place| bytes.get_mut(place)) {
+                if let Some(byte) =
+                    usize::try_from(wrong - range.start).ok().and_then(|place| bytes.get_mut(place))
+                {
                     *byte ^= 0xff;
                 }
                 bytes.into()

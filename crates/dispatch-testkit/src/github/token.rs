@@ -4,6 +4,12 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+/// A private key for Apps in tests (PEM, PKCS#1, as GitHub gives it). It opens nothing.
+pub const APP_KEY: &str = include_str!("app_key.pem");
+
+/// The public half of [`APP_KEY`] (PEM, SPKI).
+pub const APP_PUBLIC_KEY: &str = include_str!("app_key_public.pem");
+
 /// How far a permission goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -99,7 +105,8 @@ impl Token {
     /// A fine-grained personal access token for some repositories, with permissions such as `("issues", Level::Write)`.
     #[must_use]
     pub fn fine_grained(user: &str, repositories: &[&str], given: &[(&str, Level)]) -> Self {
-        let owner = repositories.first().and_then(|name| name.split_once('/')).map_or(user, |(owner, _)| owner);
+        let owner =
+            repositories.first().and_then(|name| name.split_once('/')).map_or(user, |(owner, _)| owner);
         let grant = Grant {
             owner: owner.to_owned(),
             repositories: Some(repositories.iter().map(|name| (*name).to_owned()).collect()),

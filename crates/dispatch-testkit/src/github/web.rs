@@ -16,7 +16,10 @@ pub(super) fn page(model: &Model, ask: &Ask) -> Option<Answer> {
         return Some(text(404, "Not Found\n".to_owned()));
     }
     match rest {
-        ["issues"] => Some(text(200, repository.issues.iter().rev().fold(String::new(), |all, issue| all + &line(issue)))),
+        ["issues"] => Some(text(
+            200,
+            repository.issues.iter().rev().fold(String::new(), |all, issue| all + &line(issue)),
+        )),
         ["issues", number] => Some(issue(repository, number)),
         ["releases", "download", tag, file] => Some(download(model, ask, repository, tag, file)),
         _ => None,

@@ -11,80 +11,80 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 /// An answer, as far as it came.
 #[derive(Debug)]
-pub struct Reply {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
     /// Whether as much came as was promised.
-    pub is_whole: bool,
+    pub(crate) is_whole: bool,
 }
 
 impl Reply {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).expect("JSON")
     }
 }
 
 /// A request in the making.
-pub struct Ask {
+pub(crate) struct Ask {
     method: String,
     url: String,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
 }
 
-pub fn get(url: &str) -> Ask {
+pub(crate) fn get(url: &str) -> Ask {
     Ask::new("GET", url)
 }
 
-pub fn post(url: &str, body: &Value) -> Ask {
+pub(crate) fn post(url: &str, body: &Value) -> Ask {
     Ask { body: body.to_string().into_bytes(), ..Ask::new("POST", url) }
 }
 
-pub fn patch(url: &str, body: &Value) -> Ask {
+pub(crate) fn patch(url: &str, body: &Value) -> Ask {
     Ask { body: body.to_string().into_bytes(), ..Ask::new("PATCH", url) }
 }
 
 impl Ask {
-    pub fn new(method: &str, url: &str) -> Self {
+    pub(crate) fn new(method: &str, url: &str) -> Self {
         let headers = vec![("user-agent".to_owned(), "test".to_owned())];
         Self { method: method.to_owned(), url: url.to_owned(), headers, body: Vec::new() }
     }
 
-    pub fn raw(mut self, body: &str) -> Self {
+    pub(crate) fn raw(mut self, body: &str) -> Self {
         self.body = body.as_bytes().to_vec();
         self
     }
 
-    pub fn with(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.headers.retain(|(known, _)| known != name);
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    pub fn token(self, token: &str) -> Self {
+    pub(crate) fn token(self, token: &str) -> Self {
         self.with("authorization", &format!("Bearer {token}"))
     }
 
     /// What comes; an error if nothing does.
-    pub fn try_send(&self) -> io::Result<Reply> {
+    pub(crate) fn try_send(&self) -> io::Result<Reply> {
         let rest = self.url.strip_prefix("http://").expect("an HTTP address");
         let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
         let address: SocketAddr = host.parse().expect("an address");
         let mut stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(LIMIT))?;
-        let mut text = format!("{} /{path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n", self.method);
+        write!(stream, "{} /{path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n", self.method)?;
         for (name, value) in &self.headers {
-            text += &format!("{name}: {value}\r\n");
+            write!(stream, "{name}: {value}\r\n")?;
         }
         if !self.body.is_empty() {
-            text += &format!("content-type: application/json\r\ncontent-length: {}\r\n", self.body.len());
+            write!(stream, "content-type: application/json\r\ncontent-length: {}\r\n", self.body.len())?;
         }
-        stream.write_all((text + "\r\n").as_bytes())?;
+        stream.write_all(b"\r\n")?;
         stream.write_all(&self.body)?;
         let mut all = Vec::new();
         // What came before it broke counts.
@@ -98,7 +98,7 @@ impl Ask {
     }
 
     /// What comes.
-    pub fn send(&self) -> Reply {
+    pub(crate) fn send(&self) -> Reply {
         self.try_send().expect("an answer")
     }
 }

@@ -83,7 +83,8 @@ fn a_label_of_more_than_fifty_characters_is_refused() {
 fn an_assignee_without_access_is_refused() {
     let github = github();
     let errors = errors(&file(&github, "will", &json!({ "title": "t", "assignees": ["alice", "mallory"] })));
-    let expected = json!([{ "resource": "Issue", "code": "invalid", "field": "assignees", "value": "mallory" }]);
+    let expected =
+        json!([{ "resource": "Issue", "code": "invalid", "field": "assignees", "value": "mallory" }]);
     assert_eq!(errors, expected);
     assert!(github.issues("o/r").is_empty());
 }

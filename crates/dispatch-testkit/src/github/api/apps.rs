@@ -39,9 +39,11 @@ pub(super) fn installation(scene: &Scene<'_>) -> Result<Answer, Answer> {
     let full_name = format!("{}/{}", scene.name("owner"), scene.name("repo"));
     let place = scene.model.find(&full_name).ok_or_else(Answer::not_found)?;
     let repository = &scene.model.repositories[place];
-    let home = scene.model.installations.iter().find(|home| {
-        home.app == app && home.grant.reaches(&repository.owner, &repository.full_name())
-    });
+    let home = scene
+        .model
+        .installations
+        .iter()
+        .find(|home| home.app == app && home.grant.reaches(&repository.owner, &repository.full_name()));
     let home = home.ok_or_else(Answer::not_found)?;
     Ok(Answer::json(200, show::installation(scene.model, home, &scene.links)))
 }
@@ -99,7 +101,8 @@ fn narrowed(
     let names = names.filter_map(Value::as_str).map(|name| format!("{}/{name}", home.owner()));
     let ids = body.get("repository_ids").and_then(Value::as_array).into_iter().flatten();
     let by_id = |id: u64| scene.model.repositories.iter().find(|repository| repository.id == id);
-    let by_id = ids.filter_map(Value::as_u64).map(|id| by_id(id).map_or_else(String::new, Repository::full_name));
+    let by_id =
+        ids.filter_map(Value::as_u64).map(|id| by_id(id).map_or_else(String::new, Repository::full_name));
     let list: Vec<String> = names.chain(by_id).collect();
     for name in &list {
         let is_there = scene.model.find(name).is_some();
@@ -117,7 +120,8 @@ fn narrowed(
 fn reached(scene: &Scene<'_>, grant: &Grant) -> Vec<Value> {
     let mine = scene.model.repositories.iter();
     let mine = mine.filter(|repository| grant.reaches(&repository.owner, &repository.full_name()));
-    mine.map(|repository| show::repository(scene.model, repository, &scene.caller, false, &scene.links)).collect()
+    mine.map(|repository| show::repository(scene.model, repository, &scene.caller, false, &scene.links))
+        .collect()
 }
 
 /// `GET /installation/repositories`

@@ -16,15 +16,41 @@ const LONGEST_BODY: usize = 65_536;
 /// The longest name of a label, in characters.
 const LONGEST_LABEL: usize = 50;
 
+/// What becomes of a part of an issue that may be empty.
+#[derive(Debug, Default)]
+enum Change {
+    /// It stays.
+    #[default]
+    No,
+    /// It is this from now on.
+    To(Option<String>),
+}
+
+impl Change {
+    fn of(self, old: Option<String>) -> Option<String> {
+        match self {
+            Self::No => old,
+            Self::To(new) => new,
+        }
+    }
+
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::To(Some(text)) => Some(text),
+            Self::To(None) | Self::No => None,
+        }
+    }
+}
+
 /// What is asked of an issue; what is `None` stays.
 #[derive(Debug, Default)]
 struct Wish {
     title: Option<String>,
-    body: Option<Option<String>>,
+    body: Change,
     is_closed: Option<bool>,
     labels: Option<Vec<String>>,
     assignees: Option<Vec<String>>,
-    milestone: Option<Option<String>>,
+    milestone: Change,
 }
 
 fn custom(field: &str, message: &str) -> Value {
@@ -41,13 +67,13 @@ fn malformed(field: &str, value: &Value, form: &str) -> Answer {
     Answer::fail(422, &words)
 }
 
-fn text(body: &Map<String, Value>, field: &str) -> Result<Option<Option<String>>, Answer> {
+fn text(body: &Map<String, Value>, field: &str) -> Result<Change, Answer> {
     match body.get(field) {
-        None => Ok(None),
-        Some(Value::Null) => Ok(Some(None)),
-        Some(Value::String(text)) => Ok(Some(Some(text.clone()))),
+        None => Ok(Change::No),
+        Some(Value::Null) => Ok(Change::To(None)),
+        Some(Value::String(text)) => Ok(Change::To(Some(text.clone()))),
         // A title may be a number.
-        Some(Value::Number(number)) if field == "title" => Ok(Some(Some(number.to_string()))),
+        Some(Value::Number(number)) if field == "title" => Ok(Change::To(Some(number.to_string()))),
         Some(other) => Err(malformed(field, other, "a string")),
     }
 }
@@ -67,12 +93,12 @@ impl Wish {
     /// set is dropped for others without a word, also where it would be refused.
     fn read(body: &Map<String, Value>, caller: &Caller, repository: &Repository) -> Result<Self, Answer> {
         let mut wrongs = Vec::new();
-        let title = text(body, "title")?.flatten();
+        let title = text(body, "title")?.of(None);
         if let Some(title) = &title {
             wrongs.extend(wrong_text("title", title, LONGEST_TITLE));
         }
         let text_body = text(body, "body")?;
-        if let Some(Some(body)) = &text_body {
+        if let Some(body) = text_body.text() {
             wrongs.extend(wrong_text("body", body, LONGEST_BODY));
         }
         let is_closed = match body.get("state").and_then(Value::as_str) {
@@ -123,15 +149,13 @@ impl Wish {
         if let Some(title) = self.title {
             issue.title = title;
         }
-        if let Some(body) = self.body {
-            issue.body = body;
-        }
+        issue.body = self.body.of(issue.body.take());
         if let Some(is_closed) = self.is_closed {
             issue.closed = is_closed.then_some(issue.closed.unwrap_or(now));
         }
         issue.labels = labels.unwrap_or_else(|| std::mem::take(&mut issue.labels));
         issue.assignees = self.assignees.unwrap_or_else(|| std::mem::take(&mut issue.assignees));
-        issue.milestone = self.milestone.unwrap_or_else(|| issue.milestone.take());
+        issue.milestone = self.milestone.of(issue.milestone.take());
         issue.updated = now;
     }
 }
@@ -145,27 +169,25 @@ fn wrong_text(field: &str, text: &str, longest: usize) -> Option<Value> {
     match text {
         _ if text.chars().count() > longest => Some(custom(field, &too_long)),
         // What GitHub does with it is not documented; a client must not find out.
-        _ if text.contains('\0') => Some(custom(field, &format!("{field} control characters are not allowed"))),
+        _ if text.contains('\0') => {
+            Some(custom(field, &format!("{field} control characters are not allowed")))
+        }
         _ if field == "title" && text.trim().is_empty() => Some(custom(field, "title can't be blank")),
         _ => None,
     }
 }
 
-fn milestone(
-    body: &Map<String, Value>,
-    repository: &Repository,
-    wrongs: &mut Vec<Value>,
-) -> Option<Option<String>> {
-    let value = body.get("milestone")?;
+fn milestone(body: &Map<String, Value>, repository: &Repository, wrongs: &mut Vec<Value>) -> Change {
+    let Some(value) = body.get("milestone") else { return Change::No };
     if value.is_null() {
-        return Some(None);
+        return Change::To(None);
     }
     let number = value.as_u64().or_else(|| value.as_str()?.parse().ok());
     let found = repository.milestones.iter().find(|milestone| Some(milestone.number) == number);
     if found.is_none() {
         wrongs.push(invalid("Issue", "milestone", value));
     }
-    Some(found.map(|milestone| milestone.title.clone()))
+    Change::To(found.map(|milestone| milestone.title.clone()))
 }
 
 /// The repository, if it has issues.
@@ -248,9 +270,9 @@ pub(super) fn update(scene: &mut Scene<'_>) -> Result<Answer, Answer> {
 /// The moment that a list begins with, if the request names one.
 fn since(scene: &Scene<'_>) -> Result<Option<Timestamp>, Answer> {
     let Some(text) = scene.ask.parameter("since") else { return Ok(None) };
-    text.parse().map(Some).map_err(|_| {
-        Answer::fail(422, &format!("Invalid request.\n\n\"{text}\" is not a valid date-time."))
-    })
+    text.parse()
+        .map(Some)
+        .map_err(|_| Answer::fail(422, &format!("Invalid request.\n\n\"{text}\" is not a valid date-time.")))
 }
 
 /// `GET /repos/{owner}/{repo}/issues`: pull requests too, as on GitHub.
@@ -299,7 +321,8 @@ pub(super) fn comments(scene: &Scene<'_>) -> Result<Answer, Answer> {
     let (repository, issue) = find(scene, place)?;
     let since = since(scene)?;
     let chosen = issue.comments.iter().filter(|comment| since.is_none_or(|since| comment.updated >= since));
-    let all = chosen.map(|comment| show::comment(scene.model, repository, issue.number, comment, &scene.links));
+    let all =
+        chosen.map(|comment| show::comment(scene.model, repository, issue.number, comment, &scene.links));
     let path = format!("/repositories/{}/issues/{}/comments", repository.id, issue.number);
     Ok(page::cut(scene.ask, &path, all.collect()))
 }
@@ -309,7 +332,7 @@ pub(super) fn comment(scene: &mut Scene<'_>) -> Result<Answer, Answer> {
     let place = with_issues(scene, Need::ISSUES_WRITE)?;
     let number = find(scene, place)?.1.number;
     let body = scene.body()?;
-    let Some(text) = text(&body, "body")?.flatten().filter(|text| !text.trim().is_empty()) else {
+    let Some(text) = text(&body, "body")?.of(None).filter(|text| !text.trim().is_empty()) else {
         let missing = json!({ "resource": "IssueComment", "code": "missing_field", "field": "body" });
         return Err(Answer::invalid(&[missing]));
     };

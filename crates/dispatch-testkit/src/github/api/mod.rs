@@ -154,8 +154,8 @@ impl Scene<'_> {
         if self.ask.body.is_empty() {
             return Ok(serde_json::Map::new());
         }
-        let value: Value = serde_json::from_slice(&self.ask.body)
-            .map_err(|_| Answer::fail(400, "Problems parsing JSON"))?;
+        let value: Value =
+            serde_json::from_slice(&self.ask.body).map_err(|_| Answer::fail(400, "Problems parsing JSON"))?;
         match value {
             Value::Object(map) => Ok(map),
             _ => Err(Answer::fail(400, "Body should be a JSON object")),
@@ -264,7 +264,9 @@ fn operate(model: &mut Model, ask: &Ask, caller: Caller) -> Answer {
 
 fn note(model: &mut Model, ask: &Ask, what: &str, wrongs: Vec<String>) {
     for wrong in wrongs {
-        model.violations.push(format!("{} {}: {what} that GitHub does not describe: {wrong}", ask.method, ask.path));
+        model
+            .violations
+            .push(format!("{} {}: {what} that GitHub does not describe: {wrong}", ask.method, ask.path));
     }
 }
 
@@ -308,7 +310,8 @@ fn resolve(model: &Model, ask: &Ask, caller: &Caller) -> (String, Option<Answer>
     if kind == Some("repositories") {
         let id = first.and_then(|id| id.parse().ok()).unwrap_or(0_u64);
         let found = model.repositories.iter().find(|repository| repository.id == id);
-        let rest = [second, parts.next()].into_iter().flatten().fold(String::new(), |rest, part| rest + "/" + part);
+        let rest =
+            [second, parts.next()].into_iter().flatten().fold(String::new(), |rest, part| rest + "/" + part);
         let name = found.map_or("-/-".to_owned(), Repository::full_name);
         return (format!("/repos/{name}{rest}"), None);
     }
@@ -316,19 +319,22 @@ fn resolve(model: &Model, ask: &Ask, caller: &Caller) -> (String, Option<Answer>
         return (ask.path.clone(), None);
     };
     let asked = format!("{owner}/{name}");
-    let moved = model.repositories.iter().find(|repository| {
-        repository.former_names.iter().any(|former| former.eq_ignore_ascii_case(&asked))
-    });
+    let moved = model
+        .repositories
+        .iter()
+        .find(|repository| repository.former_names.iter().any(|former| former.eq_ignore_ascii_case(&asked)));
     let moved = moved.filter(|repository| {
         model.find(&asked).is_none() && access::check(caller, repository, Need::METADATA).is_ok()
     });
     let redirect = moved.map(|repository| {
         let rest = parts.next().map(|rest| format!("/{rest}")).unwrap_or_default();
-        let query = if ask.query.is_empty() { String::new() } else { format!("?{}", page::query(&ask.query)) };
+        let query =
+            if ask.query.is_empty() { String::new() } else { format!("?{}", page::query(&ask.query)) };
         let url = format!("{}/repositories/{}{rest}{query}", ask.api, repository.id);
         // A method that changes something must stay what it is.
         let status = if ask.method == "GET" || ask.method == "HEAD" { 301 } else { 307 };
-        let documentation = "https://docs.github.com/rest/guides/best-practices-for-using-the-rest-api#follow-redirects";
+        let documentation =
+            "https://docs.github.com/rest/guides/best-practices-for-using-the-rest-api#follow-redirects";
         let words = json!({ "message": "Moved Permanently", "url": url, "documentation_url": documentation });
         Answer::json(status, words).with("location", &url)
     });

@@ -50,7 +50,11 @@ pub(super) fn by_tag(scene: &Scene<'_>) -> Result<Answer, Answer> {
 /// `GET /repos/{owner}/{repo}/releases/latest`: the newest that is neither a draft nor a prerelease.
 pub(super) fn latest(scene: &Scene<'_>) -> Result<Answer, Answer> {
     one(scene, |_, repository| {
-        let full = repository.releases.iter().enumerate().filter(|(_, release)| !release.draft && !release.prerelease);
+        let full = repository
+            .releases
+            .iter()
+            .enumerate()
+            .filter(|(_, release)| !release.draft && !release.prerelease);
         full.max_by_key(|(place, release)| (release.created, *place)).map(|(place, _)| place)
     })
 }

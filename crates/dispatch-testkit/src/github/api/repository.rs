@@ -58,9 +58,8 @@ pub(super) fn milestones(scene: &Scene<'_>) -> Result<Answer, Answer> {
         "closed" => milestone.closed.is_some(),
         _ => milestone.closed.is_none(),
     });
-    let mut all: Vec<Value> = chosen
-        .map(|milestone| show::milestone(scene.model, repository, milestone, &scene.links))
-        .collect();
+    let mut all: Vec<Value> =
+        chosen.map(|milestone| show::milestone(scene.model, repository, milestone, &scene.links)).collect();
     if scene.ask.parameter("direction") == Some("desc") {
         all.reverse();
     }

@@ -6,9 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::super::access::{self, Caller};
-use super::super::model::{
-    Asset, Comment, Issue, Label, Milestone, Model, Release, Repository, Role, User,
-};
+use super::super::model::{Asset, Comment, Issue, Label, Milestone, Model, Release, Repository, Role, User};
 use super::super::token::{App, Grant, Installation, Level};
 
 /// The addresses that are in answers.
@@ -49,7 +47,9 @@ pub(super) fn account(model: &Model, login: &str, links: &Links) -> Value {
 }
 
 pub(super) fn simple_user(user: &User, links: &Links) -> Value {
-    let url = format!("{}/users/{}", links.api, user.login);
+    // An App's account has brackets in its name, which an address must not have.
+    let name = user.login.replace('[', "%5B").replace(']', "%5D");
+    let url = format!("{}/users/{name}", links.api);
     json!({
         "login": user.login,
         "id": user.id,
@@ -57,7 +57,7 @@ pub(super) fn simple_user(user: &User, links: &Links) -> Value {
         "avatar_url": format!("{}/avatars/{}", links.web, user.id),
         "gravatar_id": "",
         "url": url,
-        "html_url": format!("{}/{}", links.web, user.login),
+        "html_url": format!("{}/{name}", links.web),
         "followers_url": format!("{url}/followers"),
         "following_url": format!("{url}/following{{/other_user}}"),
         "gists_url": format!("{url}/gists{{/gist_id}}"),
@@ -163,19 +163,22 @@ pub(super) fn repository(
         "created_at": time(repository.created),
         "updated_at": time(repository.created),
     });
-    merge(&mut value, json!({
-        "description": null, "homepage": null, "language": null, "mirror_url": null, "license": null,
-        "git_url": format!("{page}.git"), "ssh_url": format!("{page}.git"),
-        "clone_url": format!("{page}.git"), "svn_url": page,
-        "forks_count": 0, "forks": 0, "stargazers_count": 0, "watchers_count": 0, "watchers": 0, "size": 0,
-        "default_branch": "main",
-        "open_issues_count": open, "open_issues": open,
-        "is_template": false, "topics": [],
-        "has_issues": repository.has_issues, "has_projects": true, "has_wiki": true, "has_pages": false,
-        "has_downloads": true, "has_discussions": false,
-        "archived": repository.archived, "disabled": false, "allow_forking": true,
-        "web_commit_signoff_required": false,
-    }));
+    merge(
+        &mut value,
+        json!({
+            "description": null, "homepage": null, "language": null, "mirror_url": null, "license": null,
+            "git_url": format!("{page}.git"), "ssh_url": format!("{page}.git"),
+            "clone_url": format!("{page}.git"), "svn_url": page,
+            "forks_count": 0, "forks": 0, "stargazers_count": 0, "watchers_count": 0, "watchers": 0, "size": 0,
+            "default_branch": "main",
+            "open_issues_count": open, "open_issues": open,
+            "is_template": false, "topics": [],
+            "has_issues": repository.has_issues, "has_projects": true, "has_wiki": true, "has_pages": false,
+            "has_downloads": true, "has_discussions": false,
+            "archived": repository.archived, "disabled": false, "allow_forking": true,
+            "web_commit_signoff_required": false,
+        }),
+    );
     let own = links.repository(repository);
     for (name, appended) in APPENDED {
         value[name] = format!("{own}{appended}").into();
@@ -277,7 +280,12 @@ pub(super) fn label(repository: &Repository, label: &Label, links: &Links) -> Va
     })
 }
 
-pub(super) fn milestone(model: &Model, repository: &Repository, milestone: &Milestone, links: &Links) -> Value {
+pub(super) fn milestone(
+    model: &Model,
+    repository: &Repository,
+    milestone: &Milestone,
+    links: &Links,
+) -> Value {
     let url = format!("{}/milestones/{}", links.repository(repository), milestone.number);
     let mine = repository.issues.iter().filter(|issue| issue.milestone.as_ref() == Some(&milestone.title));
     let (closed, open): (Vec<_>, Vec<_>) = mine.partition(|issue| issue.closed.is_some());
@@ -324,8 +332,7 @@ pub(super) fn issue(model: &Model, repository: &Repository, issue: &Issue, links
     let found = |name: &String| repository.labels.iter().find(|label| label.name == *name);
     let labels: Vec<Value> =
         issue.labels.iter().filter_map(found).map(|label| self::label(repository, label, links)).collect();
-    let assignees: Vec<Value> =
-        issue.assignees.iter().map(|login| account(model, login, links)).collect();
+    let assignees: Vec<Value> = issue.assignees.iter().map(|login| account(model, login, links)).collect();
     let milestone = repository.milestones.iter().find(|known| issue.milestone.as_ref() == Some(&known.title));
     let app = issue.app.as_ref().and_then(|slug| model.apps.iter().find(|app| app.slug == *slug));
     let mut value = json!({
