@@ -9,6 +9,7 @@ mod app;
 mod client;
 mod download;
 mod error;
+mod installation;
 mod issues;
 mod limits;
 mod link;

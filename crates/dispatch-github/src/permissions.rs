@@ -135,7 +135,7 @@ fn installation(repository: &Repository) -> Option<(Weight, String)> {
             Weight::Issues,
             format!(
                 "the GitHub App was not granted \"Issues: read and write\" for {name}: add the permission in the App's \
-                 settings, and accept it where it is installed"
+                 settings, and install it there, or accept the permission where it is installed"
             ),
         )),
     }

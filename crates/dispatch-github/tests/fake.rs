@@ -591,6 +591,37 @@ async fn an_app_that_is_not_installed_says_so() {
 }
 
 #[tokio::test]
+async fn an_app_reads_a_public_release_where_it_is_not_installed_and_files_where_it_is() {
+    let fake = fake();
+    fake.change(|model| {
+        model.app(7, "dispatcher", "o", PUBLIC);
+        model.repository("team/reports");
+        model.install(7, "team", &["team/reports"], &[("issues", Level::Write)]);
+    });
+    let reports: Slug = "team/reports".parse().expect("a repository");
+    let github = GitHub::new(web(), api(&fake), app()).expect("a client");
+    let first = release(&github, "v1").await.assets.remove(0);
+    assert_eq!(fake.read(|model| model.limits.used("")), 1, "as nobody");
+    github.create_issue(&reports, &issue("t")).await.expect("filed");
+    assert_eq!(fake.issues("team/reports").len(), 1);
+    assert_eq!(whole(github.asset(&first.url, 0, None).await.expect("begun")).await, 5000);
+    release(&github, "v1").await;
+    assert_eq!(
+        fake.read(|model| model.limits.used("")),
+        1,
+        "as another installation, which may ask more often"
+    );
+    let asked = fake.requests().iter().filter(|request| request.path == "/repos/o/r/installation").count();
+    assert_eq!(asked, 1, "that it is not installed is believed for some time");
+
+    let found = github.repository(&repo()).await.expect("a repository");
+    let lacks = missing(&found, github.token_kind(), Wants { issues: true });
+    assert_eq!(lacks.first().map(|missing| missing.weight), Some(Weight::Issues));
+    let error = github.create_issue(&repo(), &issue("t")).await.expect_err("not installed");
+    assert!(error.to_string().contains("not installed"), "{error}");
+}
+
+#[tokio::test]
 async fn the_first_token_that_works_is_taken() {
     let fake = fake();
     fake.change(|model| model.token(ALICE).revoke());
