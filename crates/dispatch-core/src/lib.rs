@@ -13,6 +13,7 @@ pub mod event;
 pub mod fetch;
 pub mod host;
 pub mod id;
+pub mod issue;
 pub mod mac;
 pub mod queue;
 pub mod run;

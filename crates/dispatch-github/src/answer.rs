@@ -19,7 +19,7 @@ pub(crate) enum Who {
 }
 
 /// An answer that is not what was asked for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct Answer<'a> {
     pub(crate) status: u16,
     pub(crate) headers: &'a HeaderMap,
@@ -125,6 +125,9 @@ fn githubs_words(
             let until = limited.map(|at| format!(" until {}", seconds(at))).unwrap_or_default();
             format!("GitHub takes no more requests{until}{advice}{said}")
         }
+        Kind::BadCredentials if token == TokenKind::Nobody => {
+            "somebody must be signed in for this (401): set GITHUB_TOKEN, or give --token".to_owned()
+        }
         Kind::BadCredentials => {
             format!("GitHub does not take {token}: it is wrong, expired or revoked (401)")
         }
@@ -135,7 +138,10 @@ fn githubs_words(
                 .unwrap_or_default();
             format!("{token} may not do this (403){said}{needs}")
         }
-        Kind::NotFound => format!("GitHub has nothing of this name for {token} (404){}", hint(token)),
+        Kind::NotFound => {
+            let hint = scope_hint(answer).unwrap_or_else(|| hint(token).to_owned());
+            format!("GitHub has nothing of this name for {token} (404){hint}")
+        }
         Kind::Gone => format!("it is turned off or gone (410){said}"),
         Kind::Refused => {
             let fields: Vec<String> = fields.iter().map(field_words).collect();
@@ -149,6 +155,15 @@ fn githubs_words(
 
 fn seconds(at: Timestamp) -> Timestamp {
     Timestamp::from_second(at.as_second()).unwrap_or(at)
+}
+
+/// Where a classic token lacks the scope, GitHub says that nothing is there; only its headers tell why.
+fn scope_hint(answer: &Answer<'_>) -> Option<String> {
+    let has = answer.header("x-oauth-scopes").unwrap_or_default();
+    let takes = answer.header("x-accepted-oauth-scopes")?;
+    let lacks = takes.split(',').all(|scope| has.split(',').all(|own| own.trim() != scope.trim()));
+    let has = if has.is_empty() { "none".to_owned() } else { has };
+    lacks.then(|| format!("; it takes one of the scopes {takes}, and the token has {has}"))
 }
 
 fn hint(token: TokenKind) -> &'static str {
@@ -219,6 +234,23 @@ mod tests {
             told(403, &headers, &json!({"message": "Resource not accessible by personal access token"}));
         assert_eq!(error.kind(), Kind::Forbidden);
         assert!(error.to_string().ends_with("what it takes is issues=write"), "{error}");
+    }
+
+    #[test]
+    fn a_scope_that_is_missing_is_named_where_github_says_that_nothing_is_there() {
+        let told = |has: &'static str| {
+            let headers = HeaderMap::from_iter([
+                (
+                    "x-accepted-oauth-scopes".parse().expect("a name"),
+                    HeaderValue::from_static("public_repo, repo"),
+                ),
+                ("x-oauth-scopes".parse().expect("a name"), HeaderValue::from_static(has)),
+            ]);
+            told(404, &headers, &Value::Null).to_string()
+        };
+        assert!(told("gist").contains("one of the scopes public_repo, repo, and the token has gist"));
+        assert!(told("").contains("the token has none"));
+        assert!(!told("gist, repo").contains("scopes"));
     }
 
     #[test]

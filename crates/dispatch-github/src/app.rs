@@ -2,7 +2,7 @@
 //!
 //! Each repository has one place for its token, and whoever renews it holds that place: others wait and share.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
@@ -10,13 +10,15 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 use crate::token::bearer;
 use crate::{SetUpError, Slug};
 
 /// How long before its end a token is renewed.
 const MARGIN: SignedDuration = SignedDuration::from_mins(5);
+
+/// How long whoever only reads believes that the App is not installed.
+const ABSENT: SignedDuration = SignedDuration::from_mins(5);
 
 /// A JWT is made to begin earlier, so that a clock that is a little fast does no harm.
 const EARLIER: SignedDuration = SignedDuration::from_secs(60);
@@ -32,7 +34,38 @@ pub(crate) struct App {
 }
 
 /// The place of one repository's token.
-pub(crate) type Place = tokio::sync::Mutex<Option<InstallationToken>>;
+pub(crate) type Place = tokio::sync::Mutex<Held>;
+
+/// What is known of the installation on one repository.
+#[derive(Default)]
+pub(crate) enum Held {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Its token.
+    Token(InstallationToken),
+    /// Until then, that there is none.
+    Absent(Timestamp),
+}
+
+impl Held {
+    /// That there is no installation, which is believed for some time.
+    pub(crate) fn absent(github_time: Timestamp) -> Self {
+        Self::Absent(github_time.saturating_add(ABSENT).unwrap_or(github_time))
+    }
+
+    pub(crate) fn is_absent(&self, github_time: Timestamp) -> bool {
+        matches!(self, Self::Absent(until) if github_time < *until)
+    }
+
+    /// A token that is good for some time yet.
+    pub(crate) fn token(&self, github_time: Timestamp) -> Option<&InstallationToken> {
+        match self {
+            Self::Token(token) if token.is_fresh(github_time) => Some(token),
+            _ => None,
+        }
+    }
+}
 
 /// A token of an installation.
 #[derive(Clone)]
@@ -95,6 +128,12 @@ impl App {
     pub(crate) fn place(&self, repo: &Slug) -> Arc<Place> {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(places.entry(repo.clone()).or_default())
+    }
+
+    /// A token that is good for some time yet, of whichever installation. None while all of them are being renewed.
+    pub(crate) fn any_token(&self, github_time: Timestamp) -> Option<HeaderValue> {
+        let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        places.values().find_map(|place| Some(place.try_lock().ok()?.token(github_time)?.header.clone()))
     }
 }
 

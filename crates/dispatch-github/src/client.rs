@@ -12,7 +12,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::answer::{Answer, Who, failure};
-use crate::app::{App, GrantedToken, InstallationToken};
+use crate::app::App;
 use crate::error::{Error, Fate, Kind};
 use crate::limits::{Limits, date, limits};
 use crate::root::Root;
@@ -29,9 +29,6 @@ const MAX_REDIRECTS: usize = 5;
 /// The most bytes of an answer: a page of a hundred issues with the longest bodies fits.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
 
-/// A clock that is wrong by more than this is a reason to sign a JWT again.
-const CLOCK_WRONG: SignedDuration = SignedDuration::from_secs(20);
-
 /// Which GitHub it is, and who else is trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -39,6 +36,14 @@ pub struct Settings {
     pub api: Url,
     /// PEM files of certificate authorities beside the system's.
     pub ca_certs: Vec<PathBuf>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        #[expect(clippy::expect_used, reason = "a constant, which a test looks at")]
+        let api = Url::parse(crate::GITHUB).expect("the address of GitHub's API");
+        Self { api, ca_certs: Vec::new() }
+    }
 }
 
 /// GitHub, as one user or nobody. Cheap to clone: clones share tokens, clock and limits.
@@ -60,9 +65,9 @@ enum Auth {
 
 /// What the answers told beside what was asked.
 #[derive(Clone, Copy, Default)]
-struct Seen {
+pub(crate) struct Seen {
     /// How far GitHub's clock is ahead of ours.
-    ahead: SignedDuration,
+    pub(crate) ahead: SignedDuration,
     limits: Option<Limits>,
 }
 
@@ -73,6 +78,8 @@ pub(crate) enum Signer<'a> {
     Ourselves,
     /// With the token; for an App, as its installation on this repository.
     On(&'a Slug),
+    /// The same for what may be public: an App that is not installed there reads it as everybody may.
+    Reading(&'a Slug),
 }
 
 /// A request to the API.
@@ -98,8 +105,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// An answer of the API with its whole body.
-#[derive(Debug)]
+/// An answer of the API with its whole body, which may be a token.
 pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
@@ -158,7 +164,7 @@ impl GitHub {
         self.seen().limits
     }
 
-    fn seen(&self) -> Seen {
+    pub(crate) fn seen(&self) -> Seen {
         *self.0.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -201,10 +207,11 @@ impl GitHub {
 
     /// Asks and takes a good answer, or 304 for what we have already. An answer of any other status is a failure.
     pub(crate) async fn ask(&self, request: &Request<'_>) -> Result<Reply, Error> {
-        let mut credentials = self.credentials(request.signer).await?;
+        let mut credentials = self.credentials(request.signer, None).await?;
         let mut reply = self.exchange(request, credentials.as_ref()).await?;
         if reply.status == 401
-            && let Some(renewed) = self.renewed(request.signer, credentials.as_ref()).await?
+            && credentials.is_some()
+            && let Some(renewed) = self.credentials(request.signer, credentials.as_ref()).await?
         {
             credentials = Some(renewed);
             reply = self.exchange(request, credentials.as_ref()).await?;
@@ -238,95 +245,25 @@ impl GitHub {
         Err(Error::new(Kind::Malformed, &format!("cannot {doing}: the list has more than {MAX_PAGES} pages")))
     }
 
-    /// What a request is signed with.
-    pub(crate) async fn credentials(&self, signer: Signer<'_>) -> Result<Option<HeaderValue>, Error> {
-        match (&self.0.auth, signer) {
-            (Auth::Nobody, _) => Ok(None),
-            (Auth::Token { header, .. }, _) => Ok(Some(header.clone())),
-            (Auth::App(app), Signer::Ourselves) => self.jwt(app).map(Some),
-            (Auth::App(app), Signer::On(repo)) => {
-                Ok(Some(self.installation_token(app, repo, None).await?.header))
-            }
-        }
-    }
-
-    /// Other credentials after these were refused (401). None if there are no others.
-    pub(crate) async fn renewed(
+    /// What a request is signed with, and not with what was refused (401). None if there is nothing, or nothing else.
+    pub(crate) async fn credentials(
         &self,
         signer: Signer<'_>,
         refused: Option<&HeaderValue>,
     ) -> Result<Option<HeaderValue>, Error> {
         match (&self.0.auth, signer) {
+            (Auth::Nobody, _) => Ok(None),
+            (Auth::Token { header, .. }, _) => Ok(refused.is_none().then(|| header.clone())),
+            (Auth::App(app), Signer::Ourselves) => self.jwt(app).map(Some),
             (Auth::App(app), Signer::On(repo)) => {
                 Ok(Some(self.installation_token(app, repo, refused).await?.header))
             }
-            _ => Ok(None),
+            (Auth::App(app), Signer::Reading(repo)) => self.reading_token(app, repo, refused).await,
         }
-    }
-
-    /// A token of the installation that a repository belongs to, and not the one that was refused. What fails here has
-    /// not sent the request that the token is for.
-    pub(crate) async fn installation_token(
-        &self,
-        app: &App,
-        repo: &Slug,
-        refused: Option<&HeaderValue>,
-    ) -> Result<InstallationToken, Error> {
-        let place = app.place(repo);
-        let mut held = place.lock().await;
-        if let Some(token) = &*held
-            && token.is_fresh(self.github_time())
-            && refused != Some(&token.header)
-        {
-            return Ok(token.clone());
-        }
-        let token = self.granted(app, repo).await.map_err(|error| error.with_fate(Fate::NotApplied))?;
-        *held = Some(token.clone());
-        Ok(token)
-    }
-
-    async fn granted(&self, app: &App, repo: &Slug) -> Result<InstallationToken, Error> {
-        let doing = format!("sign in as the GitHub App {} on {repo}", app.id());
-        let url = self.of(repo, &["installation"], &doing)?;
-        let request = Request::get(url, Signer::Ourselves, &doing);
-        let found = self.as_app(app, &request).await.map_err(|error| match error.kind() {
-            Kind::NotFound => error.with_words(&format!(
-                "cannot {doing}: it is not installed there: install it in the settings of the App, for this repository"
-            )),
-            _ => error,
-        })?;
-        let found: Value = parsed(&found.body, &doing)?;
-        let id = found["id"].as_u64().map(|id| id.to_string());
-        let id = id.ok_or_else(|| malformed(&doing, "the installation has no number"))?;
-        let url = self.at(&["app", "installations", &id, "access_tokens"], &doing)?;
-        let request = Request::send(Method::POST, url, serde_json::json!({}), Signer::Ourselves, &doing);
-        let granted = self.as_app(app, &request).await?;
-        // Without what is wrong with it: that might be the token.
-        let granted = serde_json::from_slice::<GrantedToken>(&granted.body).ok();
-        granted
-            .and_then(|granted| InstallationToken::from_answer(granted).ok())
-            .ok_or_else(|| malformed(&doing, "there is no token in it"))
-    }
-
-    /// A request that the App itself makes. If our clock is so wrong that GitHub refuses what we signed by it, its
-    /// answer tells the right time.
-    pub(crate) async fn as_app(&self, app: &App, request: &Request<'_>) -> Result<Reply, Error> {
-        let before = self.seen().ahead;
-        let mut jwt = self.jwt(app)?;
-        let mut reply = self.exchange(request, Some(&jwt)).await?;
-        if reply.status == 401 && (self.seen().ahead - before).abs() > CLOCK_WRONG {
-            jwt = self.jwt(app)?;
-            reply = self.exchange(request, Some(&jwt)).await?;
-        }
-        self.judged(reply, request, Some(&jwt))
-    }
-
-    fn jwt(&self, app: &App) -> Result<HeaderValue, Error> {
-        app.jwt(self.github_time()).map_err(|error| Error::new(Kind::Unreachable, &error.to_string()))
     }
 
     /// The failure that an answer is, if it is one.
-    fn judged(
+    pub(crate) fn judged(
         &self,
         reply: Reply,
         request: &Request<'_>,
@@ -342,7 +279,7 @@ impl GitHub {
     }
 
     /// Sends a request, and follows redirects within the API.
-    async fn exchange(
+    pub(crate) async fn exchange(
         &self,
         request: &Request<'_>,
         credentials: Option<&HeaderValue>,
@@ -353,19 +290,25 @@ impl GitHub {
             let Some(next) = target(reply.status, &reply.headers, &url, request.doing)? else {
                 return Ok(reply);
             };
-            // Anything else would make another request of it.
-            let is_same = request.method == Method::GET || matches!(reply.status, 307 | 308);
-            if !is_same || !self.0.root.contains(&next) {
-                let fate = if reply.status == 303 { Fate::Unknown } else { Fate::NotApplied };
-                let words = format!(
-                    "cannot {}: GitHub says that it has moved ({}): give the repository by its new name",
-                    request.doing, reply.status
-                );
-                return Err(Error::new(Kind::Other(reply.status), &words).with_fate(fate));
-            }
+            self.may_follow(request, reply.status, &next)?;
             url = next;
         }
         Err(malformed(request.doing, "it moves in a circle").with_fate(Fate::NotApplied))
+    }
+
+    /// Whether a redirect leaves the request what it is, and within the API.
+    fn may_follow(&self, request: &Request<'_>, status: u16, next: &Url) -> Result<(), Error> {
+        let why = if !self.0.root.contains(next) {
+            format!("{}, which is not its API: is --github-url right?", words::host(next))
+        } else if request.method != Method::GET && !matches!(status, 307 | 308) {
+            "another address: give the repository by its new name".to_owned()
+        } else {
+            return Ok(());
+        };
+        let words = format!("cannot {}: GitHub sends us ({status}) to {why}", request.doing);
+        // "See other" (303) is what a server says that has done it.
+        let fate = if status == 303 { Fate::Unknown } else { Fate::NotApplied };
+        Err(Error::new(Kind::Other(status), &words).with_fate(fate))
     }
 
     async fn once(
@@ -452,4 +395,14 @@ pub(crate) fn parsed<T: DeserializeOwned>(body: &[u8], doing: &str) -> Result<T,
             if words.starts_with("missing field") { words } else { format!("column {}", error.column()) };
         malformed(doing, &what)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_word_it_is_github_itself() {
+        assert_eq!(Settings::default().api.as_str(), "https://api.github.com/");
+    }
 }

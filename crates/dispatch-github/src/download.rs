@@ -12,7 +12,6 @@ use crate::web::header;
 use crate::{limits, words};
 
 /// A download that has begun.
-#[derive(Debug)]
 pub struct Download {
     /// Where the bytes really begin: 0 if the server would not begin in the middle, or the file is another one now.
     pub start: u64,
@@ -83,6 +82,19 @@ impl Download {
         let of = self.size.map(|size| format!(" of {size}")).unwrap_or_default();
         let words = format!("cannot {}: after {}{of} bytes, {why}", self.doing, self.position);
         Err(Error::new(Kind::Interrupted, &words))
+    }
+}
+
+// Not derived: the answer knows the signed address that it came from.
+impl std::fmt::Debug for Download {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Download")
+            .field("start", &self.start)
+            .field("size", &self.size)
+            .field("etag", &self.etag)
+            .field("modified", &self.modified)
+            .field("position", &self.position)
+            .finish_non_exhaustive()
     }
 }
 

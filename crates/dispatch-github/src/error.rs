@@ -106,7 +106,7 @@ impl Error {
     }
 
     /// The same as a failure that another try may not meet again.
-    pub(crate) fn as_interruption(mut self) -> Self {
+    pub(crate) fn into_interruption(mut self) -> Self {
         self.0.kind = Kind::Interrupted;
         self
     }

@@ -9,6 +9,7 @@ mod app;
 mod client;
 mod download;
 mod error;
+mod installation;
 mod issues;
 mod limits;
 mod link;
@@ -85,8 +86,8 @@ pub enum SetUpError {
 
 /// The root of an API from what somebody wrote, with or without a slash at its end.
 pub fn api_root(text: &str) -> Result<Url, SetUpError> {
-    let url = Url::parse(text.trim()).map_err(|_| {
-        SetUpError::NotARoot(words::theirs(text.split(['@', '?']).next_back().unwrap_or_default()))
-    })?;
+    // Not shown: it may have a password where nobody can find it.
+    let url = Url::parse(text.trim())
+        .map_err(|_| SetUpError::NotARoot("what was given, which is no address,".to_owned()))?;
     Ok(root::Root::new(url)?.url().clone())
 }

@@ -135,7 +135,7 @@ fn installation(repository: &Repository) -> Option<(Weight, String)> {
             Weight::Issues,
             format!(
                 "the GitHub App was not granted \"Issues: read and write\" for {name}: add the permission in the App's \
-                 settings, and accept it where it is installed"
+                 settings, and install it there, or accept the permission where it is installed"
             ),
         )),
     }
@@ -194,7 +194,7 @@ mod tests {
 
     fn scoped(scopes: &[&str], private: bool) -> Repository {
         let scopes = Some(scopes.iter().map(|scope| (*scope).to_owned()).collect());
-        Repository { scopes, private, ..repository() }
+        Repository { private, scopes, ..repository() }
     }
 
     fn weights(repository: &Repository, token: TokenKind) -> Vec<Weight> {
@@ -280,7 +280,7 @@ mod tests {
         ) {
             let scopes = scope.map(|scope| vec![scope]);
             let permissions = Some(Permissions { triage, ..Permissions::default() });
-            let repository = Repository { archived, has_issues, private, scopes, permissions, ..repository() };
+            let repository = Repository { private, archived, has_issues, permissions, scopes, ..repository() };
             for token in [
                 TokenKind::Nobody,
                 TokenKind::Classic,

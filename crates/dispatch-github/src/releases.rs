@@ -70,7 +70,8 @@ pub struct Asset {
 
 impl GitHub {
     /// The release of a tag. The tag `latest` is that tag if there is one, else the latest release. With `known`, the
-    /// entity tag of what is known already, an unchanged release costs nothing.
+    /// entity tag of what is known already, an unchanged release costs nothing of the rate limit for whoever is signed
+    /// in; for others it counts as any request does.
     pub async fn release(
         &self,
         repo: &Slug,
@@ -95,7 +96,7 @@ impl GitHub {
         known: Option<&str>,
         doing: &str,
     ) -> Result<Answer<Release>, Error> {
-        let request = Request { known, ..Request::get(url, Signer::On(repo), doing) };
+        let request = Request { known, ..Request::get(url, Signer::Reading(repo), doing) };
         let reply = self.ask(&request).await?;
         if reply.status == 304 {
             return Ok(Answer::NotModified);
@@ -104,7 +105,7 @@ impl GitHub {
         if release.assets.len() >= MAYBE_CUT {
             let mut url = self.of(repo, &["releases", &release.id.to_string(), "assets"], doing)?;
             url.query_pairs_mut().append_pair("per_page", "100");
-            release.assets = self.pages(url, Signer::On(repo), doing).await?;
+            release.assets = self.pages(url, Signer::Reading(repo), doing).await?;
             // Whoever uploads while we read moves an asset to the next page.
             let mut seen = std::collections::BTreeSet::new();
             release.assets.retain(|asset| seen.insert(asset.id));
@@ -117,15 +118,16 @@ impl GitHub {
     pub async fn asset(&self, url: &Url, start: u64, if_range: Option<&str>) -> Result<Download, Error> {
         let doing = format!("fetch the asset {}", words::place(url));
         let repo = self.root().repository_in(url);
-        let signer = repo.as_ref().map(Signer::On);
+        let signer = repo.as_ref().map(Signer::Reading);
         let credentials = match signer {
-            Some(signer) => self.credentials(signer).await?,
+            Some(signer) => self.credentials(signer, None).await?,
             None => None,
         };
         let mut fetched = self.fetch_asset(url, start, if_range, credentials.as_ref(), &doing).await;
         if let (Some(signer), Err(error)) = (signer, &fetched)
             && error.is_bad_credentials()
-            && let Some(renewed) = self.renewed(signer, credentials.as_ref()).await?
+            && credentials.is_some()
+            && let Some(renewed) = self.credentials(signer, credentials.as_ref()).await?
         {
             fetched = self.fetch_asset(url, start, if_range, Some(&renewed), &doing).await;
         }

@@ -27,7 +27,7 @@ pub struct Repository {
     pub permissions: Option<Permissions>,
     /// The scopes of a classic or OAuth token. None for every other kind.
     pub scopes: Option<Vec<String>>,
-    /// For an App of ours: what its installation was granted, as `issues` → `write`.
+    /// For an App of ours: what its installation was granted, as `issues` → `write`; nothing where it is not installed.
     pub granted: Option<BTreeMap<String, String>>,
     /// What kind of token it was asked with.
     pub token: TokenKind,
@@ -93,11 +93,15 @@ impl GitHub {
     /// A repository and our rights in it. Nothing is written to find them out.
     pub async fn repository(&self, repo: &Slug) -> Result<Repository, Error> {
         let doing = format!("read the repository {repo}");
-        let request = Request::get(self.of(repo, &[], &doing)?, Signer::On(repo), &doing);
+        let request = Request::get(self.of(repo, &[], &doing)?, Signer::Reading(repo), &doing);
         let reply = self.ask(&request).await?;
         let told: Told = parsed(&reply.body, &doing)?;
         let granted = match self.app() {
-            Some(app) => Some(self.installation_token(app, repo, None).await?.permissions),
+            Some(app) => match self.installation_token(app, repo, None).await {
+                Ok(token) => Some(token.permissions),
+                Err(error) if error.kind() == Kind::NotFound => Some(BTreeMap::new()),
+                Err(error) => return Err(error),
+            },
             None => None,
         };
         Ok(Repository {

@@ -94,7 +94,7 @@ pub async fn candidates(
 
 /// Signs in with the first of the candidates that GitHub takes, or as nobody. Also told: who that is, and which ones
 /// were passed over and why. What a person gave on the command line is not passed over, and neither is GitHub's
-/// silence.
+/// silence. An App must be installed on `repo`: the repository that is private, or that issues are filed in.
 pub async fn sign_in(
     web: Web,
     api: Url,

@@ -102,7 +102,7 @@ impl TokenKind {
 impl fmt::Display for TokenKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Self::Nobody => "no token",
+            Self::Nobody => "somebody without a token",
             Self::Classic => "a classic token",
             Self::FineGrained => "a fine-grained token",
             Self::OAuth => "an OAuth token",
@@ -167,11 +167,11 @@ mod tests {
         #[test]
         fn a_token_is_never_shown_in_an_error_or_in_debug(token in "[ -~]{0,4}\\PC{8,40}") {
             let sign_in = SignIn::Token { token: SecretString::from(token.as_str()), from: Origin::Flag };
-            let mut shown = format!("{sign_in:?} {sign_in}");
-            shown += &match bearer(&token, "--token") {
+            let header = match bearer(&token, "--token") {
                 Ok(value) => format!("{value:?}"),
                 Err(error) => format!("{error} {error:?}"),
             };
+            let shown = format!("{sign_in:?} {sign_in} {header}");
             prop_assert!(!shown.contains(&token));
         }
 

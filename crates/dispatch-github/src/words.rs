@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_place_has_neither_query_nor_credentials() {
-        let url = Url::parse("https://me:word@h.example:8443/a/b?sig=secret#frag").expect("a URL");
+        let url = Url::parse("https://me:hush@h.example:8443/a/b?sig=secret#frag").expect("a URL");
         assert_eq!(place(&url), "https://h.example:8443/a/b");
     }
 

@@ -1,5 +1,7 @@
 //! Bytes in: breaks, ranges, redirects, and where the token goes.
 
+#![expect(clippy::expect_used, reason = "a test may panic, also in its helpers")]
+
 mod common;
 
 use common::{Does, Server, TOKEN, all, github, impatient, says, web};
@@ -89,7 +91,7 @@ async fn a_file_that_became_shorter_begins_at_zero() {
 #[tokio::test]
 async fn an_assets_redirect_to_another_host_is_followed_without_the_token() {
     let blobs = Server::start(|_| says("200 OK", &[], "bytes")).await;
-    let there = blobs.url("/blob?sig=word");
+    let there = blobs.url("/blob?sig=hush");
     let api = Server::start(move |_| says("302 Found", &[&format!("location: {there}")], "")).await;
     let github = github(web(), api.url("/api/v3"));
     let download = github.asset(&api.url(ASSET), 0, None).await.expect("begun");
@@ -128,12 +130,23 @@ async fn an_asset_that_is_not_of_this_api_is_asked_without_the_token() {
 #[tokio::test]
 async fn where_a_redirect_leads_is_never_shown() {
     let blobs = Server::start(|_| says("403 Forbidden", &[], "no")).await;
-    let there = blobs.url("/blob?sig=word");
+    let there = blobs.url("/blob?sig=hush");
     let api = Server::start(move |_| says("302 Found", &[&format!("location: {there}")], "")).await;
     let github = github(web(), api.url("/api/v3"));
     let error = github.asset(&api.url(ASSET), 0, None).await.expect_err("refused");
-    assert!(!format!("{error} {error:?}").contains("word"), "{error:?}");
+    assert!(!format!("{error} {error:?}").contains("hush"), "{error:?}");
     assert_eq!(error.kind(), Kind::Interrupted, "the API gives another address the next time");
+}
+
+#[tokio::test]
+async fn a_download_does_not_show_where_it_comes_from() {
+    let blobs = Server::start(|_| says("200 OK", &[], "bytes")).await;
+    let there = blobs.url("/blob?sig=hush");
+    let api = Server::start(move |_| says("302 Found", &[&format!("location: {there}")], "")).await;
+    let github = github(web(), api.url("/api/v3"));
+    let download = github.asset(&api.url(ASSET), 0, None).await.expect("begun");
+    let shown = format!("{download:?}");
+    assert!(!shown.contains("hush"), "{shown}");
 }
 
 #[tokio::test]
@@ -191,9 +204,9 @@ async fn a_text_that_is_not_there_is_none_and_one_that_is_too_long_an_error() {
 #[tokio::test]
 async fn credentials_in_an_address_are_never_shown() {
     let server = Server::start(|_| says("404 Not Found", &[], "")).await;
-    let mut url = server.url("/image?key=word");
+    let mut url = server.url("/image?key=hush");
     url.set_username("me").expect("a user");
-    url.set_password(Some("word")).expect("a password");
+    url.set_password(Some("hush")).expect("a password");
     let error = web().download(&url, 0, None).await.expect_err("missing");
-    assert!(!format!("{error} {error:?}").contains("word"), "{error:?}");
+    assert!(!format!("{error} {error:?}").contains("hush"), "{error:?}");
 }

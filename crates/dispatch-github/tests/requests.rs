@@ -1,5 +1,7 @@
 //! Requests to the API: what they carry, what becomes of them in trouble, and that each is sent once.
 
+#![expect(clippy::expect_used, reason = "a test may panic, also in its helpers")]
+
 mod common;
 
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,5 +1,7 @@
 //! Signing in: which credentials are taken, and the tokens of an App's installations.
 
+#![expect(clippy::expect_used, reason = "a test may panic, also in its helpers")]
+
 mod common;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -199,9 +201,6 @@ async fn a_token_that_is_refused_is_renewed_once_and_the_request_sent_once_more(
 
 #[tokio::test]
 async fn a_fresh_token_that_is_refused_too_is_an_error() {
-    let fake = ForApp::start(SignedDuration::from_hours(1)).await;
-    let asked_before =
-        |server: &Server| server.asked().iter().filter(|asked| asked.target().contains("assignees")).count();
     let server = Server::start(|asked| match asked.target() {
         target if target.ends_with("/installation") => json(r#"{"id": 11}"#),
         target if target.ends_with("/access_tokens") => {
@@ -210,11 +209,11 @@ async fn a_fresh_token_that_is_refused_too_is_an_error() {
         _ => says("401 Unauthorized", &[], "{}"),
     })
     .await;
-    drop(fake);
     let github = GitHub::new(web(), server.url("/"), app()).expect("a client");
     let error = github.may_be_assigned(&repo(), "mona").await.expect_err("refused");
     assert!(error.is_bad_credentials());
-    assert_eq!(asked_before(&server), 2);
+    let asked = server.asked();
+    assert_eq!(asked.iter().filter(|asked| asked.target().contains("assignees")).count(), 2);
 }
 
 #[tokio::test]

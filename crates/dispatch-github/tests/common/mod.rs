@@ -17,22 +17,22 @@ use tokio_rustls::TlsAcceptor;
 use url::Url;
 
 /// The token that must not appear anywhere.
-pub const TOKEN: &str = "ghp_SecretSecretSecretSecretSecretSecret";
+pub(crate) const TOKEN: &str = "ghp_SecretSecretSecretSecretSecretSecret";
 
 /// What a server was asked.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub(crate) struct Asked {
     /// Method, target and version.
-    pub line: String,
+    pub(crate) line: String,
     /// The header lines.
-    pub headers: Vec<(String, String)>,
+    pub(crate) headers: Vec<(String, String)>,
     /// The body.
-    pub body: String,
+    pub(crate) body: String,
 }
 
 impl Asked {
     /// A header's value.
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
             .find(|(known, _)| known.eq_ignore_ascii_case(name))
@@ -40,18 +40,18 @@ impl Asked {
     }
 
     /// The target of the request.
-    pub fn target(&self) -> &str {
+    pub(crate) fn target(&self) -> &str {
         self.line.split(' ').nth(1).expect("a target")
     }
 
     /// Its method.
-    pub fn method(&self) -> &str {
+    pub(crate) fn method(&self) -> &str {
         self.line.split(' ').next().expect("a method")
     }
 }
 
 /// What a server does when it was asked.
-pub enum Does {
+pub(crate) enum Does {
     /// Writes this, and closes the connection.
     Say(String),
     /// Writes this, and takes the next request of the connection.
@@ -61,8 +61,8 @@ pub enum Does {
 }
 
 /// An answer with a status, header lines and a body.
-pub fn says(status: &str, headers: &[&str], body: &str) -> Does {
-    let headers: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
+pub(crate) fn says(status: &str, headers: &[&str], body: &str) -> Does {
+    let headers = headers.iter().flat_map(|line| [line, "\r\n"]).collect::<String>();
     Does::Say(format!(
         "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n{headers}\r\n{body}",
         body.len()
@@ -70,14 +70,14 @@ pub fn says(status: &str, headers: &[&str], body: &str) -> Does {
 }
 
 /// JSON with status 200.
-pub fn json(body: &str) -> Does {
+pub(crate) fn json(body: &str) -> Does {
     says("200 OK", &["content-type: application/json"], body)
 }
 
 type Handler = Arc<dyn Fn(&Asked) -> Does + Send + Sync>;
 
 /// The server. It ends when it is dropped.
-pub struct Server {
+pub(crate) struct Server {
     asked: Arc<Mutex<Vec<Asked>>>,
     port: u16,
     scheme: &'static str,
@@ -86,12 +86,12 @@ pub struct Server {
 
 impl Server {
     /// Answers in plain HTTP.
-    pub async fn start(handler: impl Fn(&Asked) -> Does + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(handler: impl Fn(&Asked) -> Does + Send + Sync + 'static) -> Self {
         Self::listen(None, Arc::new(handler)).await
     }
 
     /// Answers in HTTPS.
-    pub async fn start_tls(
+    pub(crate) async fn start_tls(
         tls: TlsAcceptor,
         handler: impl Fn(&Asked) -> Does + Send + Sync + 'static,
     ) -> Self {
@@ -125,17 +125,17 @@ impl Server {
     }
 
     /// What it was asked so far.
-    pub fn asked(&self) -> Vec<Asked> {
+    pub(crate) fn asked(&self) -> Vec<Asked> {
         self.asked.lock().expect("the log").clone()
     }
 
     /// Where it listens, under this name.
-    pub fn url_as(&self, host: &str, path: &str) -> Url {
+    pub(crate) fn url_as(&self, host: &str, path: &str) -> Url {
         Url::parse(&format!("{}://{host}:{}{path}", self.scheme, self.port)).expect("a URL")
     }
 
     /// Where it listens.
-    pub fn url(&self, path: &str) -> Url {
+    pub(crate) fn url(&self, path: &str) -> Url {
         self.url_as("127.0.0.1", path)
     }
 }
@@ -189,27 +189,27 @@ async fn request(stream: &mut (impl AsyncRead + Unpin)) -> Option<Asked> {
 }
 
 /// The time at which every test happens.
-pub fn noon() -> Timestamp {
+pub(crate) fn noon() -> Timestamp {
     "2026-11-21T12:00:00Z".parse().expect("a time")
 }
 
 /// A clock that stands still.
-pub fn clock() -> Now {
+pub(crate) fn clock() -> Now {
     Arc::new(noon)
 }
 
 /// The web without further certificates, at noon.
-pub fn web() -> Web {
+pub(crate) fn web() -> Web {
     Web::new(&[], clock()).expect("the web")
 }
 
 /// The web for which these files are authorities.
-pub fn web_trusting(ca_certs: &[PathBuf]) -> Web {
+pub(crate) fn web_trusting(ca_certs: &[PathBuf]) -> Web {
     Web::new(ca_certs, clock()).expect("the web")
 }
 
 /// The web that does not wait long.
-pub fn impatient() -> Web {
+pub(crate) fn impatient() -> Web {
     let limits = TimeLimits {
         answer: Duration::from_millis(300),
         stall: Duration::from_millis(300),
@@ -219,17 +219,17 @@ pub fn impatient() -> Web {
 }
 
 /// GitHub with a token.
-pub fn github(web: Web, api: Url) -> GitHub {
+pub(crate) fn github(web: Web, api: Url) -> GitHub {
     GitHub::new(web, api, token(Origin::Flag)).expect("a client")
 }
 
 /// The token from somewhere.
-pub fn token(from: Origin) -> SignIn {
+pub(crate) fn token(from: Origin) -> SignIn {
     SignIn::Token { token: SecretString::from(TOKEN), from }
 }
 
 /// All bytes of a download.
-pub async fn all(mut download: dispatch_github::Download) -> Result<String, dispatch_github::Error> {
+pub(crate) async fn all(mut download: dispatch_github::Download) -> Result<String, dispatch_github::Error> {
     let mut bytes = Vec::new();
     while let Some(chunk) = download.chunk().await? {
         bytes.extend_from_slice(&chunk);

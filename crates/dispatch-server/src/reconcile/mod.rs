@@ -4,6 +4,7 @@
 mod deadlines;
 mod ending;
 mod hook;
+mod issues;
 mod outbox;
 mod story;
 mod watch;
@@ -11,6 +12,7 @@ mod watch;
 pub use deadlines::Deadlines;
 pub use ending::Ending;
 pub use hook::Hook;
+pub use issues::{IssueOptions, Issues};
 pub use outbox::Outbox;
 pub use story::Story;
 pub use watch::Watch;

@@ -1,0 +1,119 @@
+//! Whom the reports are filed with, and what its failures mean to a filing.
+
+use dispatch_core::issue::{Answer, Failure, FieldTrouble, Look, Request, Seen, SeenComment, Trouble};
+use dispatch_github::{Error, FieldError, GitHub, Issue, Kind, NewIssue, Slug};
+use jiff::Timestamp;
+
+/// Where issues can be filed. Cheap to clone.
+pub(super) trait Tracker: Clone + Send + Sync + 'static {
+    /// Asks once.
+    fn ask(
+        &self,
+        repository: &Slug,
+        request: &Request,
+    ) -> impl Future<Output = Result<Answer, Failure>> + Send;
+
+    /// The time by its own clock.
+    fn time(&self) -> Timestamp;
+}
+
+impl Tracker for GitHub {
+    async fn ask(&self, repository: &Slug, request: &Request) -> Result<Answer, Failure> {
+        let answer = match request {
+            Request::FindMilestone { title } => {
+                self.milestone(repository, title).await.map(Answer::Milestone)
+            }
+            Request::AskAssignee { login } => {
+                self.may_be_assigned(repository, login).await.map(Answer::MayBeAssigned)
+            }
+            Request::Look { since } => {
+                let issues = self.issues_since(repository, *since).await;
+                issues.map(|issues| Answer::Issues(issues.into_iter().map(seen).collect()))
+            }
+            Request::Create(issue) => {
+                let issue = NewIssue {
+                    title: issue.title.clone(),
+                    body: issue.body.clone(),
+                    labels: issue.labels.clone(),
+                    assignees: issue.assignees.clone(),
+                    milestone: issue.milestone,
+                };
+                self.create_issue(repository, &issue).await.map(|issue| Answer::Created(seen(issue)))
+            }
+            Request::Amend { number, body } => {
+                self.edit_body(repository, *number, body).await.map(|_| Answer::Amended)
+            }
+            Request::LookForComments { number, since } => {
+                let comments = self.comments_since(repository, *number, *since).await;
+                let seen = |comment: dispatch_github::Comment| SeenComment { body: comment.body };
+                comments.map(|comments| Answer::Comments(comments.into_iter().map(seen).collect()))
+            }
+            Request::Comment { number, body } => {
+                self.comment(repository, *number, body).await.map(|_| Answer::Commented)
+            }
+        };
+        answer.map_err(|error| failure(&error))
+    }
+
+    fn time(&self) -> Timestamp {
+        self.github_time()
+    }
+}
+
+fn seen(issue: Issue) -> Seen {
+    Seen {
+        number: issue.number,
+        url: issue.html_url,
+        body: issue.body,
+        labels: issue.labels,
+        assignees: issue.assignees,
+        milestone: issue.milestone,
+        created: issue.created_at,
+    }
+}
+
+/// What a failure of the client means to a filing, with what a person can do about it.
+fn failure(error: &Error) -> Failure {
+    let (trouble, advice) = meaning(error.kind());
+    let look = match (error.may_have_been_applied(), error.may_still_be_applied()) {
+        (_, true) => Look::NeededLater,
+        (true, false) => Look::Needed,
+        (false, false) => Look::NotNeeded,
+    };
+    Failure {
+        trouble,
+        look,
+        words: format!("{error}{advice}"),
+        retry_at: error.retry_at(),
+        fields: error.field_errors().iter().map(field).collect(),
+    }
+}
+
+fn meaning(kind: Kind) -> (Trouble, &'static str) {
+    match kind {
+        Kind::Unreachable | Kind::Interrupted | Kind::Malformed => (Trouble::Passing, ""),
+        Kind::RateLimited => (Trouble::Limited, ""),
+        Kind::BadCredentials => (
+            Trouble::Lasting,
+            "; start again with a token that is good (--token, GITHUB_TOKEN), and nothing is lost",
+        ),
+        Kind::Forbidden => (
+            Trouble::Lasting,
+            "; let the token write issues there, or start again with another one, and nothing is lost",
+        ),
+        Kind::Gone => (Trouble::NotThere, "; turn issues on in the settings of the repository"),
+        // Moved, as an issue may be into another repository: then it is not here.
+        Kind::NotFound | Kind::Other(300..=399) => (Trouble::NotThere, ""),
+        Kind::Other(_) => (Trouble::Lasting, ""),
+        Kind::Refused => (Trouble::Refused, ""),
+    }
+}
+
+fn field(error: &FieldError) -> FieldTrouble {
+    FieldTrouble {
+        resource: error.resource.clone(),
+        field: error.field.clone(),
+        value: error.value.clone(),
+        message: error.message.clone().unwrap_or_else(|| error.code.clone()),
+    }
+}
