@@ -9,6 +9,7 @@ use common::hub::{Hub, REPOSITORY, hub, hub_as};
 use common::{image, terminate};
 use dispatch_testkit::firmware::Firmware;
 use dispatch_testkit::github::{Fault, Host, Issue, Model, Request, Role, Trouble};
+use dispatch_testkit::lab::deadline::Deadline;
 use dispatch_testkit::program::{PATIENCE, Program};
 use serde_json::json;
 
@@ -101,9 +102,11 @@ fn a_report_is_taken_while_github_is_down_and_filed_when_it_is_back() {
             line["message"].as_str().is_some_and(|text| text.contains("tried again in"))
         })
         .expect("a warning");
-    let state = hub.lab.status().expect("a state");
-    assert_eq!(state["effects_due"], 1, "{state}");
-    assert_eq!(hub.lab.reports().len(), 2, "the files are there already");
+    let deadline = Deadline::after(PATIENCE);
+    while hub.lab.reports().len() < 2 {
+        assert!(deadline.pause(), "the files do not wait for GitHub");
+    }
+    assert!(titles(&hub).is_empty());
     hub.github.up(Host::Api).expect("up");
     until_filed(&mut program, 1);
     assert_eq!(hub.issues(1).len(), 1);

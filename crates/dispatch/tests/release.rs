@@ -197,11 +197,9 @@ fn a_download_that_was_killed_goes_on_in_the_next_session() {
     hub.github
         .wait_for("half of it", PATIENCE, |model| {
             let is_half = model.requests.iter().any(|request| request.bytes_sent >= BIG / 2);
-            let here: u64 = std::fs::read_dir(&part)
-                .map(|entries| {
-                    entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|m| m.len()).sum()
-                })
-                .unwrap_or(0);
+            let here: u64 = std::fs::read_dir(&part).map_or(0, |entries| {
+                entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|m| m.len()).sum()
+            });
             (is_half && here > BIG / 4).then_some(())
         })
         .expect("half of it");

@@ -28,7 +28,7 @@ use crate::engine::Engine;
 use crate::fetch::{Fetch, Settings};
 use crate::hub::{Hub, HubError};
 use crate::log::Log;
-use crate::reconcile::{Deadlines, Ending, Hook, Outbox, Story, Watch};
+use crate::reconcile::{Deadlines, Ending, Hook, IssueOptions, Issues, Outbox, Story, Watch};
 use crate::source::SourceError;
 use crate::source::remote::RemoteError;
 use crate::state::{State, StateError};
@@ -249,7 +249,8 @@ impl Session {
         let later = CancellationToken::new();
         tasks.spawn(Deadlines::new(engine.clone()).run(later.clone()));
         tasks.spawn(Outbox::new(engine.clone(), config.reports.clone()).run(later.clone()));
-        let _ = github;
+        let issues = IssueOptions { footer: config.hub.footer };
+        tasks.spawn(Issues::new(engine.clone(), github, issues).run(later.clone()));
         tasks.spawn(cut_downloads(engine.clone(), stop.clone()));
         if let (Some(fetched), SourceConfig::Remote(remote)) = (fetched, &config.source) {
             let Fetched { remote: source, images, network } = fetched;
