@@ -104,6 +104,9 @@ fn a_fine_grained_token_reaches_its_repositories_only() {
         model.add_token("bare", Token::fine_grained("will", &["o/r"], &[]));
     });
     assert_eq!(get(&at(&github, "/repos/o/other")).token("fine").send().status, 404);
+    github.change(|model| model.repository("o/public").collaborator("will", Role::Write).id);
+    assert_eq!(get(&at(&github, "/repos/o/public/issues")).token("fine").send().status, 200);
+    assert_eq!(file(&github, "o/public", "fine").status, 403);
     assert_eq!(get(&at(&github, "/repos/o/r/releases")).token("fine").send().status, 200);
     let reply = get(&at(&github, "/repos/o/r/releases")).token("bare").send();
     assert_eq!((reply.status, reply.header("x-accepted-github-permissions")), (403, Some("contents=read")));
