@@ -9,7 +9,7 @@ use super::Key;
 use crate::id::WorkloadId;
 use crate::queue::{JobState, Snapshot};
 use crate::run::RunState;
-use crate::workload::{Digest, Workload};
+use crate::workload::Workload;
 
 /// How long after it asked a host is taken to wait for its image. One that is told to wait asks again within a minute.
 const PATIENCE: Duration = Duration::from_mins(10);
@@ -31,8 +31,6 @@ pub struct Need {
     pub size: u64,
     /// The URL that it is fetched from.
     pub origin: String,
-    /// The digest that it must have, where that is known.
-    pub digest: Option<Digest>,
     /// All workloads that it is.
     pub workloads: Vec<WorkloadId>,
     /// A host waits for it.
@@ -76,7 +74,6 @@ pub fn needs(
             name: workload.name.clone(),
             size: workload.size,
             origin: origin.clone(),
-            digest: workload.digest,
             workloads: vec![workload.id],
             is_asked,
             is_held,

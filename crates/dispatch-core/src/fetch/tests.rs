@@ -21,7 +21,6 @@ fn need(number: u8, size: u64) -> Need {
         name: number.to_string(),
         size,
         origin: String::new(),
-        digest: None,
         workloads: vec![WorkloadId::new(at(0), [number; 10])],
         is_asked: false,
         is_held: false,

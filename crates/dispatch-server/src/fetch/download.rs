@@ -190,7 +190,6 @@ impl Download {
         let here = length(part.as_deref());
         // Nobody listens only where the session ends.
         let _ = self.begun.send((self.key, here));
-        tracing::info!("{}: {}", self.course.name, beginning(here, size));
         self.take(body, part).await?;
         match length(part.as_deref()) {
             length if length == size => Ok(()),
@@ -216,7 +215,8 @@ impl Download {
         let is_other = body.etag().zip(etag.as_deref()).is_some_and(|(is, was)| is != was);
         if body.start() != 0 && (body.start() != start || is_other) {
             // It does not fit to what is here.
-            body = self.ask(0, None).await?;
+            start = 0;
+            body = self.ask(start, None).await?;
         }
         if let Some(size) = body.size().filter(|size| *size != self.course.size) {
             let should = self.course.size;
@@ -227,7 +227,7 @@ impl Download {
                 let etag = body.etag().map(ToOwned::to_owned);
                 self.write(part, move |part| part.restart(etag.as_deref())).await?;
             }
-            from if length(part.as_deref()) == from => {}
+            from if from == start && from == length(part.as_deref()) => {}
             from => {
                 let why = format!("it began with byte {from}, which nobody asked for");
                 return Err(End::Failed(Failure::Network(why)));
@@ -315,11 +315,4 @@ fn length(part: Option<&Part>) -> u64 {
 
 fn silent() -> End {
     End::Failed(Failure::Network(format!("nothing came for {}", text::duration(STALL))))
-}
-
-fn beginning(here: u64, size: u64) -> String {
-    if here == 0 {
-        return format!("fetching {}", text::bytes(size));
-    }
-    format!("fetching the rest of {}, {} are here", text::bytes(size), text::bytes(here))
 }

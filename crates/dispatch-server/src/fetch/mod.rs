@@ -12,6 +12,7 @@ mod course;
 mod download;
 mod images;
 mod reconcile;
+mod telling;
 mod upstream;
 
 pub use images::{Images, Progress};

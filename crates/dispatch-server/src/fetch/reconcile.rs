@@ -1,6 +1,6 @@
 //! The loop that fetches: it compares what the open jobs need with what the cache has.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use dispatch_boot::cache::{Cache, CacheError, Part, Pin};
 use dispatch_core::fetch::{
     Entry, FULL, Failure, Key, Need, Next, Plan, Room, Situation, Trouble, Wait, after, needs, plan,
 };
-use dispatch_core::queue::{JobState, ON_ITS_WAY, Outlook, Unreadable, is_about_image, waits_for_image};
-use dispatch_core::{Digest, Outcome, Snapshot};
+use dispatch_core::queue::{Outlook, Unreadable};
+use dispatch_core::{Digest, Snapshot};
 use dispatch_store::{Focus, StoreError};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::course::Course;
 use super::download::{Came, Download};
 use super::images::Images;
+use super::telling::{News, Untold};
 use super::upstream::Upstream;
 use crate::engine::{Engine, later};
 
@@ -42,29 +43,35 @@ pub struct Settings {
 
 /// See the module.
 pub struct Fetch {
-    engine: Engine,
-    images: Images,
+    pub(super) engine: Engine,
+    pub(super) images: Images,
     upstream: Arc<dyn Upstream>,
     settings: Settings,
     troubles: BTreeMap<Key, Trouble>,
-    under_way: BTreeMap<Key, Task>,
+    pub(super) under_way: BTreeMap<Key, Task>,
     /// What is here of images that are tried again.
     parts: BTreeMap<Key, Box<Part>>,
     tasks: JoinSet<Done>,
     /// What is still to be told to the store, in order.
-    news: VecDeque<(Key, News)>,
+    pub(super) news: Untold,
     tell_begun: mpsc::UnboundedSender<(Key, u64)>,
     begun: mpsc::UnboundedReceiver<(Key, u64)>,
+    /// What the open jobs needed when it was last looked at.
+    needs: Vec<Need>,
+    /// When to look at the latest.
+    wake: Option<Timestamp>,
+    /// Something has changed beside the jobs.
+    has_work: bool,
     /// What the open jobs need and the cache does not have.
     missing: Vec<Key>,
     /// Whose jobs were told why they wait.
-    told: BTreeSet<Key>,
+    pub(super) told: BTreeSet<Key>,
     /// Nothing was told yet: what jobs wait for may be what they waited for when a session ended.
-    is_first: bool,
+    pub(super) is_first: bool,
 }
 
 /// An image that is being fetched or checked.
-struct Task {
+pub(super) struct Task {
     id: Id,
     pause: CancellationToken,
     course: Arc<Course>,
@@ -75,14 +82,6 @@ enum Done {
     Came(Came),
     /// What was here was hashed; it is right, or is gone.
     Checked(Result<bool, CacheError>),
-}
-
-/// What the store does not know yet of an image.
-enum News {
-    Begun { start: u64 },
-    Fetched { took: Duration },
-    Wrong(String),
-    Spoiled(String),
 }
 
 /// What the cache has, and what of it is pinned and known to be right.
@@ -107,9 +106,12 @@ impl Fetch {
             under_way: BTreeMap::new(),
             parts: BTreeMap::new(),
             tasks: JoinSet::new(),
-            news: VecDeque::new(),
+            news: Untold::new(),
             tell_begun,
             begun,
+            needs: Vec::new(),
+            wake: None,
+            has_work: true,
             missing: Vec::new(),
             told: BTreeSet::new(),
             is_first: true,
@@ -121,11 +123,12 @@ impl Fetch {
         let mut events = self.engine.store.watch_events();
         loop {
             events.mark_unchanged();
-            let Some(wake) = stop.run_until_cancelled(self.activate()).await else { break };
-            let wake = wake.unwrap_or_else(|error| {
+            let Some(done) = stop.run_until_cancelled(self.activate()).await else { break };
+            if let Err(error) = done {
                 tracing::error!("images cannot be fetched at the moment: {error}");
-                Some(later(self.engine.clock.now(), TROUBLE))
-            });
+                self.wake = Some(later(self.engine.clock.now(), TROUBLE));
+            }
+            let wake = self.wake;
             let clock = Arc::clone(&self.engine.clock);
             let sleep = async {
                 match wake {
@@ -137,9 +140,12 @@ impl Fetch {
                 () = stop.cancelled() => break,
                 () = sleep => {}
                 _ = events.changed() => {}
-                () = self.images.demand() => {}
+                () = self.images.demand() => self.has_work = true,
                 Some((key, start)) = self.begun.recv() => self.has_begun(key, start),
-                Some(done) = self.tasks.join_next_with_id() => self.ended(done),
+                Some(done) = self.tasks.join_next_with_id() => {
+                    self.has_work = true;
+                    self.ended(done);
+                }
             }
         }
         self.images.state().courses.values().for_each(|course| course.watch.stop());
@@ -180,7 +186,6 @@ impl Fetch {
             Ok(Done::Checked(Ok(false))) => {
                 let why =
                     "what was in the cache is not what it should be: it was thrown away and is fetched again";
-                tracing::warn!("{name}: {why}");
                 self.news.push_back((key, News::Wrong(why.to_owned())));
             }
             Ok(Done::Checked(Err(error))) => {
@@ -212,12 +217,10 @@ impl Fetch {
         let before = self.troubles.get(&key);
         match after(before, failure, has_progressed, now) {
             Next::Again(trouble) => {
-                if let Some(told) = trouble.told.as_ref().filter(|_| *failure != Failure::Busy) {
-                    tracing::warn!("{name}: {}", told.why);
-                }
+                // People are told by the job; each of many tries is for who looks closer.
+                tracing::debug!("{name}: {failure:?}");
                 if let Failure::Wrong(words) = failure {
                     let why = format!("{words}; it was thrown away and is fetched once more");
-                    tracing::warn!("{name}: {why}");
                     self.news.push_back((key, News::Wrong(why)));
                 }
                 if let Failure::Limited { .. } = failure {
@@ -226,7 +229,6 @@ impl Fetch {
                 self.troubles.insert(key, trouble);
             }
             Next::Spoiled(why) => {
-                tracing::error!("{name}: {why}");
                 let told = Some(Unreadable { why: why.clone(), outlook: Outlook::Lasting });
                 let not_before = later(now, SPOILT);
                 self.troubles.insert(key, Trouble { tries: 0, wrong: 0, not_before, is_full: false, told });
@@ -243,26 +245,31 @@ impl Fetch {
         }
     }
 
-    /// Once around. Returns when to come back at the latest.
-    async fn activate(&mut self) -> Result<Option<Timestamp>, StoreError> {
+    /// Once around.
+    async fn activate(&mut self) -> Result<(), StoreError> {
         let now = self.engine.clock.now();
         let snapshot = self.engine.store.look(Focus::default(), &self.engine.policy, |known| known).await?;
-        let needs = self.needs(&snapshot, now);
+        let needs = self.needs_of(&snapshot, now);
         self.tell_news(&needs).await?;
-        self.forget(&needs);
-        let wake = match self.stock(&needs).await {
-            Ok(stock) => self.carry_out(&needs, stock, now).await,
-            Err(error) => {
-                self.cannot_use_cache(&needs, &error);
-                Some(later(now, FULL))
-            }
-        };
+        // Most of what happens in a session says nothing of its images.
+        if self.has_work || self.needs != needs || self.wake.is_none_or(|wake| wake <= now) {
+            self.forget(&needs);
+            self.wake = Some(match self.stock(&needs).await {
+                Ok(stock) => self.carry_out(&needs, stock, now).await,
+                Err(error) => {
+                    self.cannot_use_cache(&needs, &error);
+                    later(now, FULL)
+                }
+            });
+            self.has_work = false;
+        }
         self.tell_standing(&needs, &snapshot).await?;
+        self.needs = needs;
         self.is_first = false;
-        Ok(wake)
+        Ok(())
     }
 
-    fn needs(&self, snapshot: &Snapshot, now: Timestamp) -> Vec<Need> {
+    fn needs_of(&self, snapshot: &Snapshot, now: Timestamp) -> Vec<Need> {
         let state = self.images.state();
         needs(snapshot, |workload| state.key(workload), &state.asked, now)
     }
@@ -313,7 +320,7 @@ impl Fetch {
     }
 
     /// Does what the plan says.
-    async fn carry_out(&mut self, needs: &[Need], stock: Stock, now: Timestamp) -> Option<Timestamp> {
+    async fn carry_out(&mut self, needs: &[Need], stock: Stock, now: Timestamp) -> Timestamp {
         let Stock { mut entries, mut free, pins, right } = stock;
         let whole: BTreeSet<Key> =
             entries.iter().filter(|entry| !entry.is_part).map(|entry| entry.key).collect();
@@ -356,8 +363,9 @@ impl Fetch {
         let has_no_room = plan.waits.iter().any(|(_, wait)| matches!(wait, Wait::NoRoom { .. }));
         let own = self.own_pins();
         let is_locked = needs.iter().any(|need| whole.contains(&need.key) && !own.contains(&need.key));
-        let again = [Some(GLANCE), has_no_room.then_some(FULL), is_locked.then_some(TROUBLE)];
-        plan.wake.into_iter().chain(again.into_iter().flatten().map(|wait| later(now, wait))).min()
+        let again = [has_no_room.then_some(FULL), is_locked.then_some(TROUBLE)];
+        let again = again.into_iter().flatten().map(|wait| later(now, wait));
+        again.chain(plan.wake).fold(later(now, GLANCE), Timestamp::min)
     }
 
     fn own_pins(&self) -> BTreeSet<Key> {
@@ -486,67 +494,6 @@ impl Fetch {
         let handle = self.tasks.spawn_blocking(move || Done::Checked(check(&cache, &digest, &watched)));
         let pause = CancellationToken::new();
         self.under_way.insert(need.key, Task { id: handle.id(), pause, course });
-    }
-
-    /// Tells the store what happened, in order. What cannot be told is told the next time.
-    async fn tell_news(&mut self, needs: &[Need]) -> Result<(), StoreError> {
-        while let Some((key, news)) = self.news.front() {
-            if let Some(need) = needs.iter().find(|need| need.key == *key) {
-                let (image, size) = (&need.workloads, need.size);
-                let decide = |snapshot: Snapshot, now: Timestamp| match news {
-                    News::Begun { start } => snapshot.fetch_begins(image, size, *start, now),
-                    News::Fetched { took } => match key.digest() {
-                        Some(digest) => snapshot.image_here(image, digest, Some(*took), now),
-                        None => Outcome { answer: (), changes: Vec::new() },
-                    },
-                    News::Wrong(why) => snapshot.image_wrong(image, why, now),
-                    News::Spoiled(why) => snapshot.image_spoiled(image, why, now),
-                };
-                self.engine
-                    .decide(Focus::default(), |snapshot, context| decide(snapshot, context.now))
-                    .await?;
-            }
-            self.news.pop_front();
-        }
-        Ok(())
-    }
-
-    /// Has the jobs say what they wait for, where they do not yet.
-    async fn tell_standing(&mut self, needs: &[Need], snapshot: &Snapshot) -> Result<(), StoreError> {
-        for need in needs {
-            let (key, image) = (need.key, &need.workloads);
-            let (here, waits) = {
-                let state = self.images.state();
-                (state.here.get(&key).copied(), state.waits.get(&key).cloned())
-            };
-            let some_wait = |wanted: &dyn Fn(Option<&str>) -> bool| {
-                let queued = snapshot.jobs.iter().filter(|job| job.state == JobState::Queued);
-                queued.filter(|job| image.contains(&job.workload)).any(|job| wanted(job.waits.as_deref()))
-            };
-            let wait_for_it = || some_wait(&|waits| waits.is_some_and(is_about_image));
-            let engine = &self.engine;
-            match (here, waits) {
-                (Some(digest), _) if !snapshot.knows_image(image) || wait_for_it() => {
-                    let decide = |snapshot: Snapshot, now| snapshot.image_here(image, digest, None, now);
-                    engine.decide(Focus::default(), |known, context| decide(known, context.now)).await?;
-                }
-                (None, Some(why)) => {
-                    if some_wait(&|waits| waits != Some(&waits_for_image(&why))) {
-                        let decide = |snapshot: Snapshot, now| snapshot.image_waits(image, &why, now);
-                        engine.decide(Focus::default(), |known, context| decide(known, context.now)).await?;
-                    }
-                    self.told.insert(key);
-                }
-                (None, None) if !self.under_way.contains_key(&key) => {
-                    let was_told = self.told.remove(&key) || self.is_first;
-                    if was_told && wait_for_it() || some_wait(&|waits| waits == Some(ON_ITS_WAY)) {
-                        engine.decide(Focus::default(), |known, _| known.image_to_come(image)).await?;
-                    }
-                }
-                _ => {}
-            }
-        }
-        Ok(())
     }
 }
 

@@ -7,4 +7,4 @@ mod upstream;
 mod world;
 
 use upstream::{Act, Request, Server};
-use world::{World, bytes, file};
+use world::{World, bytes, file, within};

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use dispatch_core::queue::{JobState, Outlook};
+use dispatch_core::queue::{Found, JobState, Outlook};
 use dispatch_core::{Happening, Verdict};
+use proptest::prelude::*;
 
 use super::*;
 use crate::clock::Clock as _;
@@ -68,7 +69,7 @@ async fn what_was_here_of_another_version_is_not_gone_on_with() {
 async fn an_image_without_digest_goes_on_after_a_break_only_by_a_strong_tag() {
     for (etag, then) in [(None, 0), (Some("W/\"v1\""), 0), (Some("\"v1\""), 70_000)] {
         let a = bytes(1);
-        let found = [dispatch_core::queue::Found { digest: None, ..file("a.efi", &a) }];
+        let found = [Found { digest: None, ..file("a.efi", &a) }];
         let server = Server::new();
         server.has("a.efi", &a, etag);
         server.will("a.efi", &[Act::Break(70_000)]);
@@ -116,7 +117,7 @@ async fn a_wrong_digest_once_is_thrown_away_and_fetched_again_from_the_beginning
 
 #[tokio::test]
 async fn a_wrong_digest_twice_errs_the_job_and_nothing_of_it_is_served() {
-    for act in [Act::Wrong, Act::Size(100_001)] {
+    for act in [Act::Wrong, Act::Size(100_001), Act::Long] {
         let (a, b) = (bytes(1), bytes(2));
         let world = World::new(&[("a.efi", &a), ("b.efi", &b)]).await;
         world.server.will("a.efi", &[act.clone(), act]);
@@ -125,7 +126,7 @@ async fn a_wrong_digest_twice_errs_the_job_and_nothing_of_it_is_served() {
         let job = world.job("a.efi").await;
         assert_eq!((job.state, job.verdict), (JobState::Done, Some(Verdict::Errored)));
         let reason = job.reason.unwrap_or_default();
-        assert!(reason.contains("its source says") && reason.ends_with("fetched twice"), "{reason}");
+        assert!(reason.contains("its source") && reason.ends_with("fetched twice"), "{reason}");
         assert!(world.open("a.efi").await.is_err());
         world.until_fetched("b.efi").await;
         assert_eq!(world.open("b.efi").await, Ok(b));
@@ -230,4 +231,68 @@ async fn an_image_larger_than_the_cache_waits_and_says_what_to_do() {
     let reason = world.job("a.efi").await.waits.unwrap_or_default();
     assert!(reason.contains("--cache-size"), "{reason}");
     assert_eq!(world.server.asked().len(), 1);
+}
+
+fn any_act() -> impl Strategy<Value = Act> {
+    let part = || 0..100_000_usize;
+    let error = |make: fn(String) -> FetchError| Act::Fail(make("trouble".to_owned()));
+    prop_oneof![
+        4 => part().prop_map(Act::Break),
+        2 => part().prop_map(Act::End),
+        1 => Just(Act::Whole),
+        1 => Just(Act::AnyVersion),
+        1 => (0..100_000_u64).prop_map(Act::Odd),
+        2 => Just(Act::Wrong),
+        1 => Just(Act::Long),
+        1 => Just(Act::Size(7)),
+        1 => Just(error(FetchError::Unreachable)),
+        1 => Just(error(FetchError::NotThere)),
+        1 => Just(error(FetchError::Denied)),
+    ]
+}
+
+/// Fetches an image in spite of all that, in sessions that end after so many requests.
+async fn in_spite_of(acts: &[Act], sessions: &[usize]) {
+    let a = bytes(1);
+    let found = [file("a.efi", &a)];
+    let server = Server::new();
+    server.has("a.efi", &a, Some("\"v1\""));
+    server.will("a.efi", acts);
+    let mut world = World::of(tempfile::TempDir::new().expect("a folder"), server, &found).await;
+    for requests in sessions.iter().copied().chain([usize::MAX]) {
+        world.start();
+        loop {
+            let read = world.open("a.efi").await;
+            if let Ok(read) = &read {
+                assert_eq!(*read, a, "nothing else is ever served");
+            }
+            let job = world.job("a.efi").await;
+            if job.state == JobState::Done {
+                let wrongs = acts.iter().filter(|act| matches!(act, Act::Wrong | Act::Long | Act::Size(_)));
+                assert!(wrongs.count() >= 2, "{:?}", job.reason);
+                return;
+            }
+            if requests == usize::MAX && read.is_ok() {
+                return;
+            }
+            if read.is_ok() || world.server.asked().len() >= requests {
+                break;
+            }
+            world.clock.pass(Duration::from_secs(5));
+            tokio::task::yield_now().await;
+        }
+        world = world.restart(&found).await;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+    #[test]
+    fn whatever_the_server_does_nothing_but_the_image_is_served_and_it_comes_in_the_end(
+        acts in proptest::collection::vec(any_act(), 0..8),
+        sessions in proptest::collection::vec(1..6_usize, 0..3),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(within(in_spite_of(&acts, &sessions)));
+    }
 }

@@ -32,6 +32,8 @@ pub(super) enum Act {
     Wrong,
     /// It says that the image has so many bytes.
     Size(u64),
+    /// It sends more than it says.
+    Long,
 }
 
 /// What was asked for.
@@ -115,7 +117,10 @@ impl Server {
             _ if is_other => 0,
             _ => start,
         };
-        let rest = bytes[usize::try_from(start).expect("small")..].to_vec();
+        let mut rest = bytes[usize::try_from(start).expect("small")..].to_vec();
+        if let Some(Act::Long) = act {
+            rest.push(0);
+        }
         Ok(Box::new(Answer { rest, sent: 0, start, size, etag, act, go: self.go.subscribe() }))
     }
 }

@@ -1,0 +1,89 @@
+//! What the loop tells the store.
+
+use std::collections::VecDeque;
+
+use dispatch_core::fetch::{Key, Need};
+use dispatch_core::queue::{JobState, ON_ITS_WAY, is_about_image, waits_for_image};
+use dispatch_core::{Outcome, Snapshot};
+use dispatch_store::{Focus, StoreError};
+use jiff::Timestamp;
+
+use super::reconcile::Fetch;
+
+/// What the store does not know yet of an image.
+pub(super) enum News {
+    Begun { start: u64 },
+    Fetched { took: std::time::Duration },
+    Wrong(String),
+    Spoiled(String),
+}
+
+/// What is still to be told, in order.
+pub(super) type Untold = VecDeque<(Key, News)>;
+
+impl Fetch {
+    /// Tells the store what happened, in order. What cannot be told is told the next time.
+    pub(super) async fn tell_news(&mut self, needs: &[Need]) -> Result<(), StoreError> {
+        while let Some((key, news)) = self.news.front() {
+            if let Some(need) = needs.iter().find(|need| need.key == *key) {
+                let (image, size) = (&need.workloads, need.size);
+                let decide = |snapshot: Snapshot, now: Timestamp| match news {
+                    News::Begun { start } => snapshot.fetch_begins(image, size, *start, now),
+                    News::Fetched { took } => match key.digest() {
+                        Some(digest) => snapshot.image_here(image, digest, Some(*took), now),
+                        None => Outcome { answer: (), changes: Vec::new() },
+                    },
+                    News::Wrong(why) => snapshot.image_wrong(image, why, now),
+                    News::Spoiled(why) => snapshot.image_spoiled(image, why, now),
+                };
+                self.engine
+                    .decide(Focus::default(), |snapshot, context| decide(snapshot, context.now))
+                    .await?;
+            }
+            self.news.pop_front();
+        }
+        Ok(())
+    }
+
+    /// Has the jobs say what they wait for, where they do not yet.
+    pub(super) async fn tell_standing(
+        &mut self,
+        needs: &[Need],
+        snapshot: &Snapshot,
+    ) -> Result<(), StoreError> {
+        for need in needs {
+            let (key, image) = (need.key, &need.workloads);
+            let (here, waits) = {
+                let state = self.images.state();
+                (state.here.get(&key).copied(), state.waits.get(&key).cloned())
+            };
+            let some_wait = |wanted: &dyn Fn(Option<&str>) -> bool| {
+                let queued = snapshot.jobs.iter().filter(|job| job.state == JobState::Queued);
+                queued.filter(|job| image.contains(&job.workload)).any(|job| wanted(job.waits.as_deref()))
+            };
+            let wait_for_it = || some_wait(&|waits| waits.is_some_and(is_about_image));
+            let engine = &self.engine;
+            match (here, waits) {
+                (Some(digest), _) if !snapshot.knows_image(image) || wait_for_it() => {
+                    let decide = |snapshot: Snapshot, now| snapshot.image_here(image, digest, None, now);
+                    engine.decide(Focus::default(), |known, context| decide(known, context.now)).await?;
+                }
+                (None, Some(why)) => {
+                    if some_wait(&|waits| waits != Some(&waits_for_image(&why))) {
+                        let decide = |snapshot: Snapshot, now| snapshot.image_waits(image, &why, now);
+                        engine.decide(Focus::default(), |known, context| decide(known, context.now)).await?;
+                    }
+                    self.told.insert(key);
+                }
+                (None, None) if !self.under_way.contains_key(&key) => {
+                    let was_told = self.told.remove(&key) || self.is_first;
+                    if was_told && wait_for_it() || some_wait(&|waits| waits == Some(ON_ITS_WAY)) {
+                        engine.decide(Focus::default(), |known, _| known.image_to_come(image)).await?;
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
