@@ -134,6 +134,28 @@ async fn boot(engine: &Engine, who: &Sighting) -> RunId {
     engine.started(who, &Told::default()).await.expect("a state").expect("a run")
 }
 
+/// Does all that can be done now. Returns when there is more to do.
+async fn turn<T: Tracker>(desk: &mut Desk<T>) -> Option<Timestamp> {
+    let stop = CancellationToken::new();
+    loop {
+        let mut workers = JoinSet::new();
+        let wake = desk.activate(&mut workers, &stop).await.expect("a state");
+        if workers.is_empty() {
+            return wake;
+        }
+        while let Some(worked) = workers.join_next_with_id().await {
+            desk.worked(worked).await;
+        }
+    }
+}
+
+/// Goes on until nothing is left that could be done later.
+async fn all<T: Tracker>(desk: &mut Desk<T>) {
+    while let Some(at) = turn(desk).await {
+        desk.engine.clock.sleep_until(at).await;
+    }
+}
+
 #[test]
 fn each_of_many_reports_that_wait_for_another_is_no_reason_to_wake() {
     let run = |number: u8| RunId::new(Timestamp::UNIX_EPOCH, [number; 10]);
