@@ -272,5 +272,5 @@ async fn a_person_who_deletes_an_issue_has_the_last_word() {
     assert!(github.issues("o/r").is_empty() && rig.waiting().await.is_empty());
     let told = rig.told().await;
     let [Happening::IssueFiled { omitted, .. }] = told.as_slice() else { panic!("{told:?}") };
-    assert_eq!(omitted, &["text `part 3` (the issue was deleted before)"]);
+    assert_eq!(omitted, &["text `part 3` (the issue was deleted or moved before)"]);
 }
