@@ -60,6 +60,9 @@ pub(crate) enum Failure {
     /// The fake GitHub.
     #[error(transparent)]
     Github(#[from] dispatch_testkit::github::GithubError),
+    /// nginx.
+    #[error(transparent)]
+    Nginx(#[from] dispatch_testkit::nginx::NginxError),
     /// The program.
     #[error(transparent)]
     Program(#[from] dispatch_testkit::program::ProgramError),

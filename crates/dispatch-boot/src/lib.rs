@@ -7,6 +7,7 @@
 //! images find the listener.
 
 pub mod announce;
+pub mod cache;
 mod clients;
 mod connection;
 pub mod http;

@@ -9,7 +9,9 @@
 //!
 //! Everything above this crate only loads a snapshot, asks, and carries out what it is told.
 
+pub mod asset;
 pub mod event;
+pub mod fetch;
 pub mod host;
 pub mod id;
 pub mod issue;

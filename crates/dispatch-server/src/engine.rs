@@ -20,7 +20,7 @@ use sha2::{Digest as _, Sha256};
 use crate::clock::{Clock, Random};
 use crate::page;
 use crate::requests::{Request, joined};
-use crate::source::{Directory, Opened};
+use crate::source::{Opened, Source};
 use crate::view::View;
 
 /// Everything that a request needs. Cheap to clone.
@@ -33,7 +33,7 @@ pub struct Engine {
     /// The time.
     pub clock: Arc<dyn Clock>,
     random: Random,
-    directory: Arc<Directory>,
+    source: Arc<Source>,
     live: Arc<Live>,
     promised: Arc<Promised>,
     asked: Arc<Mutex<VecDeque<Request>>>,
@@ -128,19 +128,19 @@ enum Preview {
 }
 
 impl Engine {
-    /// An engine over a store and a directory. `title` names the source for people.
+    /// An engine over a store and a source. `title` names the source for people.
     #[must_use]
     pub fn new(
         store: Store,
         policy: Arc<Policy>,
         clock: Arc<dyn Clock>,
         random: Random,
-        directory: Directory,
+        source: Source,
         title: &str,
     ) -> Self {
         let (live, promised, asked, several) = Default::default();
-        let (directory, title, since) = (Arc::new(directory), title.into(), clock.now());
-        Self { store, policy, clock, random, directory, live, promised, asked, several, title, since }
+        let (source, title, since) = (Arc::new(source), title.into(), clock.now());
+        Self { store, policy, clock, random, source, live, promised, asked, several, title, since }
     }
 
     /// The transfers that are going on.
@@ -248,6 +248,10 @@ impl Engine {
                     match self.open(&workload, is_untouched, &mut hangs).await {
                         Ok(opened) => Some((workload, opened)),
                         Err(OpenError::Unreadable(why)) => {
+                            if why.outlook == Outlook::Coming {
+                                // It has been asked for; the others that are not here need not be.
+                                self.leave_out_absent(&mut unreadable).await?;
+                            }
                             unreadable.insert(id, why);
                             continue;
                         }
@@ -280,6 +284,19 @@ impl Engine {
         Err(FindError::Unsettled)
     }
 
+    /// Leaves out all images that have to be fetched first.
+    async fn leave_out_absent(
+        &self,
+        unreadable: &mut BTreeMap<WorkloadId, Unreadable>,
+    ) -> Result<(), StoreError> {
+        if let Source::Fetched(images) = &*self.source {
+            let workloads =
+                self.store.look(Focus::default(), &self.policy, |snapshot| snapshot.workloads).await?;
+            unreadable.extend(images.absent(&workloads));
+        }
+        Ok(())
+    }
+
     /// Says once for each address that nobody can be told apart there.
     fn warn_of_several(&self, who: &Sighting, why: &str) {
         let mut several = self.several.lock().unwrap_or_else(PoisonError::into_inner);
@@ -299,7 +316,7 @@ impl Engine {
         if let Some(why) = hangs {
             return Err(OpenError::Unreadable(why.clone()));
         }
-        let opened = self.directory.open(workload).await.map_err(|why| {
+        let opened = self.source.open(workload).await.map_err(|why| {
             if why.outlook == Outlook::Passing {
                 *hangs = Some(why.clone());
             }
@@ -307,7 +324,8 @@ impl Engine {
         })?;
         let unreadable = |why: &str, outlook| OpenError::Unreadable(Unreadable { why: why.into(), outlook });
         match () {
-            () if opened.is(workload) => Ok(opened),
+            // What was fetched has been compared with its digest.
+            () if opened.is(workload) || workload.origin.is_some() => Ok(opened),
             () if opened.is_fresh(self.clock.now()) => {
                 Err(unreadable("it is being written at the moment", Outlook::Passing))
             }
@@ -495,7 +513,7 @@ mod tests {
         std::fs::create_dir(&images)
             .and_then(|()| std::fs::write(images.join("a.efi"), [7; 10]))
             .expect("one");
-        let directory = Directory::new(images, Vec::new());
+        let directory = crate::source::Directory::new(images, Vec::new());
         let found = directory.scan().expect("a source").found;
         let store = Store::open(&folder.path().join("state.db")).await.expect("a store");
         let count = AtomicU64::new(0);
@@ -504,7 +522,14 @@ mod tests {
             bytes[2..].copy_from_slice(&count.fetch_add(1, Ordering::Relaxed).to_be_bytes());
             bytes
         });
-        let engine = Engine::new(store, Arc::default(), Arc::new(Still), random, directory, "a test");
+        let engine = Engine::new(
+            store,
+            Arc::default(),
+            Arc::new(Still),
+            random,
+            Source::Directory(directory),
+            "a test",
+        );
         let all = Focus::last_round();
         engine.decide(all, |snapshot, context| snapshot.open(&found, &[], context)).await.expect("a round");
         let who = Sighting { address: [192, 0, 2, 7].into(), mac: None, name: None };

@@ -1,14 +1,17 @@
 //! Wires the rooms together.
 //!
-//! * [`session::Session`] is a queue in front of one engineer: a directory of images, one state folder.
+//! * [`session::Session`] is a queue in front of one engineer: a source of images, one state folder.
 //! * [`engine`] answers the boot server from the store: load, let `dispatch-core` decide, commit.
 //! * [`reconcile`] holds the loops that compare what is with what should be: deadlines, the outbox, the log.
 //! * [`view`], [`doing`], [`log`] and [`page`] are what people see.
 
 pub mod addresses;
+pub mod check;
 pub mod clock;
 pub mod doing;
 pub mod engine;
+pub mod fetch;
+pub mod hub;
 pub mod log;
 pub mod page;
 pub mod reconcile;

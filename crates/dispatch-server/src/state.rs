@@ -75,15 +75,20 @@ pub fn database(folder: &Path) -> PathBuf {
     folder.join("dispatch.db")
 }
 
-/// The folder for a source where none is given: under the XDG state directory, one for each source. `base` is
-/// `$XDG_STATE_HOME` or `~/.local/state`.
+/// The folder for a directory of images where none is given: under the XDG state directory, one for each source.
+/// `base` is `$XDG_STATE_HOME` or `~/.local/state`.
 #[must_use]
 pub fn default_folder(base: &Path, source: &Path) -> PathBuf {
+    let name = source.file_name().map_or_else(|| "root".into(), |name| name.to_string_lossy());
+    named_folder(base, &name, source.as_os_str().as_encoded_bytes())
+}
+
+/// The folder for any source where none is given: `name` is for people, `key` is what tells sources apart.
+#[must_use]
+pub fn named_folder(base: &Path, name: &str, key: &[u8]) -> PathBuf {
     // A hash that is the same in every version of this program.
-    let hash = Sha256::digest(source.as_os_str().as_encoded_bytes());
+    let hash = Sha256::digest(key);
     let hash: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
-    let name =
-        source.file_name().map_or_else(|| "root".to_owned(), |name| name.to_string_lossy().into_owned());
     let name: String =
         name.chars().map(|letter| if letter.is_alphanumeric() { letter } else { '-' }).take(40).collect();
     base.join("dispatch").join(format!("{name}-{hash}"))

@@ -151,6 +151,38 @@ pub fn table(view: &View, width: usize) -> String {
     lines.join("\n") + "\n"
 }
 
+/// Rows under heads, aligned, for a terminal of `width` columns. What is in the last column goes on in further lines.
+#[must_use]
+pub fn columns(heads: &[&str], rows: &[Vec<String>], width: usize) -> String {
+    let heads: Vec<String> = heads.iter().map(|head| (*head).to_owned()).collect();
+    let last = heads.len().saturating_sub(1);
+    let widest = |column: usize| {
+        let cells = std::iter::once(&heads).chain(rows).filter_map(|row| row.get(column));
+        cells.map(|cell| cell.width()).max().unwrap_or(0).min(if column == 0 {
+            width / 2
+        } else {
+            usize::MAX
+        })
+    };
+    let widths: Vec<usize> = (0..last).map(widest).collect();
+    let indent: usize = widths.iter().map(|width| width + 2).sum();
+    let mut text = String::new();
+    for row in std::iter::once(&heads).chain(rows) {
+        let cells = row.iter().zip(&widths);
+        let cells: Vec<String> =
+            cells.map(|(cell, width)| padded(&shortened(cell, *width), *width)).collect();
+        let rest =
+            row.get(last).map(|cell| wrapped(cell, width.saturating_sub(indent).max(20))).unwrap_or_default();
+        let line = format!("{}  {}", cells.join("  "), rest.first().map_or("", String::as_str));
+        text.push_str(line.trim_end());
+        text.push('\n');
+        for line in rest.iter().skip(1) {
+            text.extend([&" ".repeat(indent), line, "\n"]);
+        }
+    }
+    text
+}
+
 /// `text`, or as much of it as fits into so many columns, with a mark where something is left out.
 fn shortened(text: &str, width: usize) -> String {
     if text.width() <= width {

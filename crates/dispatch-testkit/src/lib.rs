@@ -9,5 +9,6 @@
 pub mod firmware;
 pub mod github;
 pub mod lab;
+pub mod nginx;
 pub mod program;
 pub mod rig;

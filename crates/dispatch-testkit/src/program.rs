@@ -21,6 +21,21 @@ use crate::lab::process::prefixed;
 /// How long a test waits for a line of the log. Long, because the machine may be busy; an event ends the wait.
 pub const PATIENCE: Duration = Duration::from_mins(1);
 
+/// What of the environment would lead a test elsewhere.
+const AMBIENT: [&str; 11] = [
+    "GITHUB_TOKEN",
+    "GH_TOKEN",
+    "GH_HOST",
+    "GITHUB_API_URL",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+];
+
 /// A program that did not do as it should. The text has its log.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}\n{log}")]
@@ -51,8 +66,12 @@ pub struct Setup {
     pub folder: PathBuf,
     /// Where it listens; port 0 the first time, then the same one.
     pub bind: SocketAddr,
+    /// What it serves, as arguments.
+    pub source: Vec<OsString>,
     /// More arguments.
     pub more: Vec<String>,
+    /// Variables of its environment. Those that sign in somewhere or lead elsewhere it has only from here.
+    pub environment: Vec<(String, String)>,
     /// What stands before the command, to start it elsewhere: in a namespace, say.
     pub prefix: Vec<OsString>,
 }
@@ -66,7 +85,9 @@ impl Setup {
             binary: binary.into(),
             folder: folder.to_owned(),
             bind: SocketAddr::from((own_address(), 0)),
+            source: vec!["--dir".into(), folder.join("images").into()],
             more: Vec::new(),
+            environment: Vec::new(),
             prefix: Vec::new(),
         }
     }
@@ -94,6 +115,40 @@ impl Setup {
         self
     }
 
+    /// A session on a release of a GitHub of our own, or on anything else that is fetched.
+    #[must_use]
+    pub fn serving(mut self, source: &[&str]) -> Self {
+        self.source = source.iter().map(OsString::from).collect();
+        self.source.extend(["--cache".into(), self.folder.join("cache").into()]);
+        self
+    }
+
+    /// With a variable of the environment.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The command with another first word, such as `check`, and what is served.
+    #[must_use]
+    pub fn other(&self, word: &str) -> Command {
+        let mut command = self.prepared();
+        command.arg(word).args(&self.source).args(&self.more);
+        command
+    }
+
+    fn prepared(&self) -> Command {
+        let mut command = prefixed(&self.prefix, &self.binary);
+        for name in AMBIENT {
+            command.env_remove(name);
+        }
+        // Whoever runs the tests may be signed in to GitHub.
+        command.env("GH_CONFIG_DIR", self.folder.join("gh"));
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
     /// The whole command, to be read by a test.
     #[must_use]
     pub fn command(&self) -> Command {
@@ -105,10 +160,9 @@ impl Setup {
     /// The whole command, to be looked at by a person.
     #[must_use]
     pub fn in_terminal(&self) -> Command {
-        let mut command = prefixed(&self.prefix, &self.binary);
+        let mut command = self.prepared();
         command
-            .arg("--dir")
-            .arg(self.folder.join("images"))
+            .args(&self.source)
             .arg("--state")
             .arg(self.folder.join("state"))
             .arg("--reports")
@@ -141,7 +195,7 @@ impl Setup {
 
     /// How the queue stands: `dispatch status --json`.
     pub fn status(&self) -> Result<Value, ProgramError> {
-        let mut command = Command::new(&self.binary);
+        let mut command = self.prepared();
         command.args(["status", "--json", "--state"]).arg(self.folder.join("state"));
         let failed = |what: String| ProgramError { what, log: String::new() };
         let output = command.output().map_err(|error| failed(error.to_string()))?;

@@ -3,6 +3,7 @@
 //! This is where the real clock and the real random source are; everything below takes them as arguments.
 #![expect(clippy::print_stderr, reason = "a command line talks to people")]
 
+mod check;
 mod cli;
 mod console;
 mod diagnostics;
@@ -41,8 +42,9 @@ fn main() -> ExitCode {
         }
     };
     let result = match command {
-        Command::Session(args) => runtime.block_on(session::run(*args)),
-        Command::Status(args) => runtime.block_on(status::run(args)).map(|()| 0),
+        Command::Session(args, chosen) => runtime.block_on(session::run(*args, chosen)),
+        Command::Check(args, chosen) => runtime.block_on(check::run(*args, chosen)).map(|()| 0),
+        Command::Status(args, chosen) => runtime.block_on(status::run(*args, chosen)).map(|()| 0),
         Command::Stubs(args) => stubs::run(args).map(|()| 0),
     };
     runtime.shutdown_timeout(LAST_THREADS);

@@ -1,4 +1,4 @@
-//! `dispatch --dir PATH`.
+//! `dispatch --dir PATH`, `dispatch --repo OWNER/NAME`: a session.
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -9,18 +9,23 @@ use std::sync::Arc;
 use dispatch_core::queue::EndedBy;
 use dispatch_core::run::{Policy, Sinks};
 use dispatch_core::verdict::Judge;
+use dispatch_github::{GhCli, Given};
+use dispatch_server::check::CheckError;
 use dispatch_server::engine::Engine;
+use dispatch_server::hub::HubConfig;
 use dispatch_server::log::{Format, Log};
-use dispatch_server::session::{Config, Session, StartError};
+use dispatch_server::session::{Config, RemoteConfig, Session, SourceConfig, StartError, source_key};
 use dispatch_server::{state, view};
 use dispatch_store::StoreError;
 use jiff::tz::TimeZone;
+use secrecy::SecretString;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
+use url::Url;
 
-use crate::cli::SessionArgs;
+use crate::cli::{Chosen, SessionArgs, Switch};
 use crate::console::Console;
 use crate::diagnostics::Notices;
 use crate::terminal::Facts;
@@ -35,8 +40,14 @@ pub(crate) enum Failure {
     Store(#[from] StoreError),
     #[error(transparent)]
     Programs(#[from] dispatch_boot::ProgramsError),
+    #[error(transparent)]
+    Check(#[from] CheckError),
     #[error("there is no place for the state: set HOME or XDG_STATE_HOME, or give --state")]
     NoHome,
+    #[error("there is no place for fetched images: set HOME or XDG_CACHE_HOME, or give --cache")]
+    NoCache,
+    #[error("the App's key {} cannot be read: {error}; give the file that GitHub made with --app-key", path.display())]
+    AppKey { path: PathBuf, error: io::Error },
     #[error("{0} before the session had started")]
     NotStarted(&'static str),
     #[error("a second {0}: ended at once, and the next start goes on from here")]
@@ -48,7 +59,7 @@ pub(crate) enum Failure {
 }
 
 /// Runs a session until a signal ends it, or all is done if it is to end then. Returns the exit status.
-pub(crate) async fn run(args: SessionArgs) -> Result<u8, Failure> {
+pub(crate) async fn run(args: SessionArgs, chosen: Chosen) -> Result<u8, Failure> {
     // First of all: whatever follows, the first signal ends it in good order.
     let signals = Signals::new().map_err(Failure::Signals)?;
     let format = Format::from(args.log);
@@ -56,9 +67,9 @@ pub(crate) async fn run(args: SessionArgs) -> Result<u8, Failure> {
     let notices = Notices::default();
     diagnostics::install(format, zone.clone(), notices.clone());
     let with_view = !args.no_tui && terminal::is_there();
-    let config = config(args)?;
+    let config = config(args, chosen).await?;
     let log = config.state.join("dispatch.log");
-    let source = config.dir.display().to_string();
+    let source = config.title();
     let (reports, exit_when_done) = (config.reports.clone(), config.exit_when_done);
     let stop = CancellationToken::new();
     // Dropped as soon as it has come: whoever insists is heard by the same signals.
@@ -171,6 +182,9 @@ fn announce(session: &Session) {
     for url in session.urls() {
         info!("boot URL: {url}");
     }
+    if let Some(filing) = &session.filing {
+        info!("{filing}");
+    }
     for notice in &session.notices {
         warn!("{notice}");
     }
@@ -186,24 +200,39 @@ pub(crate) fn terminal_width() -> usize {
         .unwrap_or(100)
 }
 
-fn config(args: SessionArgs) -> Result<Config, Failure> {
+/// The session that a command line asks for.
+pub(crate) async fn config(args: SessionArgs, chosen: Chosen) -> Result<Config, Failure> {
+    let hub = hub(&args).await?;
     let policy = Policy {
         deadlines: args.rules.deadlines(),
         retries: args.rules.retries,
         when_idle: args.rules.when_idle,
         ends_when_done: args.exit_when_done,
         hosts: args.host,
-        labels: Vec::new(),
+        labels: args.rules.host_labels,
         sinks: Sinks::default(),
         arch: None,
         judge: Arc::new(Judge { pass_if: args.rules.pass_if, fail_if: args.rules.fail_if }),
     };
     let state = match args.state {
         Some(state) => state,
-        None => default_state(&args.dir)?,
+        None => default_state(&chosen, &args.source.github_url)?,
+    };
+    let source = match chosen {
+        Chosen::Directory(dir) => SourceConfig::Directory(dir),
+        Chosen::Remote(release, urls) => SourceConfig::Remote(RemoteConfig {
+            release,
+            urls,
+            watch: args.fetch.watch,
+            offline: args.fetch.offline,
+            cache: args.fetch.cache.map_or_else(default_cache, Ok)?,
+            cache_size: args.fetch.cache_size,
+            prefetch: args.fetch.prefetch == Switch::On,
+        }),
     };
     Ok(Config {
-        dir: args.dir,
+        source,
+        hub,
         filters: args.filters,
         bind: args.bind.unwrap_or_default(),
         path: args.path,
@@ -219,13 +248,64 @@ fn config(args: SessionArgs) -> Result<Config, Failure> {
     })
 }
 
-/// The state folder of a directory where none is given.
-pub(crate) fn default_state(dir: &Path) -> Result<PathBuf, Failure> {
-    let variable = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let base = variable("XDG_STATE_HOME").or_else(|| variable("HOME").map(|home| home.join(".local/state")));
-    // One folder however the directory is written; one that is not there is somebody else's error to tell.
-    let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
-    Ok(state::default_folder(&base.ok_or(Failure::NoHome)?, &dir))
+/// The way to GitHub, and what there is to sign in with.
+async fn hub(args: &SessionArgs) -> Result<HubConfig, Failure> {
+    let api = args.source.github_url.clone();
+    let app = match (args.github.app_id, &args.github.app_key) {
+        (Some(id), Some(path)) => {
+            let failed = |error| Failure::AppKey { path: path.clone(), error };
+            Some((id, SecretString::from(std::fs::read_to_string(path).map_err(failed)?)))
+        }
+        _ => None,
+    };
+    let given = Given { token: args.github.token.clone(), app };
+    // Nobody is signed in where nothing is asked of GitHub.
+    let is_needed = args.source.repo.is_some() || args.github.issues_to.is_some();
+    let candidates = if is_needed {
+        dispatch_github::candidates(given, |name| std::env::var(name).ok(), &GhCli::default(), &api).await
+    } else {
+        Vec::new()
+    };
+    Ok(HubConfig {
+        api,
+        ca_certs: args.github.ca_cert.clone(),
+        candidates,
+        issues_to: args.github.issues_to.clone(),
+        report: args.github.report.into(),
+        footer: !args.github.no_footer,
+    })
+}
+
+fn absolute(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
+/// Where fetched images are kept if nothing else is said.
+fn default_cache() -> Result<PathBuf, Failure> {
+    let base = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
+    Ok(base.ok_or(Failure::NoCache)?.join("dispatch"))
+}
+
+/// The state folder of a source where none is given.
+pub(crate) fn default_state(chosen: &Chosen, api: &Url) -> Result<PathBuf, Failure> {
+    let base = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
+    let base = base.ok_or(Failure::NoHome)?;
+    match chosen {
+        Chosen::Directory(dir) => {
+            // One folder however the directory is written; one that is not there is somebody else's error to tell.
+            let dir = dir.canonicalize().unwrap_or_else(|_| dir.clone());
+            Ok(state::default_folder(&base, &dir))
+        }
+        Chosen::Remote(release, urls) => {
+            let name = match (release, urls.as_slice()) {
+                (Some(release), _) => format!("{}-{}", release.repository.name(), release.tag),
+                (None, [file, ..]) => file.name.clone(),
+                (None, []) => "urls".to_owned(),
+            };
+            let key = source_key(release.as_ref(), urls, api);
+            Ok(state::named_folder(&base, &name, key.as_bytes()))
+        }
+    }
 }
 
 struct Signals {

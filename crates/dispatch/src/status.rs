@@ -1,4 +1,4 @@
-//! `dispatch status`: how the queue of a directory stands, also while its session runs.
+//! `dispatch status`: how the queue of a session stands, also while it runs.
 
 use std::collections::HashMap;
 use std::io::{self, Write as _};
@@ -9,15 +9,15 @@ use dispatch_server::view::{View, table};
 use dispatch_store::Store;
 use jiff::Timestamp;
 
-use crate::cli::StatusArgs;
+use crate::cli::{Chosen, StatusArgs};
 use crate::real::SystemClock;
 use crate::session::{Failure, default_state, terminal_width};
 
 /// Prints the view.
-pub(crate) async fn run(args: StatusArgs) -> Result<(), Failure> {
-    let folder = match (args.state, args.dir) {
+pub(crate) async fn run(args: StatusArgs, chosen: Option<Chosen>) -> Result<(), Failure> {
+    let folder = match (args.state, chosen) {
         (Some(state), _) => state,
-        (None, Some(dir)) => default_state(&dir)?,
+        (None, Some(chosen)) => default_state(&chosen, &args.source.github_url)?,
         (None, None) => return Err(Failure::NoHome),
     };
     let store = Store::open_to_read(&state::database(&folder)).await?;
@@ -33,7 +33,7 @@ pub(crate) async fn run(args: StatusArgs) -> Result<(), Failure> {
 }
 
 /// Writes, and takes a reader that has seen enough (`head`) for a reader that is content.
-fn write(text: &str) -> Result<(), Failure> {
+pub(crate) fn write(text: &str) -> Result<(), Failure> {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Output(error)),
         _ => Ok(()),

@@ -4,7 +4,6 @@
 //! What counts is the server: clients throw away what they get inside the kernel, as if they were other machines.
 
 mod load;
-mod nginx;
 mod usage;
 
 use std::fs::File;
@@ -14,12 +13,12 @@ use std::time::{Duration, SystemTime};
 
 use clap::{Args as ClapArgs, Subcommand};
 use dispatch_testkit::lab::packages::{Need, ensure_packages};
+use dispatch_testkit::nginx::{self, Nginx};
 use dispatch_testkit::program::Setup;
 use dispatch_testkit::rig::target;
 
 use self::load::{Load, Way};
-use self::nginx::Nginx;
-use self::usage::{Usage, peak_memory, usage};
+use self::usage::{Usage, children, peak_memory, usage};
 use crate::Failure;
 use crate::steps::{cargo_with, step};
 
@@ -142,11 +141,18 @@ fn way(args: &Args) -> Way {
     Way { clients: args.clients, size: args.size * MIB, is_copied: args.copy }
 }
 
+/// The master and its workers.
+fn processes(nginx: &Nginx) -> Result<Vec<u32>, Failure> {
+    let mut processes = children(nginx.id())?;
+    processes.push(nginx.id());
+    Ok(processes)
+}
+
 fn serve_with_nginx(folder: &Path, args: &Args) -> Result<Measured, Failure> {
     let nginx = Nginx::start(folder, &args.workers)?;
-    let before = usage(&nginx.processes()?)?;
+    let before = usage(&processes(&nginx)?)?;
     let load = load::run(nginx.address, &way(args), |client| format!("/{}", name(client)))?;
-    let processes = nginx.processes()?;
+    let processes = processes(&nginx)?;
     let measured = Measured { load, usage: usage(&processes)? - before, peak: peak_memory(&processes)? };
     nginx.stop()?;
     Ok(measured)

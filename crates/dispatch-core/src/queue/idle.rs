@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
-use super::{Ask, IDLE_PROMISE, Idle, Job, JobState, Snapshot, Stub, Unreadable, WhenIdle};
+use super::{Ask, IDLE_PROMISE, Idle, Job, JobState, Outlook, Snapshot, Stub, Unreadable, WhenIdle};
 use crate::event::Happening;
 use crate::host::{Host, Sighting};
 use crate::id::{HostId, JobId, WorkloadId};
@@ -33,6 +33,16 @@ pub(super) fn several(address: IpAddr) -> String {
     format!("several hosts ask from {address}: give each a boot URL of its own that ends in /@NAME")
 }
 
+/// Whether an image is made for another processor than that of its host, as far as both are known.
+fn is_for_another(host: Option<Arch>, workload: &Workload) -> bool {
+    host.zip(workload.terms.arch).is_some_and(|(host, image)| host != image)
+}
+
+/// Labels are names that people write by hand: their case is no difference.
+fn has_all(labels: &BTreeSet<&str>, wanted: &[String]) -> bool {
+    wanted.iter().all(|wanted| labels.iter().any(|label| label.eq_ignore_ascii_case(wanted)))
+}
+
 impl Snapshot {
     /// What a `HEAD` a moment ago promised to this host, if this is the `GET` that belongs to it.
     pub(super) fn promised_idle(&mut self, host: HostId, how: Ask, now: Timestamp) -> Option<Idle> {
@@ -49,8 +59,14 @@ impl Snapshot {
         Some(idle)
     }
 
-    pub(super) fn tell_idle(&mut self, id: HostId, how: Ask, now: Timestamp) -> Idle {
-        let advice = self.idle_for(id);
+    pub(super) fn tell_idle(
+        &mut self,
+        id: HostId,
+        how: Ask,
+        unreadable: &BTreeMap<WorkloadId, Unreadable>,
+        now: Timestamp,
+    ) -> Idle {
+        let advice = self.idle_for(id, unreadable);
         self.advise(id, how, advice, now)
     }
 
@@ -117,10 +133,15 @@ impl Snapshot {
     }
 
     /// What a host is to do when there is no job for it, and why.
-    fn idle_for(&self, host: HostId) -> Advice {
+    fn idle_for(&self, host: HostId, unreadable: &BTreeMap<WorkloadId, Unreadable>) -> Advice {
         if !self.is_wanted(host) {
             let reason = "this session is for other hosts".to_owned();
             return Advice { stub: self.harmless(), reason, is_urgent: false };
+        }
+        if let Some(reason) = self.image_on_its_way(host, unreadable) {
+            // Whatever else idle hosts are told: this one is not idle.
+            let stub = (self.policy.when_idle != WhenIdle::None).then_some(Stub::Wait);
+            return Advice { stub, reason, is_urgent: false };
         }
         let coming = self.what_may_come(host);
         let nothing = || self.nothing_for(host);
@@ -139,6 +160,21 @@ impl Snapshot {
             }
         };
         Advice { stub, reason, is_urgent: false }
+    }
+
+    /// The image that this host would get, and that is still being fetched.
+    fn image_on_its_way(
+        &self,
+        host: HostId,
+        unreadable: &BTreeMap<WorkloadId, Unreadable>,
+    ) -> Option<String> {
+        let fits = self.fitting(host);
+        let is_coming =
+            |job: &&Job| unreadable.get(&job.workload).is_some_and(|image| image.outlook == Outlook::Coming);
+        let queued = self.jobs.iter().filter(|job| job.state == JobState::Queued && fits.takes(job));
+        let next =
+            queued.filter(is_coming).min_by_key(|job| (std::cmp::Reverse(job.priority), job.position))?;
+        Some(format!("{} is still being fetched", next.name))
     }
 
     /// Whether the session is for this host.
@@ -165,20 +201,34 @@ impl Snapshot {
 
     /// Which jobs a host can run, as far as is known: an image for another processor would be fetched for nothing.
     pub(super) fn fitting(&self, host: HostId) -> Fitting {
-        let arch = self.hosts.iter().find(|known| known.id == host).and_then(|host| host.arch);
-        let is_other =
-            |workload: &&Workload| arch.zip(workload.terms.arch).is_some_and(|(host, image)| host != image);
-        Fitting(self.workloads.iter().filter(is_other).map(|workload| workload.id).collect())
+        let host = self.hosts.iter().find(|known| known.id == host);
+        let arch = host.and_then(|host| host.arch);
+        let labels = host.map(|host| self.labels_of(host)).unwrap_or_default();
+        let is_unfit = |workload: &&Workload| {
+            is_for_another(arch, workload) || !has_all(&labels, &workload.terms.labels)
+        };
+        Fitting(self.workloads.iter().filter(is_unfit).map(|workload| workload.id).collect())
+    }
+
+    /// The labels that the settings give a host.
+    fn labels_of(&self, host: &Host) -> BTreeSet<&str> {
+        let given = self.policy.labels.iter().filter(|(pattern, _)| pattern.matches(host));
+        given.flat_map(|(_, labels)| labels).map(String::as_str).collect()
     }
 
     /// Why there is nothing for a host.
     fn nothing_for(&self, host: HostId) -> String {
         let fits = self.fitting(host);
-        let left = self.jobs.iter().any(|job| job.state == JobState::Queued && !fits.takes(job));
-        let arch = self.hosts.iter().find(|known| known.id == host).and_then(|host| host.arch);
-        match arch.filter(|_| left) {
-            Some(arch) => format!("no job for {arch} is left"),
-            None => "queue empty".to_owned(),
+        let left = |job: &&Job| job.state == JobState::Queued && !fits.takes(job);
+        let left: Vec<&Workload> =
+            self.jobs.iter().filter(left).filter_map(|job| self.workload_of(job.id)).collect();
+        let host = self.hosts.iter().find(|known| known.id == host);
+        let arch = host.and_then(|host| host.arch);
+        let is_other = |workload: &&Workload| is_for_another(arch, workload);
+        match arch {
+            _ if left.is_empty() => "queue empty".to_owned(),
+            Some(arch) if left.iter().all(is_other) => format!("no job for {arch} is left"),
+            _ => "what is left needs other hosts".to_owned(),
         }
     }
 
@@ -203,7 +253,9 @@ impl Snapshot {
     pub(super) fn note_unreadable(&mut self, unreadable: &BTreeMap<WorkloadId, Unreadable>, now: Timestamp) {
         if !unreadable.is_empty() {
             self.note_waits(now, |job| {
-                Some(format!("its image cannot be read: {}", unreadable.get(&job.workload)?.why))
+                // What is on its way changes with every byte, and is nothing to worry about.
+                let image = unreadable.get(&job.workload).filter(|image| image.outlook != Outlook::Coming)?;
+                Some(format!("its image cannot be read: {}", image.why))
             });
         }
     }
@@ -220,17 +272,27 @@ impl Snapshot {
             .filter(|host| self.active_run(host.id).is_some())
             .map(|host| host.arch)
             .collect();
-        let archs: BTreeMap<WorkloadId, Arch> = self
-            .workloads
-            .iter()
-            .filter(|workload| fits.0.contains(&workload.id) && !at_work.contains(&workload.terms.arch))
-            .filter_map(|workload| Some((workload.id, workload.terms.arch?)))
-            .collect();
-        self.note_waits(now, |job| {
-            // What is known already says more.
-            let arch = archs.get(&job.workload).filter(|_| job.waits.is_none())?;
-            Some(format!("it is made for {arch}, and waits for a server of that kind to ask"))
-        });
+        let busy = self.hosts.iter().filter(|host| self.active_run(host.id).is_some());
+        let labels_at_work: Vec<BTreeSet<&str>> = busy.map(|host| self.labels_of(host)).collect();
+        let asking = self.hosts.iter().find(|known| known.id == host);
+        let own = asking.map(|host| self.labels_of(host)).unwrap_or_default();
+        let why = |workload: &Workload| {
+            let wanted = &workload.terms.labels;
+            if !has_all(&own, wanted) && !labels_at_work.iter().any(|labels| has_all(labels, wanted)) {
+                let wanted = wanted.join(", ");
+                return Some(format!(
+                    "it needs a host labelled {wanted} (--host-labels), and waits for one to ask"
+                ));
+            }
+            let arch = workload.terms.arch.filter(|arch| !at_work.contains(&Some(*arch)))?;
+            is_for_another(asking.and_then(|host| host.arch), workload)
+                .then(|| format!("it is made for {arch}, and waits for a server of that kind to ask"))
+        };
+        let unfit = self.workloads.iter().filter(|workload| fits.0.contains(&workload.id));
+        let whys: BTreeMap<WorkloadId, String> =
+            unfit.filter_map(|workload| Some((workload.id, why(workload)?))).collect();
+        // What is known already says more.
+        self.note_waits(now, |job| whys.get(&job.workload).filter(|_| job.waits.is_none()).cloned());
     }
 
     fn note_waits(&mut self, now: Timestamp, why: impl Fn(&Job) -> Option<String>) {

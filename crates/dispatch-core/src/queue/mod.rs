@@ -5,6 +5,7 @@
 //! and the changes that the store commits in one transaction. The snapshot itself is used up or moved on; the
 //! store loads a fresh one for the next decision.
 
+mod fetch;
 mod filed;
 mod idle;
 mod orders;
@@ -13,6 +14,7 @@ mod round;
 mod settle;
 mod source;
 
+pub use fetch::{ON_ITS_WAY, is_about_image, waits_for_image};
 pub use orders::NotDone;
 pub use round::{Again, EndedBy, Ending, Opened, Opening, ending, exit_status, not_seen};
 

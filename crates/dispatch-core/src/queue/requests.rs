@@ -70,7 +70,7 @@ impl Snapshot {
                 Offer::Idle(self.tell_reset(host, job, how, now))
             }
             Some(job) => self.assign(job, host, context),
-            None => Offer::Idle(self.tell_idle(host, how, now)),
+            None => Offer::Idle(self.tell_idle(host, how, unreadable, now)),
         };
         self.outcome(answer)
     }
@@ -377,7 +377,7 @@ impl Snapshot {
             .and_then(|job| self.workloads.iter().find(|workload| workload.id == job.workload).cloned());
         let Some(offered) = offered else {
             // The store always loads a job's workload; without it there is nothing to run.
-            return Offer::Idle(self.tell_idle(host, Ask::Get, now));
+            return Offer::Idle(self.tell_idle(host, Ask::Get, &BTreeMap::new(), now));
         };
         self.change_job(job, |job| {
             job.state = JobState::Active;

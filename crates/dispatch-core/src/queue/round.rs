@@ -171,7 +171,7 @@ impl Snapshot {
     /// The files that a round takes of those found, if it takes only what came out as `again` says: these, and those
     /// that have no result at all, because they are new, have changed since, or left the queue before they ran. What
     /// the round has taken stays in it.
-    fn taken(&self, round: u32, found: &[Found], again: &[Again]) -> Vec<Found> {
+    pub(super) fn taken(&self, round: u32, found: &[Found], again: &[Again]) -> Vec<Found> {
         let is_taken = |file: &&Found| {
             let newest = newest(self.jobs.iter().filter(|job| job.name == file.name));
             let Some(job) = newest.filter(|job| job.round != round && !again.is_empty()) else { return true };

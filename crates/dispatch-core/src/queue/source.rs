@@ -4,7 +4,7 @@ use super::{Change, Context, Found, Job, JobState, Outcome, Snapshot};
 use crate::event::Happening;
 use crate::id::{JobId, WorkloadId};
 use crate::run::Run;
-use crate::workload::Workload;
+use crate::workload::{Terms, Workload};
 
 impl Snapshot {
     /// A source was scanned: new files become jobs, changed ones are queued again, and jobs that have not begun and
@@ -37,6 +37,16 @@ impl Snapshot {
         has_begun
     }
 
+    /// The source was looked at again while the session goes on. A round that takes only some of what is offered goes
+    /// on doing so. `self` must hold all jobs of the latest round, and of each name the newest.
+    #[must_use]
+    pub fn look_again(mut self, found: &[Found], context: &mut Context<'_>) -> Outcome<bool> {
+        let Some(round) = self.round.clone() else { return self.outcome(false) };
+        let files = self.taken(round.number, found, &round.again);
+        let has_begun = self.sync_files(&files, context);
+        self.outcome(has_begun)
+    }
+
     /// The file of a job was found to be another version than the job was made for, and nothing of it has
     /// gone out yet: the job is for the new version from now on.
     #[must_use]
@@ -65,14 +75,27 @@ impl Snapshot {
             .and_then(|job| self.workloads.iter().find(|known| known.id == job.workload));
         let is_same_file =
             workload.is_some_and(|known| known.is_version(file.size, file.modified, file.digest));
+        // What an image is made for may be known from its bytes, which its source has not looked at.
+        let arch =
+            workload.filter(|_| is_same_file && file.origin.is_some()).and_then(|known| known.terms.arch);
+        let terms = Terms { arch: file.terms.arch.or(arch), ..file.terms.clone() };
+        let file = &Found { terms, ..file.clone() };
         let is_same_description =
             workload.is_some_and(|known| known.terms == file.terms && known.origin == file.origin);
         match known {
             // The run that is going on keeps what it has; what is asked for after it is looked at then.
             Some(job) if job.state == JobState::Active => {}
-            Some(job) if job.state == JobState::Done && is_same_file => {}
-            // What a person took out stays out, until there is another version of it.
-            Some(job) if job.state == JobState::Cancelled && !job.is_withdrawn && is_same_file => {}
+            // What a person took out stays out as well, until there is another version of it.
+            Some(job)
+                if is_same_file
+                    && (job.state == JobState::Done
+                        || job.state == JobState::Cancelled && !job.is_withdrawn) =>
+            {
+                if !is_same_description {
+                    // It may be asked for again.
+                    self.describe(job.workload, file);
+                }
+            }
             Some(job) if job.state != JobState::Done => {
                 if !is_same_file {
                     let workload = self.add_workload(file, context);

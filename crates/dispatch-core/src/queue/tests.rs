@@ -2,9 +2,11 @@
 
 mod asking;
 mod ending;
+mod fetch;
 mod identity;
 mod orders;
 mod properties;
+mod releases;
 mod rounds;
 
 use std::collections::BTreeMap;
@@ -23,6 +25,7 @@ pub(super) struct Model {
     pub(super) stored: Vec<Report>,
     pub(super) told: Vec<Event>,
     pub(super) leases: Vec<Lease>,
+    pub(super) effects: Vec<Effect>,
     seed: u64,
 }
 
@@ -35,6 +38,7 @@ impl Model {
             stored: Vec::new(),
             told: Vec::new(),
             leases: Vec::new(),
+            effects: Vec::new(),
             seed: 0,
         };
         let found: Vec<Found> = images.iter().map(|name| file(name, 1000)).collect();
@@ -95,7 +99,8 @@ impl Model {
             }
             Change::Round(round) => self.snapshot.round = Some(round),
             Change::Event(event) => self.told.push(*event),
-            Change::Effect(_) | Change::Settled(_) | Change::Issue(_) => {}
+            Change::Effect(effect) => self.effects.push(effect),
+            Change::Settled(_) | Change::Issue(_) => {}
         }
     }
 

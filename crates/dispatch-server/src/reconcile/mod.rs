@@ -7,6 +7,7 @@ mod hook;
 mod issues;
 mod outbox;
 mod story;
+mod watch;
 
 pub use deadlines::Deadlines;
 pub use ending::Ending;
@@ -14,3 +15,4 @@ pub use hook::Hook;
 pub use issues::{IssueOptions, Issues};
 pub use outbox::Outbox;
 pub use story::Story;
+pub use watch::Watch;

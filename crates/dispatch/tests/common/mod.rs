@@ -1,6 +1,8 @@
 //! A `dispatch` process with images of its own, for each test.
 #![allow(dead_code, reason = "each test file uses some of it")]
 
+pub(crate) mod hub;
+
 use std::ops::{Deref, DerefMut};
 use std::process::Command;
 

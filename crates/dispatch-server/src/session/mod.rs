@@ -1,12 +1,15 @@
-//! A session: one directory of images, one state folder, one listener.
+//! A session: one source of images, one state folder, one listener.
+
+mod config;
+mod offered;
 
 use std::io::Write;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use dispatch_boot::route::BootPath;
+use dispatch_boot::cache::CacheError;
 use dispatch_boot::{
     Announcement, Bind, BindError, Limits, Listener, Programs, ProgramsError, Service, Stop,
 };
@@ -14,18 +17,25 @@ use dispatch_core::Job;
 use dispatch_core::queue::{Again, EndedBy, Opened, exit_status, not_seen};
 use dispatch_core::run::Policy;
 use dispatch_core::text::count;
-use dispatch_store::{Cursor, Focus, Store, StoreError};
+use dispatch_github::GitHub;
+use dispatch_store::{Cursor, Focus, Lane, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::addresses::own_addresses;
 use crate::clock::{Clock, Random};
 use crate::engine::Engine;
+use crate::fetch::{Fetch, Settings};
+use crate::hub::{Hub, HubError};
 use crate::log::Log;
-use crate::reconcile::{Deadlines, Ending, Hook, Outbox, Story};
-use crate::source::{Directory, SourceError};
+use crate::reconcile::{Deadlines, Ending, Hook, Outbox, Story, Watch};
+use crate::source::SourceError;
+use crate::source::remote::RemoteError;
 use crate::state::{State, StateError};
 use crate::view::View;
+
+pub use config::{Config, RemoteConfig, SourceConfig, remote_of, source_key};
+use offered::{Fetched, offered};
 
 /// How much longer than its run's deadline a transfer's own is: the run's comes first and has the better words.
 const STALL_MARGIN: Duration = Duration::from_secs(10);
@@ -36,59 +46,39 @@ const LAST_EFFECTS: Duration = Duration::from_secs(5);
 /// How long the command of `--on-event` may take for the last events, if nobody waits for the end.
 const LAST_EVENTS: Duration = Duration::from_secs(30);
 
-/// What a session is made of.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// The directory of images.
-    pub dir: PathBuf,
-    /// Parts of names; any match keeps an image.
-    pub filters: Vec<String>,
-    /// Where to listen.
-    pub bind: Bind,
-    /// The boot path.
-    pub path: BootPath,
-    /// Announce the server by mDNS, unless it listens on loopback.
-    pub mdns: bool,
-    /// The state folder.
-    pub state: PathBuf,
-    /// Forget what the state folder holds.
-    pub fresh: bool,
-    /// Where the reports go.
-    pub reports: PathBuf,
-    /// The settings of the queue.
-    pub policy: Policy,
-    /// What came out so is run again.
-    pub again: Vec<Again>,
-    /// A directory of signed programs for hosts without work.
-    pub stubs: Option<PathBuf>,
-    /// End when all jobs are over.
-    pub exit_when_done: bool,
-    /// A shell command to be run with each event.
-    pub on_event: Option<String>,
-}
-
 /// How a session ended.
 #[derive(Clone, Debug)]
 pub struct Ended {
     /// How the queue stands.
     pub view: View,
     jobs: Vec<Job>,
+    /// How many reports will never be issues.
+    refused: u64,
 }
 
 impl Ended {
     /// The exit status, if the session was to end by itself.
     #[must_use]
     pub fn status(&self, by: EndedBy) -> u8 {
-        exit_status(&self.jobs, self.view.effects_due, by)
+        exit_status(&self.jobs, self.view.effects_due + self.refused, by)
     }
 }
 
 /// Why a session did not start. Each is one sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The source.
+    /// The source, if it is a directory.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// The source, if it is fetched.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    /// The way to GitHub.
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    /// The cache of images.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
     /// The state folder.
     #[error(transparent)]
     State(#[from] StateError),
@@ -141,7 +131,12 @@ pub struct Session {
     /// Held until the session ends.
     state: State,
     told: i64,
+    refused: u64,
     announced: Option<Service>,
+    github: Option<GitHub>,
+    fetched: Option<Fetched>,
+    /// Where issues will be filed and as whom, or why they will not.
+    pub filing: Option<String>,
     /// What a person should know, a sentence each.
     pub notices: Vec<String>,
 }
@@ -149,8 +144,9 @@ pub struct Session {
 impl Session {
     /// Starts a session. Nothing is served before [`Session::run`].
     pub async fn start(config: Config, clock: Arc<dyn Clock>, random: Random) -> Result<Self, StartError> {
-        let directory = Directory::new(config.dir.clone(), config.filters.clone());
-        let scan = directory.scan()?;
+        let hub =
+            Hub::connect(&config.hub, config.release(), config.is_offline(), Arc::clone(&clock)).await?;
+        let offered = offered(&config, &hub, Arc::clone(&clock)).await?;
         let state = State::take(&config.state)?;
         let (programs, mut warnings) = match &config.stubs {
             Some(directory) => Programs::signed(directory)?,
@@ -170,18 +166,21 @@ impl Session {
             (None, Some(_)) => store.set_cursor(Cursor::OnEvent, None).await?,
             _ => {}
         }
-        let title = config.dir.display().to_string();
+        let refused = store.effects_refused().await?;
+        let title = config.title();
         let announced = announced(&config, listener.bound(), &random);
-        let arch = config.policy.arch.or(scan.arch());
+        let arch = config.policy.arch.or(offered.arch);
         let ends_when_done = config.exit_when_done;
-        let policy = Arc::new(Policy { arch, ends_when_done, ..config.policy.clone() });
-        let engine = Engine::new(store, policy, clock, random, directory, &title);
+        let sinks = hub.sinks;
+        let policy = Arc::new(Policy { arch, ends_when_done, sinks, ..config.policy.clone() });
+        let engine = Engine::new(store, policy, clock, random, offered.source, &title);
         engine.decide(Focus::default(), |snapshot, context| snapshot.recover(context.now)).await?;
         let again = config.again.clone();
         let opening = engine
-            .decide(Focus::last_round(), |snapshot, context| snapshot.open(&scan.found, &again, context))
+            .decide(Focus::last_round(), |snapshot, context| snapshot.open(&offered.found, &again, context))
             .await?;
-        let mut notices = scan.warnings;
+        let mut notices = hub.warnings;
+        notices.extend(offered.warnings);
         notices.append(&mut warnings);
         match opening.opened {
             Opened::NothingAgain(tally) => {
@@ -197,7 +196,20 @@ impl Session {
         if !engine.policy.hosts.is_empty() {
             notices.extend(not_seen(&engine.policy.hosts, &engine.store.overview().await?.hosts));
         }
-        Ok(Self { engine, listener, config, state, told, announced, notices })
+        let (github, filing, fetched) = (hub.github, hub.filing, offered.fetched);
+        Ok(Self {
+            engine,
+            listener,
+            config,
+            state,
+            told,
+            refused,
+            announced,
+            github,
+            fetched,
+            filing,
+            notices,
+        })
     }
 
     /// What the session works with.
@@ -228,14 +240,25 @@ impl Session {
         now: fn() -> SystemTime,
         stop: CancellationToken,
     ) -> Result<Ended, StoreError> {
-        let Self { engine, listener, config, state, told, announced, .. } = self;
+        let Self {
+            engine, listener, config, state, told, refused, announced, github, fetched, notices, ..
+        } = self;
         let overview = engine.store.overview().await?;
         let log = log.with_names(overview.jobs.iter().map(|job| job.name.as_str()));
         let tasks = TaskTracker::new();
         let later = CancellationToken::new();
         tasks.spawn(Deadlines::new(engine.clone()).run(later.clone()));
         tasks.spawn(Outbox::new(engine.clone(), config.reports.clone()).run(later.clone()));
+        let _ = github;
         tasks.spawn(cut_downloads(engine.clone(), stop.clone()));
+        if let (Some(fetched), SourceConfig::Remote(remote)) = (fetched, &config.source) {
+            let Fetched { remote: source, images, network } = fetched;
+            let settings = Settings { limit: remote.cache_size, prefetch: remote.prefetch };
+            tasks.spawn(Fetch::new(engine.clone(), images, Arc::new(network), settings).run(stop.clone()));
+            if let Some(every) = remote.watch {
+                tasks.spawn(Watch::new(engine.clone(), source, every, notices).run(stop.clone()));
+            }
+        }
         if let Some(service) = announced {
             tasks.spawn(announce(service, stop.clone()));
         }
@@ -268,14 +291,19 @@ impl Session {
             give_up.cancel();
             let _ = tokio::time::timeout(LAST_EFFECTS, telling.wait()).await;
         }
-        let ended = Self::ended(&engine, has_hook, &config.reports).await;
+        let ended = Self::ended(&engine, has_hook, &config.reports, refused).await;
         engine.store.close().await;
         drop(state);
         ended
     }
 
     /// How it ended, and what a person should know of what is left to do.
-    async fn ended(engine: &Engine, has_hook: bool, reports: &Path) -> Result<Ended, StoreError> {
+    async fn ended(
+        engine: &Engine,
+        has_hook: bool,
+        reports: &Path,
+        refused: u64,
+    ) -> Result<Ended, StoreError> {
         let left = if has_hook { engine.store.events_left(Cursor::OnEvent).await? } else { 0 };
         if left > 0 {
             tracing::warn!(
@@ -285,15 +313,25 @@ impl Session {
             );
         }
         let view = engine.view().await?;
-        if view.effects_due > 0 {
+        let of_lane =
+            async |lane| engine.store.waiting_effects(lane, u32::MAX).await.map(|all| all.len() as u64);
+        let (files, issues) = (of_lane(Lane::Files).await?, of_lane(Lane::Issues).await?);
+        if files > 0 {
             tracing::warn!(
                 "{} could not be written to {}; the state has everything, and the next start writes it",
-                count(view.effects_due, "report"),
+                count(files, "report"),
                 reports.display()
             );
         }
+        if issues > 0 {
+            tracing::warn!(
+                "{} could not be filed yet; the state has everything, and the next start files what is left",
+                count(issues, "issue")
+            );
+        }
+        let refused = engine.store.effects_refused().await?.saturating_sub(refused);
         let jobs = engine.store.overview().await?.jobs;
-        Ok(Ended { view, jobs })
+        Ok(Ended { view, jobs, refused })
     }
 }
 
@@ -314,13 +352,20 @@ fn announced(config: &Config, bound: Bind, random: &Random) -> Option<Service> {
         bound,
         path: config.path.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        description: description(&config.dir),
+        description: description(&config.source),
         suffix: u32::from_be_bytes([a, b, c, d]),
     })
 }
 
 /// What is served, in words. Not the whole path: it is nobody's business on the network.
-fn description(dir: &Path) -> String {
+fn description(source: &SourceConfig) -> String {
+    let dir = match source {
+        SourceConfig::Directory(dir) => dir,
+        SourceConfig::Remote(RemoteConfig { release: Some(release), .. }) => {
+            return format!("boot images of {release}");
+        }
+        SourceConfig::Remote(_) => return "boot images".to_owned(),
+    };
     // `.` and `..` have no name of their own.
     let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
     dir.file_name()
@@ -353,6 +398,8 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::hub::{HubConfig, ReportTo};
+    use dispatch_boot::route::BootPath;
 
     /// It stands still.
     struct Still;
@@ -372,7 +419,15 @@ mod tests {
         std::fs::create_dir_all(&images).expect("a folder");
         std::fs::write(images.join("a.efi"), "MZ").expect("an image");
         Config {
-            dir: images,
+            source: SourceConfig::Directory(images),
+            hub: HubConfig {
+                api: "https://api.github.test/".parse().expect("a URL"),
+                ca_certs: Vec::new(),
+                candidates: Vec::new(),
+                issues_to: None,
+                report: ReportTo::Both,
+                footer: true,
+            },
             filters: Vec::new(),
             bind: "127.0.0.1:0".parse().expect("an address"),
             path: BootPath::new("/dispatch").expect("a path"),
@@ -428,9 +483,13 @@ mod tests {
         let images = folder.path().join("images");
         std::fs::create_dir_all(images.join("old")).expect("folders");
         for written in ["", ".", "old/..", "../images/"] {
-            assert_eq!(description(&images.join(written)), "boot images of images", "{written}");
+            assert_eq!(
+                description(&SourceConfig::Directory(images.join(written))),
+                "boot images of images",
+                "{written}"
+            );
         }
-        assert_eq!(description(Path::new("/")), "boot images");
-        assert_ne!(description(Path::new(".")), "boot images");
+        assert_eq!(description(&SourceConfig::Directory("/".into())), "boot images");
+        assert_ne!(description(&SourceConfig::Directory(".".into())), "boot images");
     }
 }

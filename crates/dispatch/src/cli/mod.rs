@@ -3,11 +3,14 @@
 //! A command counts only as the first word; otherwise every word that is no option is a filter, so that an image
 //! may be called `status`.
 
+mod source;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use dispatch_boot::Bind;
 use dispatch_boot::route::BootPath;
 use dispatch_core::HostPattern;
@@ -15,23 +18,38 @@ use dispatch_core::queue::{Again, WhenIdle};
 use dispatch_core::run::Deadlines;
 use dispatch_core::verdict::Rule;
 use dispatch_server::log::Format;
-use jiff::{Span, SpanRelativeTo};
+use dispatch_server::source::description::time;
+
+pub(crate) use source::{Chosen, FetchArgs, GitHubArgs, SourceArgs, Switch};
 
 /// What is to be done.
 pub(crate) enum Command {
     /// A session.
-    Session(Box<SessionArgs>),
+    Session(Box<SessionArgs>, Chosen),
+    /// What a session would need, and whether it is there.
+    Check(Box<SessionArgs>, Chosen),
     /// How a session stands.
-    Status(StatusArgs),
+    Status(Box<StatusArgs>, Option<Chosen>),
     /// The programs for hosts without work.
     Stubs(StubsArgs),
 }
 
+/// The heading of what is neither about the source nor about GitHub nor about rules.
+const SESSION: &str = "Session";
+
 const AFTER_HELP: &str = "\
 Commands (only as the first word):
-  dispatch status --dir PATH   how the queue of a directory stands, also during its session
-  dispatch stubs export DIR    write the programs for hosts without work, to be signed
-  dispatch help                this text
+  dispatch check …            what a session with these options would serve, and what it would miss
+  dispatch status …           how a session's queue stands, also while it runs; takes what is served
+  dispatch stubs export DIR   write the programs for hosts without work, to be signed
+  dispatch help               this text
+
+Examples:
+  dispatch --owner AMDEPYC --repo sev-certify --tag devel ubuntu
+  dispatch --dir ./images
+  dispatch --url https://example.org/images/a.iso https://example.org/images/b.iso
+
+HTTP_PROXY, HTTPS_PROXY and NO_PROXY are honoured.
 
 Times are written as 90 (seconds), 90s, 15m, 2h or 1d.
 
@@ -42,7 +60,7 @@ Exit status:
 With --exit-when-done:
   0  all passed, or are unjudged
   3  some failed
-  4  some errored or were cancelled, or a report could not be written
+  4  some errored or were cancelled, or a report could not be written or filed
   5  ended by q while jobs were left; by a signal: 128 and its number";
 
 /// Serve boot images to bare-metal servers over UEFI HTTP Boot, one after the other, and collect their reports.
@@ -51,36 +69,36 @@ With --exit-when-done:
     name = "dispatch",
     version,
     after_help = AFTER_HELP,
-    override_usage = "dispatch --dir PATH [OPTIONS] [FILTER...]"
+    override_usage = "dispatch --owner OWNER --repo REPO --tag TAG [OPTIONS] [FILTER...]\n       \
+                      dispatch --dir PATH [OPTIONS] [FILTER...]"
 )]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct SessionArgs {
-    /// Serve the .efi, .iso and .img files of this directory, in name order
-    #[arg(long, value_name = "PATH")]
-    pub(crate) dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
 
-    /// Only files with any of these in their name
+    /// Only images with any of these in their name
     #[arg(value_name = "FILTER")]
     pub(crate) filters: Vec<String>,
 
     /// Where to listen: ADDRESS:PORT, ADDRESS, :PORT or PORT [default: port 8080 of every address]
-    #[arg(short, long, value_name = "ADDRESS")]
+    #[arg(help_heading = SESSION, short, long, value_name = "ADDRESS")]
     pub(crate) bind: Option<Bind>,
 
     /// The path of the boot URL; .efi, .iso and .img may follow it
-    #[arg(short, long, value_name = "PATH", default_value = "/dispatch", value_parser = BootPath::new)]
+    #[arg(help_heading = SESSION, short, long, value_name = "PATH", default_value = "/dispatch", value_parser = BootPath::new)]
     pub(crate) path: BootPath,
 
     /// Do not announce the server by mDNS, by which beacon finds one that it was not told
-    #[arg(long)]
+    #[arg(help_heading = SESSION, long)]
     pub(crate) no_mdns: bool,
 
     /// Where the queue is kept [default: a folder for each source in the XDG state directory]
-    #[arg(long, value_name = "DIR")]
+    #[arg(help_heading = SESSION, long, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
 
     /// Forget what the state holds, and run everything again
-    #[arg(long)]
+    #[arg(help_heading = SESSION, long)]
     pub(crate) fresh: bool,
 
     /// When everything is done already: run again only what came out as failed, errored, cancelled, unjudged or passed
@@ -89,32 +107,38 @@ pub(crate) struct SessionArgs {
     /// What has no result yet is run as well: files that are new, or have changed since they were run. Without it,
     /// starting again when everything is done runs everything again. While jobs are left, the session goes on with
     /// these, leaves out what it has left out before, and takes what came out so as well.
-    #[arg(long, value_name = "RESULTS", value_delimiter = ',', value_parser = again)]
+    #[arg(help_heading = SESSION, long, value_name = "RESULTS", value_delimiter = ',', value_parser = again)]
     pub(crate) again: Vec<Again>,
 
     /// Give work only to this host: its name, MAC or address (repeatable); @NAME is a name in any case
-    #[arg(long, value_name = "HOST")]
+    #[arg(help_heading = SESSION, long, value_name = "HOST")]
     pub(crate) host: Vec<HostPattern>,
 
     /// End when all jobs are over
-    #[arg(long)]
+    #[arg(help_heading = SESSION, long)]
     pub(crate) exit_when_done: bool,
 
     /// Run a shell command with each event, as a line of JSON on its standard input
-    #[arg(long, value_name = "COMMAND")]
+    #[arg(help_heading = SESSION, long, value_name = "COMMAND")]
     pub(crate) on_event: Option<String>,
 
     /// Where reports go: one Markdown and one JSON file each
-    #[arg(long, value_name = "DIR", default_value = "./reports")]
+    #[arg(help_heading = SESSION, long, value_name = "DIR", default_value = "./reports")]
     pub(crate) reports: PathBuf,
 
     /// The form of the log
-    #[arg(long, value_name = "FORM", default_value = "text")]
+    #[arg(help_heading = SESSION, long, value_name = "FORM", default_value = "text")]
     pub(crate) log: LogForm,
 
     /// Log lines instead of the terminal view
-    #[arg(long)]
+    #[arg(help_heading = SESSION, long)]
     pub(crate) no_tui: bool,
+
+    #[command(flatten)]
+    pub(crate) fetch: FetchArgs,
+
+    #[command(flatten)]
+    pub(crate) github: GitHubArgs,
 
     #[command(flatten)]
     pub(crate) rules: RuleArgs,
@@ -147,6 +171,10 @@ pub(crate) struct RuleArgs {
     /// A report without a verdict fails if (goes before --pass-if)
     #[arg(long, value_name = "RULE")]
     pub(crate) fail_if: Vec<Rule>,
+
+    /// Labels of a host, for workloads that need them (repeatable); the host as for --host
+    #[arg(long, value_name = "HOST=LABEL,...", value_parser = host_labels)]
+    pub(crate) host_labels: Vec<(HostPattern, Vec<String>)>,
 
     /// From the last report of a run to its end, if its host does not ask before
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = time)]
@@ -181,13 +209,16 @@ impl RuleArgs {
     }
 }
 
-/// Show how the queue of a directory stands
+/// Show how the queue of a session stands
 #[derive(Debug, Parser)]
 #[command(name = "dispatch status", version)]
 pub(crate) struct StatusArgs {
-    /// The directory of the session
-    #[arg(long, value_name = "PATH", required_unless_present = "state")]
-    pub(crate) dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+
+    /// More images by URL
+    #[arg(value_name = "FILE-URL", hide = true)]
+    pub(crate) words: Vec<String>,
 
     /// The state folder of the session, if it has its own
     #[arg(long, value_name = "DIR")]
@@ -243,34 +274,60 @@ fn again(word: &str) -> Result<Again, String> {
     word.parse().map_err(|_| "write a list of failed, errored, cancelled, unjudged and passed".to_owned())
 }
 
-/// A time that is longer than nothing.
-fn time(text: &str) -> Result<Duration, String> {
-    let is_seconds = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let parsed = if is_seconds {
-        text.parse().ok().map(Duration::from_secs)
-    } else {
-        text.parse::<Span>()
-            .and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()))
-            .ok()
-            .and_then(|time| Duration::try_from(time).ok())
-    };
-    parsed
-        .filter(|time| !time.is_zero())
-        .ok_or_else(|| "write a time such as 90, 90s, 15m, 2h or 1d".to_owned())
-}
-
 /// Reads the command line; ends the program where it is wrong, or where help is asked for.
 pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Command {
     let args: Vec<OsString> = args.collect();
     match args.get(1).and_then(|word| word.to_str()) {
-        Some("status") => Command::Status(StatusArgs::parse_from(&args[1..])),
+        Some("status") => {
+            let mut args = StatusArgs::parse_from(&args[1..]);
+            let mut words = std::mem::take(&mut args.words);
+            // A state folder says which session it is by itself.
+            let is_enough = args.state.is_some() && args.source.is_empty();
+            let chosen = (!is_enough).then(|| chosen::<StatusArgs>(&args.source, &mut words));
+            Command::Status(Box::new(args), chosen)
+        }
+        Some("check") => {
+            let (args, chosen) = session(&args[1..]);
+            Command::Check(args, chosen)
+        }
         Some("stubs") => Command::Stubs(StubsArgs::parse_from(&args[1..])),
         Some("help") => {
             let _ = SessionArgs::command().print_long_help();
             std::process::exit(0)
         }
-        _ => Command::Session(Box::new(SessionArgs::parse_from(args))),
+        _ => {
+            let (args, chosen) = session(&args);
+            Command::Session(args, chosen)
+        }
     }
+}
+
+fn session(args: &[OsString]) -> (Box<SessionArgs>, Chosen) {
+    let mut args = SessionArgs::parse_from(args);
+    let chosen = chosen::<SessionArgs>(&args.source, &mut args.filters);
+    if args.fetch.watch.is_some() && matches!(chosen, Chosen::Directory(_)) {
+        let what =
+            "--watch is for releases and URLs: of a directory, each image is looked at when a server asks";
+        SessionArgs::command().error(ErrorKind::ArgumentConflict, what).exit();
+    }
+    (Box::new(args), chosen)
+}
+
+/// What is served; ends the program where that is not clear.
+fn chosen<T: CommandFactory>(source: &SourceArgs, words: &mut Vec<String>) -> Chosen {
+    match source.chosen(words) {
+        Ok(chosen) => chosen,
+        Err(what) => T::command().error(ErrorKind::ValueValidation, what).exit(),
+    }
+}
+
+/// `HOST=LABEL,LABEL`.
+fn host_labels(text: &str) -> Result<(HostPattern, Vec<String>), String> {
+    let wrong = || "write HOST=LABEL or HOST=LABEL,LABEL, such as @r1=epyc-9004".to_owned();
+    let (host, labels) = text.rsplit_once('=').ok_or_else(wrong)?;
+    let host = host.parse().map_err(|error| format!("{error}"))?;
+    let labels: Vec<String> = labels.split(',').map(|label| label.trim().to_owned()).collect();
+    if labels.iter().any(String::is_empty) { Err(wrong()) } else { Ok((host, labels)) }
 }
 
 #[cfg(test)]
@@ -287,8 +344,9 @@ mod tests {
     #[test]
     fn a_command_counts_only_as_the_first_word() {
         let parse = |words: &[&str]| parse(words.iter().map(OsString::from));
-        assert!(matches!(parse(&["dispatch", "status", "--dir", "x"]), Command::Status(_)));
-        let Command::Session(args) = parse(&["dispatch", "--dir", "x", "status", "help"]) else {
+        assert!(matches!(parse(&["dispatch", "status", "--dir", "x"]), Command::Status(..)));
+        assert!(matches!(parse(&["dispatch", "check", "-r", "o/r"]), Command::Check(..)));
+        let Command::Session(args, _) = parse(&["dispatch", "--dir", "x", "status", "help"]) else {
             panic!("a session")
         };
         assert_eq!(args.filters, ["status", "help"]);
@@ -300,19 +358,5 @@ mod tests {
         assert_eq!(args.rules.deadlines(), Deadlines::default());
         assert_eq!(args.rules.retries, dispatch_core::run::Policy::default().retries);
         assert_eq!(args.path.as_str(), "/dispatch");
-    }
-
-    #[test]
-    fn times_are_read_in_every_usual_form() {
-        for (text, seconds) in
-            [("90", 90), ("90s", 90), ("15m", 900), ("2h", 7200), ("1d", 0), ("1h 30m", 5400)]
-        {
-            let expected = (seconds > 0).then_some(Duration::from_secs(seconds));
-            let read = time(text).ok();
-            assert_eq!(read, expected.or(Some(Duration::from_hours(24))), "{text}");
-        }
-        for text in ["", "0", "-5m", "soon", "5 parsecs"] {
-            assert!(time(text).is_err(), "{text}");
-        }
     }
 }

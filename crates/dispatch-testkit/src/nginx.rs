@@ -1,4 +1,5 @@
-//! nginx, as a fair comparison: everything that makes it fast is on, and everything that it would do besides is off.
+//! nginx, for comparison and as a server that images are fetched from: everything that makes it fast is on, and
+//! everything that it would do besides is off.
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::MetadataExt as _;
@@ -6,31 +7,50 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use dispatch_testkit::firmware::Firmware;
-use dispatch_testkit::lab::deadline::Deadline;
-use dispatch_testkit::lab::process::{find_tool, run};
-
-use super::usage::children;
-use crate::Failure;
+use crate::firmware::Firmware;
+use crate::lab::deadline::Deadline;
+use crate::lab::process::{find_tool, run};
 
 /// How long it may take to start or to end.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// A running nginx. It ends when this is dropped.
-pub(crate) struct Nginx {
-    master: Child,
-    folder: PathBuf,
-    pub(crate) address: SocketAddr,
+/// What can go wrong with it.
+#[derive(Debug, thiserror::Error)]
+pub enum NginxError {
+    /// It is not there.
+    #[error("nginx is not installed: install Debian's nginx-light")]
+    Missing,
+    /// A file or a process of it.
+    #[error("{}: {error}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// It does not do as it should.
+    #[error("{0}")]
+    Odd(String),
 }
 
-fn program() -> Result<PathBuf, Failure> {
-    find_tool("nginx").ok_or_else(|| Failure::Words("nginx is not installed".to_owned()))
+/// A running nginx. It ends when this is dropped.
+#[derive(Debug)]
+pub struct Nginx {
+    master: Child,
+    folder: PathBuf,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+fn program() -> Result<PathBuf, NginxError> {
+    find_tool("nginx").ok_or(NginxError::Missing)
 }
 
 /// What it calls itself.
-pub(crate) fn version() -> Result<String, Failure> {
+pub fn version() -> Result<String, NginxError> {
     let program = program()?;
-    let output = Command::new(&program).arg("-v").output().map_err(|error| Failure::File(program, error))?;
+    let output =
+        Command::new(&program).arg("-v").output().map_err(|error| NginxError::Io { path: program, error })?;
     // "nginx version: nginx/1.22.1", on standard error.
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     Ok(text.trim().rsplit(' ').next().unwrap_or("nginx").to_owned())
@@ -38,9 +58,9 @@ pub(crate) fn version() -> Result<String, Failure> {
 
 impl Nginx {
     /// Serves `folder/images` on loopback, and keeps everything else that it writes in `folder/nginx`.
-    pub(crate) fn start(folder: &Path, workers: &str) -> Result<Self, Failure> {
+    pub fn start(folder: &Path, workers: &str) -> Result<Self, NginxError> {
         let home = folder.join("nginx");
-        let failed = |error| Failure::File(home.clone(), error);
+        let failed = |error| NginxError::Io { path: home.clone(), error };
         std::fs::create_dir_all(&home).map_err(failed)?;
         // Else root's workers would be another user, who may not read our folder.
         let is_root = std::fs::metadata(&home).map_err(failed)?.uid() == 0;
@@ -84,39 +104,38 @@ impl Nginx {
     }
 
     /// It tells nobody that it is up, so it is asked.
-    fn wait_until_up(&mut self) -> Result<(), Failure> {
+    fn wait_until_up(&mut self) -> Result<(), NginxError> {
         let firmware = Firmware::new(self.address, "/");
         let deadline = Deadline::after(LIMIT);
         while firmware.head().is_err() {
             let has_ended = self.master.try_wait().is_ok_and(|status| status.is_some());
             if has_ended || !deadline.pause() {
                 let log = std::fs::read_to_string(self.folder.join("error.log")).unwrap_or_default();
-                return Err(Failure::Words(format!("nginx does not come up: {log}")));
+                return Err(NginxError::Odd(format!("nginx does not come up: {log}")));
             }
         }
         Ok(())
     }
 
-    /// The master and its workers.
-    pub(crate) fn processes(&self) -> Result<Vec<u32>, Failure> {
-        let mut processes = children(self.master.id())?;
-        processes.push(self.master.id());
-        Ok(processes)
+    /// The number of its master process.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.master.id()
     }
 
     /// Ends it in good order.
-    pub(crate) fn stop(mut self) -> Result<(), Failure> {
+    pub fn stop(mut self) -> Result<(), NginxError> {
         self.signal()?;
-        self.master.wait().map_err(|error| Failure::File(self.folder.clone(), error))?;
+        self.master.wait().map_err(|error| NginxError::Io { path: self.folder.clone(), error })?;
         Ok(())
     }
 
     /// Through nginx itself, which tells its workers; one that is killed leaves them behind.
-    fn signal(&self) -> Result<(), Failure> {
+    fn signal(&self) -> Result<(), NginxError> {
         let config = self.folder.join("nginx.conf");
         let mut command = Command::new(program()?);
         command.args(["-e", "error.log", "-s", "stop", "-p"]).arg(&self.folder).arg("-c").arg(config);
-        run(&mut command, LIMIT)?;
+        run(&mut command, LIMIT).map_err(|error| NginxError::Odd(error.to_string()))?;
         Ok(())
     }
 }

@@ -7,12 +7,14 @@ use std::time::{Duration, SystemTime};
 
 use dispatch_boot::stub::inspect::{HEAD_LEN, arch_of, efi_arch};
 use dispatch_boot::stub::pe::Machine;
+use dispatch_core::asset::is_wanted;
 use dispatch_core::queue::{Found, Outlook, Unreadable};
 use dispatch_core::{Arch, Kind, Terms, Workload};
 use jiff::Timestamp;
 use nix::libc::{EAGAIN, EINTR, EMFILE, ENFILE};
-use serde::Deserialize;
-use serde_saphyr::Spanned;
+
+use super::all_alike;
+use super::description::Descriptions;
 
 /// The file that describes the workloads of a directory.
 pub const DESCRIPTION: &str = "dispatch.yaml";
@@ -60,23 +62,6 @@ pub enum SourceError {
     },
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Description {
-    #[serde(default)]
-    workloads: Vec<Described>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Described {
-    name: Spanned<String>,
-    #[serde(default)]
-    description: Option<String>,
-    #[serde(default)]
-    reboots: u32,
-}
-
 /// A directory of images.
 #[derive(Clone, Debug)]
 pub struct Directory {
@@ -97,9 +82,7 @@ impl Scan {
     /// What all images are made for, as far as their files tell; nothing if they differ.
     #[must_use]
     pub fn arch(&self) -> Option<Arch> {
-        let mut archs = self.found.iter().filter_map(|file| file.terms.arch);
-        let first = archs.next()?;
-        archs.all(|arch| arch == first).then_some(first)
+        all_alike(&self.found)
     }
 }
 
@@ -118,7 +101,7 @@ impl Directory {
             return Err(SourceError::Empty(self.path.clone()));
         }
         let count = scan.found.len() as u64;
-        scan.found.retain(|file| self.is_wanted(&file.name));
+        scan.found.retain(|file| is_wanted(&file.name, &self.filters));
         if scan.found.is_empty() {
             let filters: Vec<String> = self.filters.iter().map(|filter| format!("`{filter}`")).collect();
             return Err(SourceError::FilteredOut {
@@ -129,17 +112,14 @@ impl Directory {
         }
         for file in scan.found.iter_mut().filter(|file| file.kind == Kind::Efi) {
             let machine = self.machine(&file.name);
-            file.terms.arch = machine.and_then(arch_of);
+            // The file itself knows best.
+            file.terms.arch = machine.and_then(arch_of).or(file.terms.arch);
             if machine.is_none() {
                 let warning = format!("{} is no EFI application (PE): firmware may refuse it", file.name);
                 scan.warnings.push(warning);
             }
         }
         Ok(scan)
-    }
-
-    fn is_wanted(&self, name: &str) -> bool {
-        self.filters.is_empty() || self.filters.iter().any(|filter| name.contains(filter.as_str()))
     }
 
     fn all_images(&self) -> Result<Scan, SourceError> {
@@ -183,26 +163,7 @@ impl Directory {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(mistake(error.to_string())),
         };
-        if text.lines().all(|line| line.trim_start().starts_with('#') || line.trim().is_empty()) {
-            return Ok(());
-        }
-        let description: Description =
-            serde_saphyr::from_str(&text).map_err(|error| mistake(yaml_mistake(&error, &text)))?;
-        let mut seen: Vec<String> = Vec::new();
-        for described in description.workloads {
-            let (name, line) = (described.name.value, described.name.referenced.line());
-            if seen.contains(&name) {
-                return Err(mistake(format!("line {line}: workload `{name}` is described twice")));
-            }
-            let Some(file) = found.iter_mut().find(|file| file.name == name) else {
-                let what = format!("line {line}: field `name`: there is no image `{name}` in this directory");
-                return Err(mistake(what));
-            };
-            file.terms.description = described.description;
-            file.terms.reboots = described.reboots;
-            seen.push(name);
-        }
-        Ok(())
+        Descriptions::default().apply(&text, found).map_err(mistake)
     }
 
     fn machine(&self, name: &str) -> Option<Machine> {
@@ -241,14 +202,6 @@ impl Directory {
             Err(_) => Err(passing("its file system does not answer")),
         }
     }
-}
-
-/// A mistake in one sentence, with the line that it is in: the library names the place but not always the field.
-fn yaml_mistake(error: &serde_saphyr::Error, text: &str) -> String {
-    let what = error.without_snippet().to_string().replace('\n', " ");
-    let number = error.location().and_then(|location| usize::try_from(location.line()).ok());
-    let line = number.and_then(|number| text.lines().nth(number.saturating_sub(1)));
-    line.map_or(what.clone(), |line| format!("{what}: `{}`", line.trim()))
 }
 
 /// An image as it is on disk now.

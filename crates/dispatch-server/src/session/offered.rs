@@ -1,0 +1,78 @@
+//! What a session's source offers at its start.
+
+use dispatch_boot::cache::Cache;
+use dispatch_core::Arch;
+use dispatch_core::queue::Found;
+
+use std::sync::Arc;
+
+use super::StartError;
+use super::config::{Config, SourceConfig, remote_of};
+use crate::clock::Clock;
+use crate::fetch::Images;
+use crate::hub::Hub;
+use crate::source::remote::{self, Remote};
+use crate::source::upstream::Network;
+use crate::source::{Directory, Scan, Source, all_alike};
+
+/// What goes on in a session whose images are fetched.
+pub(super) struct Fetched {
+    pub(super) remote: Remote,
+    pub(super) images: Images,
+    pub(super) network: Network,
+}
+
+/// What a source offers at the start.
+pub(super) struct Offered {
+    pub(super) found: Vec<Found>,
+    /// What all images are made for, as far as is known.
+    pub(super) arch: Option<Arch>,
+    pub(super) warnings: Vec<String>,
+    pub(super) source: Source,
+    pub(super) fetched: Option<Fetched>,
+}
+
+/// Looks at the source.
+pub(super) async fn offered(
+    config: &Config,
+    hub: &Hub,
+    clock: Arc<dyn Clock>,
+) -> Result<Offered, StartError> {
+    let now = clock.now();
+    let remote_config = match &config.source {
+        SourceConfig::Directory(dir) => {
+            let directory = Directory::new(dir.clone(), config.filters.clone());
+            let scan = directory.scan()?;
+            let arch = scan.arch();
+            let Scan { found, warnings } = scan;
+            return Ok(Offered {
+                found,
+                arch,
+                warnings,
+                source: Source::Directory(directory),
+                fetched: None,
+            });
+        }
+        SourceConfig::Remote(remote) => remote,
+    };
+    let remote = remote_of(config, remote_config, hub);
+    let (looked, mut warnings) = if remote_config.offline {
+        let looked = remote.remembered()?;
+        let age = remote::age(looked.at, now);
+        let notice = format!("offline: {} is taken as it was {age} ago", remote.title());
+        (looked, vec![notice])
+    } else {
+        (remote.look(now).await?, Vec::new())
+    };
+    if let Some(nothing) = remote.nothing(&looked) {
+        return Err(nothing.into());
+    }
+    warnings.extend(looked.warnings);
+    let network = Network::new(hub.web.clone(), hub.github.clone());
+    let cache = Cache::open(&remote_config.cache)?;
+    let images = Images::new(cache, clock);
+    let source = Source::Fetched(images.clone());
+    let arch = all_alike(&looked.found);
+    let fetched = Some(Fetched { remote, images, network });
+    Ok(Offered { found: looked.found, arch, warnings, source, fetched })
+}
