@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::clock::{Clock, Random};
-use crate::source::Directory;
+use crate::source::{Directory, Source};
 
 /// A clock that does not wait: whoever waits for a time makes it that time.
 #[derive(Default)]
@@ -81,7 +81,7 @@ impl Rig {
             bytes[2..].copy_from_slice(&count.fetch_add(1, Ordering::Relaxed).to_be_bytes());
             bytes
         });
-        let engine = Engine::new(store, policy("o/r"), clock, random, directory, "a test");
+        let engine = Engine::new(store, policy("o/r"), clock, random, Source::Directory(directory), "a test");
         let all = Focus::last_round();
         engine.decide(all, |snapshot, context| snapshot.open(&found, &[], context)).await.expect("a round");
         let mut runs = Vec::new();
