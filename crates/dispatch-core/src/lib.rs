@@ -5,6 +5,7 @@
 //!   of a job when its run ends, what an idle host is told. Its methods return an [`queue::Outcome`]: the
 //!   answer, and the [`queue::Change`]s that the store commits in one transaction.
 //! * [`verdict`] judges reports and puts verdicts in order.
+//! * [`issue`] makes an issue of a report, and says what is to be asked of GitHub so that it is filed exactly once.
 //!
 //! Everything above this crate only loads a snapshot, asks, and carries out what it is told.
 

@@ -57,7 +57,7 @@ pub enum Why {
     Dropped,
     /// GitHub refused it, in its own words.
     Refused(String),
-    /// The issue was deleted before this could be written.
+    /// The issue was deleted, or moved to another repository, before this could be written.
     Deleted,
 }
 
@@ -71,7 +71,7 @@ impl fmt::Display for Why {
             Self::Dropped => f.write_str("not set by GitHub: that takes push access"),
             // Somebody else's words may repeat what the image sent.
             Self::Refused(words) => write!(f, "refused: {}", clean::code(words, LONGEST_NAME)),
-            Self::Deleted => f.write_str("the issue was deleted before"),
+            Self::Deleted => f.write_str("the issue was deleted or moved before"),
         }
     }
 }

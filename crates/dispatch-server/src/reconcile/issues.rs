@@ -7,6 +7,7 @@ mod one;
 mod tracker;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -68,6 +69,7 @@ struct Desk<T> {
     tracker: Option<T>,
     options: Options,
     pace: Arc<Mutex<Pace>>,
+    has_answered: Arc<AtomicBool>,
     known: BTreeMap<String, Known>,
     /// What is being worked on: which report, and of which repository.
     busy: BTreeMap<Id, (String, String)>,
@@ -105,8 +107,8 @@ type Worked = (Report, Filing, End);
 
 impl<T: Tracker> Desk<T> {
     fn new(engine: Engine, tracker: Option<T>, options: IssueOptions) -> Self {
-        let (pace, known, busy) = Default::default();
-        Self { engine, tracker, options: Options { footer: options.footer }, pace, known, busy }
+        let (pace, has_answered, known, busy) = Default::default();
+        Self { engine, tracker, options: Options { footer: options.footer }, pace, has_answered, known, busy }
     }
 
     async fn run(mut self, stop: CancellationToken) {
@@ -172,6 +174,7 @@ impl<T: Tracker> Desk<T> {
                 tracker: tracker.clone(),
                 options: self.options,
                 pace: Arc::clone(&self.pace),
+                has_answered: Arc::clone(&self.has_answered),
                 stop: stop.clone(),
             };
             let names = (report.key.clone(), report.repository.clone());
@@ -318,7 +321,9 @@ fn stored(effect: &WaitingEffect) -> Filing {
 }
 
 fn warn(report: &Report, name: &str, wait: &Wait, now: Timestamp) {
-    let again = duration(wait.until.duration_since(now).unsigned_abs());
+    // In whole seconds: a little of it has passed already.
+    let left = wait.until.duration_since(now).unsigned_abs() + Duration::from_millis(999);
+    let again = duration(Duration::from_secs(left.as_secs()));
     tracing::warn!(
         "a report of {name} cannot be filed as an issue of {} and is tried again in {again}: {}",
         report.repository,

@@ -224,7 +224,7 @@ impl World {
             }
             // A comment that is refused is not written: that is another test.
             Fate::Refused { .. } if !matches!(request, Request::Create(_)) => {
-                failure.trouble = Trouble::Lasting
+                failure.trouble = Trouble::Lasting;
             }
             Fate::Refused { field, is_named } => {
                 let (field, value) =

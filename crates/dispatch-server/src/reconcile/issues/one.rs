@@ -1,10 +1,12 @@
 //! Files one report, as far as that can be done now.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dispatch_core::issue::{
-    Draft, Facts, Filed, Filing, LeftOut, Options, Pace, Reason, Request, Todo, Wait, compose,
+    Draft, Facts, Failure, Filed, Filing, LeftOut, Look, Options, Pace, Reason, Request, Todo, Trouble, Wait,
+    compose,
 };
 use dispatch_core::queue::Issue;
 use dispatch_github::Slug;
@@ -29,6 +31,8 @@ pub(super) struct One<T> {
     pub(super) tracker: T,
     pub(super) options: Options,
     pub(super) pace: Arc<Mutex<Pace>>,
+    /// Whether the tracker has answered anything, so that its clock is known.
+    pub(super) has_answered: Arc<AtomicBool>,
     pub(super) stop: CancellationToken,
 }
 
@@ -95,6 +99,12 @@ impl<T: Tracker> One<T> {
             if turn.await.is_none() {
                 return Ok(false);
             }
+            // By a clock that is wrong nobody would find again what was made.
+            if !self.has_answered.load(Ordering::Relaxed)
+                && !self.greet(report, repository, draft, filing, request).await?
+            {
+                return Ok(!self.stop.is_cancelled());
+            }
         }
         if self.stop.is_cancelled() {
             return Ok(false);
@@ -111,9 +121,40 @@ impl<T: Tracker> One<T> {
             answer = self.tracker.ask(repository, request) => answer,
             () = self.out_of_time(request) => return Ok(false),
         };
+        self.has_answered.fetch_or(answer.is_ok(), Ordering::Relaxed);
         filing.after(draft, request, answer, asked, self.engine.clock.now());
         self.store(report, filing).await?;
         Ok(true)
+    }
+
+    /// Makes sure that the tracker's clock is known. Returns whether it is; if not, the filing knows why.
+    async fn greet(
+        &self,
+        report: &Report,
+        repository: &Slug,
+        draft: &Draft,
+        filing: &mut Filing,
+        request: &Request,
+    ) -> Result<bool, StoreError> {
+        let asked = self.engine.clock.now();
+        match self.stop.run_until_cancelled(self.tracker.greet(repository)).await {
+            None => Ok(false),
+            Some(Ok(())) => {
+                self.has_answered.store(true, Ordering::Relaxed);
+                Ok(true)
+            }
+            Some(Err(failure)) => {
+                // It is not the request that failed, which was not even sent.
+                let trouble = match failure.trouble {
+                    Trouble::Refused => Trouble::Passing,
+                    other => other,
+                };
+                let failure = Failure { trouble, look: Look::NotNeeded, ..failure };
+                filing.after(draft, request, Err(failure), asked, self.engine.clock.now());
+                self.store(report, filing).await?;
+                Ok(false)
+            }
+        }
     }
 
     /// Waits until the session ends, and a moment more for what makes something.

@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::clock::{Clock, Random};
-use crate::source::Directory;
+use crate::source::{Directory, Source};
 
 /// A clock that does not wait: whoever waits for a time makes it that time.
 #[derive(Default)]
@@ -81,7 +81,7 @@ impl Rig {
             bytes[2..].copy_from_slice(&count.fetch_add(1, Ordering::Relaxed).to_be_bytes());
             bytes
         });
-        let engine = Engine::new(store, policy("o/r"), clock, random, directory, "a test");
+        let engine = Engine::new(store, policy("o/r"), clock, random, Source::Directory(directory), "a test");
         let all = Focus::last_round();
         engine.decide(all, |snapshot, context| snapshot.open(&found, &[], context)).await.expect("a round");
         let mut runs = Vec::new();
@@ -132,6 +132,28 @@ async fn boot(engine: &Engine, who: &Sighting) -> RunId {
     let progress = engine.begin(image.run, 10, 0).await.expect("a state").expect("a transfer");
     engine.end(image.run, &progress, 10, TransferEnd::Whole).await.expect("noted");
     engine.started(who, &Told::default()).await.expect("a state").expect("a run")
+}
+
+/// Does all that can be done now. Returns when there is more to do.
+async fn turn<T: Tracker>(desk: &mut Desk<T>) -> Option<Timestamp> {
+    let stop = CancellationToken::new();
+    loop {
+        let mut workers = JoinSet::new();
+        let wake = desk.activate(&mut workers, &stop).await.expect("a state");
+        if workers.is_empty() {
+            return wake;
+        }
+        while let Some(worked) = workers.join_next_with_id().await {
+            desk.worked(worked).await;
+        }
+    }
+}
+
+/// Goes on until nothing is left that could be done later.
+async fn all<T: Tracker>(desk: &mut Desk<T>) {
+    while let Some(at) = turn(desk).await {
+        desk.engine.clock.sleep_until(at).await;
+    }
 }
 
 #[test]

@@ -13,7 +13,10 @@ pub(super) trait Tracker: Clone + Send + Sync + 'static {
         request: &Request,
     ) -> impl Future<Output = Result<Answer, Failure>> + Send;
 
-    /// The time by its own clock.
+    /// Asks for nothing but an answer, by which its clock is known.
+    fn greet(&self, repository: &Slug) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// The time by its own clock; by ours, as long as it has not answered anything.
     fn time(&self) -> Timestamp;
 }
 
@@ -53,6 +56,10 @@ impl Tracker for GitHub {
             }
         };
         answer.map_err(|error| failure(&error))
+    }
+
+    async fn greet(&self, repository: &Slug) -> Result<(), Failure> {
+        self.repository(repository).await.map(drop).map_err(|error| failure(&error))
     }
 
     fn time(&self) -> Timestamp {

@@ -208,13 +208,69 @@ async fn three_reports_of_a_run_are_filed_in_their_order_through_an_outage() {
     assert_eq!(titles, ["one", "two", "three"]);
 }
 
+fn desk(rig: &Rig, github: &FakeGithub) -> Desk<GitHub> {
+    Desk::new(rig.engine.clone(), Some(client(github)), IssueOptions { footer: true })
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_is_refused_is_told_with_what_to_do_and_never_shown() {
     let rig = Rig::new(Arc::new(Real), &["a.efi"]).await;
     rig.report(0, &json!({ "title": "t" })).await;
     let github = fake(Role::Write);
     github.trouble(posting(Fault::Unauthorized));
-    file_all(&rig, &github).await;
-    assert_eq!(count(&github, "POST"), 2);
-    assert_eq!(github.issues("o/r").len(), 1);
+    turn(&mut desk(&rig, &github)).await;
+    let waiting = rig.waiting().await;
+    let told = format!("{waiting:?}");
+    assert!(told.contains("start again with a token that is good") && !told.contains(TOKEN), "{told}");
+    turn(&mut desk(&rig, &github)).await;
+    assert_eq!(github.issues("o/r").len(), 1, "who starts again has mended it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_hours_off_files_nothing_twice() {
+    for hours in [-5, 5] {
+        let rig = Rig::new(Arc::new(Skipping::default()), &["a.efi"]).await;
+        rig.report(0, &json!({ "title": "t" })).await;
+        let github = fake(Role::Write);
+        github.change(|model| model.set_clock_ahead(SignedDuration::from_hours(hours)));
+        github.trouble(posting(Fault::DropAfter));
+        file_all(&rig, &github).await;
+        assert_eq!(github.issues("o/r").len(), 1, "{hours}");
+    }
+}
+
+/// A report with three parts, of which the last comment is still to be written, and its desk.
+async fn half_commented() -> (Rig, FakeGithub, Desk<GitHub>) {
+    let rig = Rig::new(Arc::new(Real), &["a.efi"]).await;
+    rig.report(0, &json!({ "title": "t", "body": "a line of text\n".repeat(10_000) })).await;
+    let github = fake(Role::Write);
+    github.trouble(Trouble::new(Fault::Status(503)).method("POST").path("*/comments").after(1));
+    let mut desk = desk(&rig, &github);
+    turn(&mut desk).await;
+    assert_eq!(github.issues("o/r")[0].comments.len(), 1);
+    (rig, github, desk)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_who_closes_and_renames_an_issue_changes_nothing() {
+    let (rig, github, mut desk) = half_commented().await;
+    github.change(|model| {
+        let now = model.now();
+        let issue = &mut model.repository("o/r").issues[0];
+        (issue.closed, issue.title) = (Some(now), "another".to_owned());
+    });
+    all(&mut desk).await;
+    assert_eq!(github.issues("o/r")[0].comments.len(), 2);
+    assert!(rig.waiting().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_who_deletes_an_issue_has_the_last_word() {
+    let (rig, github, mut desk) = half_commented().await;
+    github.change(|model| model.repository("o/r").issues.clear());
+    all(&mut desk).await;
+    assert!(github.issues("o/r").is_empty() && rig.waiting().await.is_empty());
+    let told = rig.told().await;
+    let [Happening::IssueFiled { omitted, .. }] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!(omitted, &["text `part 3` (the issue was deleted or moved before)"]);
 }

@@ -123,6 +123,10 @@ impl Tracker for Scripted {
         Err(Failure { trouble, look, words: format!("{trouble:?}"), retry_at, fields: Vec::new() })
     }
 
+    async fn greet(&self, _: &Slug) -> Result<(), Failure> {
+        Ok(())
+    }
+
     fn time(&self) -> Timestamp {
         self.engine.clock.now()
     }
@@ -130,28 +134,6 @@ impl Tracker for Scripted {
 
 fn desk(rig: &Rig, tracker: &Scripted) -> Desk<Scripted> {
     Desk::new(rig.engine.clone(), Some(tracker.clone()), IssueOptions { footer: true })
-}
-
-/// Does all that can be done now. Returns when there is more to do.
-async fn turn(desk: &mut Desk<Scripted>) -> Option<Timestamp> {
-    let stop = CancellationToken::new();
-    loop {
-        let mut workers = JoinSet::new();
-        let wake = desk.activate(&mut workers, &stop).await.expect("a state");
-        if workers.is_empty() {
-            return wake;
-        }
-        while let Some(worked) = workers.join_next_with_id().await {
-            desk.worked(worked).await;
-        }
-    }
-}
-
-/// Goes on until nothing is left that could be done later.
-async fn all(desk: &mut Desk<Scripted>) {
-    while let Some(at) = turn(desk).await {
-        desk.engine.clock.sleep_until(at).await;
-    }
 }
 
 async fn rig(images: &[&str]) -> Rig {
@@ -308,6 +290,61 @@ async fn without_a_sign_in_reports_wait_and_say_what_to_do() {
     assert_eq!(turn(&mut desk).await, None);
     let waiting = rig.waiting().await;
     assert_eq!(waiting[0].error.as_deref(), Some("not signed in to GitHub: give --token or GITHUB_TOKEN"));
+}
+
+/// What is told to people, a line each.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<String>>>);
+
+impl tracing::Subscriber for Told {
+    fn enabled(&self, of: &tracing::Metadata<'_>) -> bool {
+        *of.level() <= tracing::Level::WARN
+    }
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut line = String::new();
+        event.record(&mut |field: &tracing::field::Field, value: &dyn std::fmt::Debug| {
+            if field.name() == "message" {
+                line = format!("{value:?}");
+            }
+        });
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[tokio::test]
+async fn a_person_is_told_once_of_each_reason_to_wait() {
+    let rig = rig(&["a.efi"]).await;
+    rig.report(0, &json!({ "title": "t" })).await;
+    let fails = Fate::Fails;
+    let (passing, lasting) =
+        (fails(Trouble::Passing, Look::NotNeeded), fails(Trouble::Lasting, Look::NotNeeded));
+    let unknown = fails(Trouble::Passing, Look::NeededLater);
+    let fates =
+        [passing.clone(), passing.clone(), unknown, passing.clone(), lasting.clone(), lasting, passing];
+    let tracker = Scripted::new(&rig, &fates);
+    let told = Told::default();
+    let _guard = tracing::subscriber::set_default(told.clone());
+    all(&mut desk(&rig, &tracker)).await;
+    let told = told.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let [first, second, third] = told.as_slice() else { panic!("{told:#?}") };
+    assert_eq!(
+        first,
+        "a report of a.efi cannot be filed as an issue of o/r and is tried again in 1 s: Passing"
+    );
+    assert!(second.ends_with(": Lasting") && third.ends_with(": Passing"), "{told:#?}");
 }
 
 #[tokio::test]
