@@ -9,6 +9,9 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr as _;
 
+/// The sign of an image that is being fetched.
+pub const FETCHING: &str = "🌐";
+
 /// The form of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -17,6 +20,9 @@ pub enum Format {
     /// For programs: one JSON object a line.
     Json,
 }
+
+/// The sign of a report that is an issue now.
+const FILED: &str = "🔗";
 
 /// The longest name that others are aligned to.
 const MAX_NAME: usize = 40;
@@ -165,21 +171,21 @@ pub fn tell(event: &Event) -> (&'static str, &'static str, String) {
         H::Done { verdict, reason: Some(reason) } => ("", "done", format!("{verdict}: {reason}")),
         H::Drained => ("", "all done", "no job is left".to_owned()),
         H::Resumed { state } => (state.sign(), "goes on", format!("{state} on {host}")),
-        H::Fetching { size, start: 0 } => ("🌐", "fetching", text::bytes(*size)),
+        H::Fetching { size, start: 0 } => (FETCHING, "fetching", text::bytes(*size)),
         H::Fetching { size, start } => {
-            ("🌐", "fetching", format!("from {} of {}", text::bytes(*start), text::bytes(*size)))
+            (FETCHING, "fetching", format!("from {} of {}", text::bytes(*start), text::bytes(*size)))
         }
         H::Fetched { size, took } => (
             "",
             "fetched",
             format!("{} in {}, its digest is right", text::bytes(*size), text::duration(*took)),
         ),
-        H::NotFetched { reason } => ("⚠", "not here", reason.clone()),
-        H::IssueFiled { url, omitted, .. } if omitted.is_empty() => ("", "issue filed", url.clone()),
+        H::NotFetched { reason } => ("⚠", "not fetched", reason.clone()),
+        H::IssueFiled { url, omitted, .. } if omitted.is_empty() => (FILED, "issue filed", url.clone()),
         H::IssueFiled { url, omitted, .. } => {
-            ("", "issue filed", format!("{url}, without {}", omitted.join(", ")))
+            (FILED, "issue filed", format!("{url} without {}", omitted.join(", ")))
         }
-        H::IssueRefused { reason, .. } => ("⚠", "no issue", reason.clone()),
+        H::IssueRefused { reason, .. } => ("⚠", "no issue", format!("and there never will be one: {reason}")),
         H::Idle { stub, reason } => ("", "idle", format!("{}: {reason}", told(*stub))),
     }
 }
