@@ -176,14 +176,14 @@ pub(crate) fn one_unit(time: Duration) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use dispatch_core::{HostId, JobId, RunId, WorkloadId};
 
     use super::*;
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
-    fn job(state: JobState) -> Job {
+    pub(crate) fn job(state: JobState) -> Job {
         Job {
             id: JobId::new(NOW, [0; 10]),
             name: "a.efi".to_owned(),
@@ -201,7 +201,7 @@ mod tests {
         }
     }
 
-    fn run(state: RunState, transfer: Transfer, seconds: i64) -> Run {
+    pub(crate) fn run(state: RunState, transfer: Transfer, seconds: i64) -> Run {
         Run {
             id: RunId::new(NOW, [0; 10]),
             job: JobId::new(NOW, [0; 10]),

@@ -240,6 +240,60 @@ mod tests {
         );
     }
 
+    /// All that can happen to an image that is fetched, and to a report that is to be an issue.
+    fn of_github() -> Vec<(&'static str, Happening)> {
+        let report = dispatch_core::ReportId::new(Timestamp::UNIX_EPOCH, [0; 10]);
+        let url = "https://github.test/o/r/issues/12".to_owned();
+        let omitted = vec!["milestone `1.0` (there is none)".to_owned(), "label `x` (too long)".to_owned()];
+        vec![
+            ("a.iso", Happening::Fetching { size: 1 << 30, start: 0 }),
+            ("a.iso", Happening::Fetching { size: 1 << 30, start: 1 << 29 }),
+            ("a.iso", Happening::Fetched { size: 1 << 30, took: std::time::Duration::from_millis(91_250) }),
+            (
+                "a.iso",
+                Happening::NotFetched { reason: "its digest is wrong, it is fetched once more".into() },
+            ),
+            ("a.iso", Happening::IssueFiled { report, url: url.clone(), omitted: Vec::new() }),
+            ("a.iso", Happening::IssueFiled { report, url, omitted }),
+            ("a.iso", Happening::IssueRefused { report, reason: "the repository has no issues".into() }),
+        ]
+    }
+
+    #[test]
+    fn what_comes_from_github_and_goes_there_is_told_in_lines_like_the_others() {
+        assert_eq!(
+            shown(Format::Text, &of_github()),
+            "22:13:20  🌐  a.iso  fetching     1.0 GiB\n\
+             22:13:20  🌐  a.iso  fetching     from 512.0 MiB of 1.0 GiB\n\
+             22:13:20      a.iso  fetched      1.0 GiB in 1 min 31 s, its digest is right\n\
+             22:13:20  ⚠   a.iso  not fetched  its digest is wrong, it is fetched once more\n\
+             22:13:20  🔗  a.iso  issue filed  https://github.test/o/r/issues/12\n\
+             22:13:20  🔗  a.iso  issue filed  https://github.test/o/r/issues/12 without milestone `1.0` \
+             (there is none), label `x` (too long)\n\
+             22:13:20  ⚠   a.iso  no issue     and there never will be one: the repository has no issues\n"
+        );
+    }
+
+    #[test]
+    fn what_comes_from_github_and_goes_there_is_json_that_can_be_read_back() {
+        let events = of_github();
+        let text = shown(Format::Json, &events);
+        let words: Vec<String> = text
+            .lines()
+            .map(|line| {
+                let value: serde_json::Value = serde_json::from_str(line).expect("json");
+                value["event"].as_str().expect("a word").to_owned()
+            })
+            .collect();
+        let expected =
+            ["fetching", "fetching", "fetched", "not-fetched", "issue-filed", "issue-filed", "issue-refused"];
+        assert_eq!(words, expected);
+        for (line, (_, what)) in text.lines().zip(&events) {
+            let event: Event = serde_json::from_str(line).expect("an event");
+            assert_eq!(event.what, *what);
+        }
+    }
+
     #[test]
     fn a_title_cannot_fake_a_line() {
         let title = "x\n22:13:20  🏁  b.efi  finished  passed\u{1b}[2J".to_owned();

@@ -85,7 +85,59 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
+    use dispatch_core::queue::{Issue, JobState};
+    use dispatch_core::run::Transfer;
+    use dispatch_core::{Effect, ReportId, RunState};
+    use dispatch_store::{Overview, WaitingEffect};
+    use jiff::Timestamp;
+
     use super::*;
+    use crate::doing::tests::{job, run};
+
+    fn page_of(overview: &Overview) -> String {
+        let (now, live) = (Timestamp::UNIX_EPOCH, HashMap::new());
+        render("a test", &View::new(overview, &live, &[], now, now))
+    }
+
+    /// A job that is done, whose report is an issue with this URL.
+    fn filed_as(url: &str) -> String {
+        let run = run(RunState::Finished, Transfer::Whole, 0);
+        let report = ReportId::new(Timestamp::UNIX_EPOCH, [1; 10]);
+        let issue = Issue { report, repository: "o/\"r\"".to_owned(), number: 12, url: url.to_owned() };
+        let (jobs, issues) = (vec![job(JobState::Done)], vec![(run.id, issue)]);
+        page_of(&Overview { jobs, issues, runs: vec![run], ..Overview::default() })
+    }
+
+    #[test]
+    fn an_issue_is_a_link_and_what_is_no_web_address_is_none() {
+        let html = filed_as("https://github.test/o/r/issues/12?a=\"b\"&c");
+        let link = "<a href=\"https://github.test/o/r/issues/12?a=&quot;b&quot;&amp;c\" title=\"o/&quot;r&quot;\" \
+                    rel=\"noreferrer\">#12</a>";
+        assert!(html.contains(link), "{html}");
+        let html = filed_as("javascript:alert(1)");
+        assert!(html.contains("#12") && !html.contains("<a ") && !html.contains("javascript"), "{html}");
+    }
+
+    #[test]
+    fn what_waits_is_said_before_the_jobs() {
+        let report = ReportId::new(Timestamp::UNIX_EPOCH, [1; 10]);
+        let effect = Effect::WriteReport { report };
+        let waiting = WaitingEffect {
+            key: effect.idempotency_key(),
+            effect,
+            at: Timestamp::UNIX_EPOCH,
+            due: Timestamp::from_second(40).expect("a time"),
+            attempts: 1,
+            error: Some("<disk> full".to_owned()),
+            progress: None,
+        };
+        let html = page_of(&Overview { outbox: vec![waiting], effects_due: 1, ..Overview::default() });
+        let line = "<ul><li>1 report file waits: &lt;disk&gt; full; next try in 40 s</li></ul>\n<table>";
+        assert!(html.contains(line), "{html}");
+        assert!(!page_of(&Overview::default()).contains("<li>"));
+    }
 
     #[test]
     fn what_others_wrote_is_shown_and_not_obeyed() {

@@ -2,6 +2,8 @@
 
 mod fetching;
 mod issues;
+#[cfg(test)]
+mod tests;
 mod waits;
 
 use std::collections::HashMap;
@@ -348,60 +350,4 @@ fn note(own: Own<'_>, fetch: Option<Fetching>, live: &HashMap<RunId, u64>) -> St
     }
     parts.extend(Some(past(own.runs)).filter(|past| !past.is_empty()));
     parts.join("; ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn row(name: &str, state: &str, note: &str) -> Row {
-        Row {
-            sign: "⏳",
-            name: name.into(),
-            state: state.into(),
-            verdict: None,
-            host: None,
-            attempt: 0,
-            age: Duration::from_secs(70),
-            reports: 0,
-            issues: Issues::default(),
-            fetch: None,
-            note: note.into(),
-            id: JobId::new(Timestamp::UNIX_EPOCH, [0; 10]),
-            job: JobState::Queued,
-            is_stuck: false,
-            is_coming: false,
-            download: None,
-            doing: Doing::default(),
-        }
-    }
-
-    #[test]
-    fn a_table_is_aligned_and_keeps_to_its_width() {
-        let note = "its image cannot be read: No such file or directory (os error 2), and that is all there is to say";
-        let jobs = vec![row("a.efi", "queued", note), row(&"long-".repeat(20), "downloading", "")];
-        let table = table(&View { jobs, tally: "2 queued".into(), effects_due: 0, outbox: Vec::new() }, 80);
-        assert_eq!(
-            table,
-            "    workload                    state        verdict  host  for\n\
-             ⏳  a.efi                       queued                      1 min 10 s\n    \
-             its image cannot be read: No such file or directory (os error 2), and that\n    \
-             is all there is to say\n\
-             ⏳  long-long-long-long-long-…  downloading                 1 min 10 s\n\
-             \n2 queued\n"
-        );
-    }
-
-    #[test]
-    fn a_name_cannot_steer_the_terminal() {
-        let name = "\u{1b}]0;x\u{7}.efi";
-        let mut odd = row(name, "queued", &format!("{name} cannot be read\u{9b}2J"));
-        odd.host = Some("\u{1b}[2J".into());
-        let table = table(
-            &View { jobs: vec![odd], tally: "1 queued".into(), effects_due: 0, outbox: Vec::new() },
-            80,
-        );
-        assert!(!table.contains(|letter: char| letter.is_control() && letter != '\n'), "{table:?}");
-        assert!(table.contains("]0;x .efi"), "{table:?}");
-    }
 }

@@ -57,19 +57,15 @@ impl Issues {
     /// `3 reports, 3 issues`.
     #[must_use]
     pub fn in_brief(&self, reports: u32) -> String {
-        let mut words = text::count(reports.into(), "report");
-        match self.filed.as_slice() {
-            [] => {}
-            [one] if reports == 1 => words += &format!(", #{}", one.number),
-            all => words += &format!(", {}", text::count(all.len() as u64, "issue")),
-        }
-        if self.waiting > 0 {
-            words += &format!(", {} to be filed", self.waiting);
-        }
-        if !self.refused.is_empty() {
-            words += &format!(", {} refused", self.refused.len());
-        }
-        words
+        let filed = match self.filed.as_slice() {
+            [] => None,
+            [one] if reports == 1 => Some(format!("#{}", one.number)),
+            all => Some(text::count(all.len() as u64, "issue")),
+        };
+        let waiting = (self.waiting > 0).then(|| format!("{} to be filed", self.waiting));
+        let refused = (!self.refused.is_empty()).then(|| format!("{} refused", self.refused.len()));
+        let parts = [Some(text::count(reports.into(), "report")), filed, waiting, refused];
+        parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
 
     /// What was refused for good, in a sentence, each reason once.

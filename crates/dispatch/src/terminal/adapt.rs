@@ -127,6 +127,7 @@ fn job(row: &Row, rates: &Rates) -> Job {
             pace: Pace { rate: fetch.per_second, still: Duration::ZERO },
         }),
         issues: row.issues.filed.iter().map(|issue| issue.number).collect(),
+        refused: row.issues.refused.len(),
         brief: row.doing.brief.clone(),
         detail: row.doing.detail.clone(),
     }
@@ -352,6 +353,48 @@ mod tests {
             row("192.0.2.3", "told to wait: queue empty", Some("for 16 min")),
         ];
         assert_eq!(told, expected);
+    }
+
+    fn effect(report: u8, error: Option<&str>) -> WaitingEffect {
+        let effect = Effect::FileIssue {
+            report: ReportId::new(at(0), [report; 10]),
+            run: RunId::new(at(0), [report; 10]),
+            repository: "o/r".to_owned(),
+        };
+        let error = error.map(str::to_owned);
+        let (key, due) = (effect.idempotency_key(), at(140));
+        WaitingEffect { key, effect, at: at(98), due, attempts: 0, error, progress: None }
+    }
+
+    fn told(what: Happening) -> StoredEvent {
+        let event = dispatch_core::Event { at: at(0), job: None, run: None, host: None, what };
+        StoredEvent { seq: 1, event }
+    }
+
+    #[test]
+    fn what_was_refused_and_what_waits_is_told_of_each_report() {
+        let report = |number| ReportId::new(at(0), [number; 10]);
+        let events = [told(Happening::IssueRefused { report: report(3), reason: "it is spam".into() })];
+        let all = filings(&events, &[], &[effect(1, Some("no answer")), effect(2, None)], at(100));
+        let waits = |words: &str, is_again| Filing::Waits(words.to_owned(), is_again);
+        let expected = [
+            (report(1), waits("waits to be filed: no answer; next try in 40 s", true)),
+            (report(2), waits("waits to be filed; first try in 40 s", false)),
+            (report(3), Filing::Refused("it is spam".to_owned())),
+        ];
+        assert_eq!(all.into_iter().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn what_was_never_tried_is_not_worth_a_word_before_it_has_waited_for_a_while() {
+        let lines = |error, now| {
+            let overview = Overview { outbox: vec![effect(1, error)], effects_due: 1, ..Overview::default() };
+            let view = View::new(&overview, &HashMap::new(), &[], at(0), at(now));
+            view.outbox.iter().filter_map(waiting).map(|waiting| waiting.words).collect::<Vec<_>>()
+        };
+        assert!(lines(None, 100).is_empty(), "it is filed in a moment");
+        assert_eq!(lines(None, 103), ["1 issue waits for its turn; first try in 37 s"]);
+        assert_eq!(lines(Some("no answer"), 99), ["1 issue waits: no answer; next try in 41 s"]);
     }
 
     #[test]

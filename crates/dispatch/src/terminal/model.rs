@@ -100,6 +100,8 @@ pub(crate) struct Job {
     pub(crate) fetch: Option<Download>,
     /// The numbers of the issues that its reports were filed as.
     pub(crate) issues: Vec<u64>,
+    /// How many of its reports will never be issues.
+    pub(crate) refused: usize,
     /// What it is doing, or why it waits, in a few words.
     pub(crate) brief: Option<String>,
     /// The same in a sentence.

@@ -30,6 +30,7 @@ pub(crate) fn job(number: u32) -> Job {
         download: None,
         fetch: None,
         issues: Vec::new(),
+        refused: 0,
         brief: Some("next in line".to_owned()),
         detail: None,
     }
@@ -239,6 +240,7 @@ pub(crate) fn issues() -> Board {
         Job { issues: vec![12, 13], brief: Some("2 reports, 2 issues".into()), ..done(4, Verdict::Passed) };
     let refused = Job {
         group: Group::Trouble,
+        refused: 1,
         brief: Some("1 report, 1 refused".into()),
         detail: Some(
             "1 report will never be an issue: the repository o/r has no issues, switch them on".into(),

@@ -191,6 +191,7 @@ fn where_there_is_one_line_each_an_image_that_comes_has_a_bar_and_an_issue_its_n
     let row = |name: &str| text.lines().find(|line| line.contains(name)).unwrap_or_default().to_owned();
     assert!(row("🌐 fetching").contains("57 %"), "{text}");
     assert!(row("#12 #13").contains("passed"), "{text}");
+    assert!(row("image-005.efi").contains("no issue"), "what was refused is seen: {text}");
     picture("dense-fetching-80x36", &text);
 }
 
@@ -271,6 +272,7 @@ fn any_job() -> impl Strategy<Value = Job> {
             download: measured.0,
             fetch: measured.1,
             issues: measured.2,
+            refused: attempt as usize % 3,
             name,
             state,
             address: host.clone(),

@@ -283,13 +283,14 @@ impl Columns {
         if let Some(progress) = job.progress() {
             return paint::short_download(progress, self.doing, paint);
         }
-        let words = match job.group {
-            Group::Active => job.brief.clone().unwrap_or_default(),
+        let (words, tone) = match job.group {
+            Group::Active => (job.brief.clone().unwrap_or_default(), Tone::Quiet),
             // Of what comes next it stands where the host will.
-            Group::Waiting => String::new(),
-            Group::Trouble | Group::Done => numbers(&job.issues),
+            Group::Waiting => (String::new(), Tone::Quiet),
+            Group::Trouble | Group::Done if job.refused > 0 => ("no issue".to_owned(), Tone::Bad),
+            Group::Trouble | Group::Done => (numbers(&job.issues), Tone::Quiet),
         };
-        vec![paint.span(text::cut(&words, self.doing), Tone::Quiet)]
+        vec![paint.span(text::cut(&words, self.doing), tone)]
     }
 
     fn host(&self, job: &Job, host: &str) -> String {

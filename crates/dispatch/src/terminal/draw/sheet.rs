@@ -328,7 +328,7 @@ impl Page {
 
     fn notices(mut self, board: &Board) -> Vec<Line<'static>> {
         if !board.outbox.is_empty() {
-            self.heading("What waits, and is tried until it is done");
+            self.heading("What waits to be done");
             for waiting in &board.outbox {
                 let tone = if waiting.why.is_some() { Tone::Plain } else { Tone::Quiet };
                 self.paragraph(vec![Span::raw("    ")], &waiting.words, tone);
