@@ -8,6 +8,8 @@ use dispatch_core::run::{MAX_BROKEN, Transfer};
 use dispatch_core::{Job, Run, RunState, Verdict, text};
 use jiff::Timestamp;
 
+use crate::view::Issues;
+
 /// What a job is doing, or why it waits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Doing {
@@ -28,25 +30,53 @@ pub struct Around {
     pub is_asked: bool,
 }
 
+/// A job and what is its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Own<'a> {
+    /// The job.
+    pub job: &'a Job,
+    /// The run that it is on.
+    pub run: Option<&'a Run>,
+    /// All of its attempts, the oldest first.
+    pub runs: &'a [&'a Run],
+    /// What became of the reports of `run`.
+    pub issues: &'a Issues,
+    /// It waits for nothing but an image that is being fetched.
+    pub is_coming: bool,
+}
+
 impl Doing {
-    /// What a job is doing. `run` is the run that it is on, `runs` are all of its attempts, the oldest first.
+    /// What a job is doing.
     #[must_use]
-    pub fn new(job: &Job, run: Option<&Run>, runs: &[&Run], around: Around, now: Timestamp) -> Self {
+    pub fn new(own: Own<'_>, around: Around, now: Timestamp) -> Self {
+        let Own { job, run, runs, issues, .. } = own;
         match (job.state, run) {
-            (JobState::Queued, _) => Self::queued(job, past(runs), around),
-            (JobState::Active, Some(run)) => Self { brief: in_brief(run), detail: active(run, now) },
+            (JobState::Queued, _) => Self::queued(own, past(runs), around),
+            (JobState::Active, Some(run)) => {
+                let detail = [issues.refused(), active(run, now)].into_iter().flatten();
+                let detail = detail.reduce(|refused, rest| format!("{refused}; {rest}"));
+                Self { brief: in_brief(run), detail }
+            }
             (JobState::Active, None) => Self::default(),
             (JobState::Done | JobState::Cancelled, run) => {
                 let reports = run.map_or(0, |run| run.reports);
-                let brief = (reports > 0).then(|| text::count(reports.into(), "report"));
-                Self { brief, detail: past(runs).or_else(|| job.reason.clone()) }
+                let brief = (reports > 0).then(|| issues.in_brief(reports));
+                let past = past(runs).or_else(|| job.reason.clone());
+                // What was refused is what a person can still do something about.
+                let detail = [issues.refused(), past].into_iter().flatten();
+                Self { brief, detail: detail.reduce(|refused, past| format!("{refused}; {past}")) }
             }
         }
     }
 
-    fn queued(job: &Job, past: Option<String>, around: Around) -> Self {
-        if job.waits.is_some() {
-            return Self { brief: None, detail: job.waits.clone() };
+    fn queued(own: Own<'_>, past: Option<String>, around: Around) -> Self {
+        if own.is_coming {
+            let coming = "its image is being fetched";
+            let detail = past.map_or(coming.to_owned(), |past| format!("{coming}; {past}"));
+            return Self { brief: Some("being fetched".to_owned()), detail: Some(detail) };
+        }
+        if own.job.waits.is_some() {
+            return Self { brief: None, detail: own.job.waits.clone() };
         }
         if around.ahead > 0 {
             let brief = format!("behind {}", text::count(around.ahead as u64, "other"));
@@ -131,25 +161,29 @@ fn active(run: &Run, now: Timestamp) -> Option<String> {
     })
 }
 
-/// How long there is until a deadline: in one unit, so that it is read and not watched.
+/// How long there is until a deadline.
 fn left(now: Timestamp, deadline: Timestamp) -> String {
-    let seconds = Duration::try_from(deadline.duration_since(now)).unwrap_or_default().as_secs();
-    match seconds {
-        0..100 => format!("{seconds} s"),
-        100..6000 => format!("{} min", (seconds + 30) / 60),
-        _ => format!("{} h", (seconds + 1800) / 3600),
+    one_unit(Duration::try_from(deadline.duration_since(now)).unwrap_or_default())
+}
+
+/// A time in one unit, so that it is read and not watched.
+pub(crate) fn one_unit(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 0..100 => format!("{seconds} s"),
+        seconds @ 100..6000 => format!("{} min", (seconds + 30) / 60),
+        seconds => format!("{} h", seconds.saturating_add(1800) / 3600),
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use dispatch_core::{HostId, JobId, RunId, WorkloadId};
 
     use super::*;
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
-    fn job(state: JobState) -> Job {
+    pub(crate) fn job(state: JobState) -> Job {
         Job {
             id: JobId::new(NOW, [0; 10]),
             name: "a.efi".to_owned(),
@@ -167,7 +201,7 @@ mod tests {
         }
     }
 
-    fn run(state: RunState, transfer: Transfer, seconds: i64) -> Run {
+    pub(crate) fn run(state: RunState, transfer: Transfer, seconds: i64) -> Run {
         Run {
             id: RunId::new(NOW, [0; 10]),
             job: JobId::new(NOW, [0; 10]),
@@ -200,8 +234,13 @@ mod tests {
         Run { attempt, reason: Some(reason.to_owned()), ..run(RunState::Failed, Transfer::Whole, 0) }
     }
 
+    fn told(job: &Job, run: Option<&Run>, runs: &[&Run], around: Around) -> Doing {
+        let own = Own { job, run, runs, issues: &Issues::default(), is_coming: false };
+        Doing::new(own, around, NOW)
+    }
+
     fn queued(runs: &[&Run], around: Around) -> (Option<String>, Option<String>) {
-        let Doing { brief, detail } = Doing::new(&job(JobState::Queued), None, runs, around, NOW);
+        let Doing { brief, detail } = told(&job(JobState::Queued), None, runs, around);
         (brief, detail)
     }
 
@@ -209,7 +248,7 @@ mod tests {
     fn in_brief_is_said_what_the_state_leaves_open() {
         let brief = |state, transfer| {
             let run = run(state, transfer, 60);
-            Doing::new(&job(JobState::Active), Some(&run), &[&run], Around::default(), NOW).brief
+            told(&job(JobState::Active), Some(&run), &[&run], Around::default()).brief
         };
         assert_eq!(brief(RunState::Downloading, Transfer::Whole).as_deref(), Some("all sent"));
         assert_eq!(brief(RunState::Downloading, Transfer::Sending), None);
@@ -219,7 +258,7 @@ mod tests {
     }
 
     fn doing(run: &Run) -> String {
-        let doing = Doing::new(&job(JobState::Active), Some(run), &[run], Around::default(), NOW);
+        let doing = told(&job(JobState::Active), Some(run), &[run], Around::default());
         doing.detail.unwrap_or_default()
     }
 
@@ -243,8 +282,44 @@ mod tests {
     #[test]
     fn what_cannot_run_says_why_before_anything_else() {
         let job = Job { waits: Some("its image cannot be read".to_owned()), ..job(JobState::Queued) };
-        let doing = Doing::new(&job, None, &[&failed(1, "hung")], Around::default(), NOW);
+        let doing = told(&job, None, &[&failed(1, "hung")], Around::default());
         assert_eq!(doing.detail.as_deref(), Some("its image cannot be read"));
+    }
+
+    #[test]
+    fn a_job_whose_image_is_being_fetched_says_so_wherever_it_stands_in_the_queue() {
+        let job = job(JobState::Queued);
+        let hung = failed(1, "hung");
+        for ahead in [0, 7] {
+            let own =
+                Own { job: &job, run: None, runs: &[&hung], issues: &Issues::default(), is_coming: true };
+            let doing = Doing::new(own, Around { ahead, ..Around::default() }, NOW);
+            assert_eq!(doing.brief.as_deref(), Some("being fetched"));
+            assert_eq!(doing.detail.as_deref(), Some("its image is being fetched; attempt 1: hung"));
+        }
+    }
+
+    #[test]
+    fn a_report_that_will_never_be_an_issue_is_said_before_anything_else() {
+        let issues = Issues { refused: vec!["no issues there".to_owned()], ..Issues::default() };
+        let run = run(RunState::Reported, Transfer::Whole, 90);
+        let hung = failed(1, "hung");
+        let told = |state| {
+            let own = Own {
+                job: &job(state),
+                run: Some(&run),
+                runs: &[&hung, &run],
+                issues: &issues,
+                is_coming: false,
+            };
+            Doing::new(own, Around::default(), NOW)
+        };
+        let done = told(JobState::Done);
+        assert_eq!(done.brief.as_deref(), Some("2 reports, 1 refused"));
+        let never = "1 report will never be an issue: no issues there";
+        assert_eq!(done.detail, Some(format!("{never}; attempt 1: hung")));
+        let active = told(JobState::Active).detail.unwrap_or_default();
+        assert!(active.starts_with(&format!("{never}; 2 reports, passed so far")), "{active}");
     }
 
     #[test]
@@ -254,7 +329,7 @@ mod tests {
         assert_eq!(past(&[&hung, &again]).as_deref(), Some("2 times: hung"));
         assert_eq!(past(&[&run(RunState::Finished, Transfer::Whole, 0)]), None);
         let job = Job { reason: Some("attempt 1 on a host: hung".to_owned()), ..job(JobState::Done) };
-        let doing = Doing::new(&job, None, &[&hung], Around::default(), NOW);
+        let doing = told(&job, None, &[&hung], Around::default());
         assert_eq!(doing.detail.as_deref(), Some("attempt 1: hung"));
     }
 

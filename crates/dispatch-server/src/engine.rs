@@ -21,7 +21,7 @@ use crate::clock::{Clock, Random};
 use crate::page;
 use crate::requests::{Request, joined};
 use crate::source::{Opened, Source};
-use crate::view::View;
+use crate::view::{Fetching, View};
 
 /// Everything that a request needs. Cheap to clone.
 #[derive(Clone)]
@@ -194,7 +194,14 @@ impl Engine {
     pub async fn view(&self) -> Result<View, StoreError> {
         let overview = self.store.overview().await?;
         let live = self.live.all().into_iter().map(|(run, progress)| (run, progress.sent())).collect();
-        Ok(View::new(&overview, &live, self.since, self.clock.now()))
+        Ok(View::new(&overview, &live, &self.fetching(), self.since, self.clock.now()))
+    }
+
+    /// The images that are being fetched, and how far they are.
+    #[must_use]
+    pub fn fetching(&self) -> Vec<Fetching> {
+        // What is in a directory is not fetched.
+        Vec::new()
     }
 
     /// Notes what happened to a run. What is not noted is a run that comes out wrong: not given up at the first

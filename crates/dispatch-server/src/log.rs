@@ -9,6 +9,9 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr as _;
 
+/// The sign of an image that is being fetched.
+pub const FETCHING: &str = "🌐";
+
 /// The form of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -17,6 +20,9 @@ pub enum Format {
     /// For programs: one JSON object a line.
     Json,
 }
+
+/// The sign of a report that is an issue now.
+const FILED: &str = "🔗";
 
 /// The longest name that others are aligned to.
 const MAX_NAME: usize = 40;
@@ -165,21 +171,21 @@ pub fn tell(event: &Event) -> (&'static str, &'static str, String) {
         H::Done { verdict, reason: Some(reason) } => ("", "done", format!("{verdict}: {reason}")),
         H::Drained => ("", "all done", "no job is left".to_owned()),
         H::Resumed { state } => (state.sign(), "goes on", format!("{state} on {host}")),
-        H::Fetching { size, start: 0 } => ("🌐", "fetching", text::bytes(*size)),
+        H::Fetching { size, start: 0 } => (FETCHING, "fetching", text::bytes(*size)),
         H::Fetching { size, start } => {
-            ("🌐", "fetching", format!("from {} of {}", text::bytes(*start), text::bytes(*size)))
+            (FETCHING, "fetching", format!("from {} of {}", text::bytes(*start), text::bytes(*size)))
         }
         H::Fetched { size, took } => (
             "",
             "fetched",
             format!("{} in {}, its digest is right", text::bytes(*size), text::duration(*took)),
         ),
-        H::NotFetched { reason } => ("⚠", "not here", reason.clone()),
-        H::IssueFiled { url, omitted, .. } if omitted.is_empty() => ("", "issue filed", url.clone()),
+        H::NotFetched { reason } => ("⚠", "not fetched", reason.clone()),
+        H::IssueFiled { url, omitted, .. } if omitted.is_empty() => (FILED, "issue filed", url.clone()),
         H::IssueFiled { url, omitted, .. } => {
-            ("", "issue filed", format!("{url}, without {}", omitted.join(", ")))
+            (FILED, "issue filed", format!("{url} without {}", omitted.join(", ")))
         }
-        H::IssueRefused { reason, .. } => ("⚠", "no issue", reason.clone()),
+        H::IssueRefused { reason, .. } => ("⚠", "no issue", format!("and there never will be one: {reason}")),
         H::Idle { stub, reason } => ("", "idle", format!("{}: {reason}", told(*stub))),
     }
 }
@@ -232,6 +238,60 @@ mod tests {
              22:13:20  📌  a.efi            assigned     to 192.0.2.7\n\
              22:13:20  ❌  a.efi            failed       rebooted without a report\n"
         );
+    }
+
+    /// All that can happen to an image that is fetched, and to a report that is to be an issue.
+    fn of_github() -> Vec<(&'static str, Happening)> {
+        let report = dispatch_core::ReportId::new(Timestamp::UNIX_EPOCH, [0; 10]);
+        let url = "https://github.test/o/r/issues/12".to_owned();
+        let omitted = vec!["milestone `1.0` (there is none)".to_owned(), "label `x` (too long)".to_owned()];
+        vec![
+            ("a.iso", Happening::Fetching { size: 1 << 30, start: 0 }),
+            ("a.iso", Happening::Fetching { size: 1 << 30, start: 1 << 29 }),
+            ("a.iso", Happening::Fetched { size: 1 << 30, took: std::time::Duration::from_millis(91_250) }),
+            (
+                "a.iso",
+                Happening::NotFetched { reason: "its digest is wrong, it is fetched once more".into() },
+            ),
+            ("a.iso", Happening::IssueFiled { report, url: url.clone(), omitted: Vec::new() }),
+            ("a.iso", Happening::IssueFiled { report, url, omitted }),
+            ("a.iso", Happening::IssueRefused { report, reason: "the repository has no issues".into() }),
+        ]
+    }
+
+    #[test]
+    fn what_comes_from_github_and_goes_there_is_told_in_lines_like_the_others() {
+        assert_eq!(
+            shown(Format::Text, &of_github()),
+            "22:13:20  🌐  a.iso  fetching     1.0 GiB\n\
+             22:13:20  🌐  a.iso  fetching     from 512.0 MiB of 1.0 GiB\n\
+             22:13:20      a.iso  fetched      1.0 GiB in 1 min 31 s, its digest is right\n\
+             22:13:20  ⚠   a.iso  not fetched  its digest is wrong, it is fetched once more\n\
+             22:13:20  🔗  a.iso  issue filed  https://github.test/o/r/issues/12\n\
+             22:13:20  🔗  a.iso  issue filed  https://github.test/o/r/issues/12 without milestone `1.0` \
+             (there is none), label `x` (too long)\n\
+             22:13:20  ⚠   a.iso  no issue     and there never will be one: the repository has no issues\n"
+        );
+    }
+
+    #[test]
+    fn what_comes_from_github_and_goes_there_is_json_that_can_be_read_back() {
+        let events = of_github();
+        let text = shown(Format::Json, &events);
+        let words: Vec<String> = text
+            .lines()
+            .map(|line| {
+                let value: serde_json::Value = serde_json::from_str(line).expect("json");
+                value["event"].as_str().expect("a word").to_owned()
+            })
+            .collect();
+        let expected =
+            ["fetching", "fetching", "fetched", "not-fetched", "issue-filed", "issue-filed", "issue-refused"];
+        assert_eq!(words, expected);
+        for (line, (_, what)) in text.lines().zip(&events) {
+            let event: Event = serde_json::from_str(line).expect("an event");
+            assert_eq!(event.what, *what);
+        }
     }
 
     #[test]

@@ -1,18 +1,27 @@
 //! What people see of a queue: one row for each job, ready to be laid out.
 
+mod fetching;
+mod issues;
+#[cfg(test)]
+mod tests;
+mod waits;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
 use dispatch_core::queue::{JobState, tally};
 use dispatch_core::run::Transfer;
-use dispatch_core::{Host, Job, JobId, Run, RunId, RunState, Verdict, text};
+use dispatch_core::{Host, Job, JobId, Run, RunId, RunState, Verdict, WorkloadId, text};
 use dispatch_store::Overview;
 use jiff::Timestamp;
 use serde::Serialize;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-use crate::doing::{Around, Doing};
-use crate::log::{harmless, padded};
+pub use self::fetching::Fetching;
+pub use self::issues::{Issues, Link};
+pub use self::waits::{Waits, What, of_one};
+use crate::doing::{Around, Doing, Own};
+use crate::log::{FETCHING, harmless, padded};
 
 /// One job.
 #[derive(Clone, Debug, Serialize)]
@@ -36,6 +45,12 @@ pub struct Row {
     pub age: Duration,
     /// Reports that it sent.
     pub reports: u32,
+    /// What became of them as issues.
+    #[serde(skip_serializing_if = "Issues::is_empty")]
+    pub issues: Issues,
+    /// How far its image is, which it waits for, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fetch: Option<Fetching>,
     /// What is worth knowing of it, a sentence.
     pub note: String,
     /// Its identity.
@@ -47,6 +62,9 @@ pub struct Row {
     /// Whether it could run, and cannot.
     #[serde(skip)]
     pub is_stuck: bool,
+    /// Whether it waits for nothing but an image that is being fetched.
+    #[serde(skip)]
+    pub is_coming: bool,
     /// The download that is going on.
     #[serde(skip)]
     pub download: Option<Download>,
@@ -75,6 +93,9 @@ pub struct View {
     pub tally: String,
     /// Effects that are still to be done.
     pub effects_due: u64,
+    /// These, by what they wait for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub outbox: Vec<Waits>,
 }
 
 fn seconds<S: serde::Serializer>(age: &Duration, to: S) -> Result<S::Ok, S::Error> {
@@ -82,13 +103,17 @@ fn seconds<S: serde::Serializer>(age: &Duration, to: S) -> Result<S::Ok, S::Erro
 }
 
 impl View {
-    /// Puts a view together. `live` tells how far the downloads are that are going on, `since` when the session began.
+    /// Puts a view together. `live` tells how far the downloads are that are going on, `fetching` the same of images
+    /// that are being fetched, `since` when the session began.
     #[must_use]
-    pub fn new(overview: &Overview, live: &HashMap<RunId, u64>, since: Timestamp, now: Timestamp) -> Self {
-        let mut runs_of: HashMap<JobId, Vec<&Run>> = HashMap::new();
-        for run in overview.runs.iter().filter(|run| run.is_counted()) {
-            runs_of.entry(run.job).or_default().push(run);
-        }
+    pub fn new(
+        overview: &Overview,
+        live: &HashMap<RunId, u64>,
+        fetching: &[Fetching],
+        since: Timestamp,
+        now: Timestamp,
+    ) -> Self {
+        let known = Known::new(overview, live, fetching, now);
         let busy = overview.jobs.iter().filter(|job| job.state == JobState::Active).count();
         let is_asked = overview.hosts.iter().any(|host| host.last_seen >= since);
         let mut around = Around { ahead: 0, busy, is_asked };
@@ -96,13 +121,15 @@ impl View {
             .jobs
             .iter()
             .map(|job| {
-                let runs = runs_of.get(&job.id).map(Vec::as_slice).unwrap_or_default();
-                let row = row(job, runs, &overview.hosts, live, around, now);
-                around.ahead += usize::from(job.state == JobState::Queued && !row.is_stuck);
+                let row = known.row(job, around);
+                // A host that asks goes to the first whose image is here.
+                let is_ahead = job.state == JobState::Queued && !row.is_stuck && !row.is_coming;
+                around.ahead += usize::from(is_ahead);
                 row
             })
             .collect();
-        Self { jobs, tally: tally(&overview.jobs), effects_due: overview.effects_due }
+        let outbox = Waits::of(overview, now);
+        Self { jobs, tally: tally(&overview.jobs), effects_due: overview.effects_due, outbox }
     }
 }
 
@@ -142,12 +169,21 @@ pub fn table(view: &View, width: usize) -> String {
     let mut lines = vec![line(&HEADS.map(str::to_owned))];
     for (row, cells) in view.jobs.iter().zip(&cells) {
         lines.push(line(cells));
+        let mut words = row.note.clone();
+        // One alone is in the note.
+        if row.reports > 1 && !row.issues.filed.is_empty() {
+            let numbers: Vec<_> = row.issues.filed.iter().map(|issue| format!("#{}", issue.number)).collect();
+            words = format!("{words} ({})", numbers.join(", "));
+        }
         lines.extend(
-            wrapped(&harmless(&row.note), width.saturating_sub(4)).iter().map(|part| format!("    {part}")),
+            wrapped(&harmless(&words), width.saturating_sub(4)).iter().map(|part| format!("    {part}")),
         );
     }
     lines.push(String::new());
     lines.push(view.tally.clone());
+    for waits in &view.outbox {
+        lines.extend(wrapped(&harmless(&waits.words()), width));
+    }
     lines.join("\n") + "\n"
 }
 
@@ -213,37 +249,65 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-fn row(
-    job: &Job,
-    runs: &[&Run],
-    hosts: &[Host],
-    live: &HashMap<RunId, u64>,
-    around: Around,
+/// What rows are made of.
+struct Known<'a> {
+    hosts: &'a [Host],
+    runs: HashMap<JobId, Vec<&'a Run>>,
+    issues: HashMap<RunId, Issues>,
+    live: &'a HashMap<RunId, u64>,
+    fetching: HashMap<WorkloadId, Fetching>,
     now: Timestamp,
-) -> Row {
-    // A job that is back in the queue is not where its last run was.
-    let shown = runs.last().filter(|_| job.state != JobState::Queued);
-    let state = match (job.state, shown) {
-        (JobState::Queued, _) => None,
-        (JobState::Cancelled, _) => Some(RunState::Cancelled),
-        (_, run) => run.map(|run| run.state),
-    };
-    let since = shown.map_or(job.since, |run| run.since);
-    Row {
-        sign: state.map_or("⏳", RunState::sign),
-        name: job.name.clone(),
-        state: state.map_or("queued", RunState::as_str).to_owned(),
-        verdict: job.verdict,
-        host: shown.and_then(|run| hosts.iter().find(|host| host.id == run.host)).map(Host::label),
-        attempt: runs.last().map_or(0, |run| run.attempt),
-        age: Duration::try_from(now.duration_since(since)).unwrap_or_default(),
-        reports: runs.last().map_or(0, |run| run.reports),
-        note: note(job, runs, live),
-        id: job.id,
-        job: job.state,
-        is_stuck: job.state == JobState::Queued && job.waits.is_some(),
-        download: shown.and_then(|run| download(run, live)),
-        doing: Doing::new(job, shown.copied(), runs, around, now),
+}
+
+impl<'a> Known<'a> {
+    fn new(
+        overview: &'a Overview,
+        live: &'a HashMap<RunId, u64>,
+        fetching: &[Fetching],
+        now: Timestamp,
+    ) -> Self {
+        let mut runs: HashMap<JobId, Vec<&Run>> = HashMap::new();
+        for run in overview.runs.iter().filter(|run| run.is_counted()) {
+            runs.entry(run.job).or_default().push(run);
+        }
+        let fetching = fetching.iter().map(|image| (image.workload, *image)).collect();
+        Self { hosts: &overview.hosts, runs, issues: Issues::of_runs(overview), live, fetching, now }
+    }
+
+    fn row(&self, job: &Job, around: Around) -> Row {
+        let runs = self.runs.get(&job.id).map(Vec::as_slice).unwrap_or_default();
+        // A job that is back in the queue is not where its last run was.
+        let shown = runs.last().copied().filter(|_| job.state != JobState::Queued);
+        let state = match (job.state, shown) {
+            (JobState::Queued, _) => None,
+            (JobState::Cancelled, _) => Some(RunState::Cancelled),
+            (_, run) => run.map(|run| run.state),
+        };
+        let since = shown.map_or(job.since, |run| run.since);
+        let fetch = self.fetching.get(&job.workload);
+        let is_coming = fetching::is_coming(job, fetch.is_some());
+        let fetch = fetch.copied().filter(|_| is_coming);
+        let issues = runs.last().and_then(|run| self.issues.get(&run.id)).cloned().unwrap_or_default();
+        let waiting_sign = if is_coming { FETCHING } else { "⏳" };
+        Row {
+            sign: state.map_or(waiting_sign, RunState::sign),
+            name: job.name.clone(),
+            state: state.map_or("queued", RunState::as_str).to_owned(),
+            verdict: job.verdict,
+            host: shown.and_then(|run| self.hosts.iter().find(|host| host.id == run.host)).map(Host::label),
+            attempt: runs.last().map_or(0, |run| run.attempt),
+            age: Duration::try_from(self.now.duration_since(since)).unwrap_or_default(),
+            reports: runs.last().map_or(0, |run| run.reports),
+            note: note(Own { job, run: shown, runs, issues: &issues, is_coming }, fetch, self.live),
+            id: job.id,
+            job: job.state,
+            is_stuck: job.state == JobState::Queued && job.waits.is_some() && !is_coming,
+            is_coming,
+            download: shown.and_then(|run| download(run, self.live)),
+            doing: Doing::new(Own { job, run: shown, runs, issues: &issues, is_coming }, around, self.now),
+            issues,
+            fetch,
+        }
     }
 }
 
@@ -263,70 +327,27 @@ fn past(runs: &[&Run]) -> String {
 }
 
 /// What is worth knowing: why it waits, what happened in its attempts, or how far it has come.
-fn note(job: &Job, runs: &[&Run], live: &HashMap<RunId, u64>) -> String {
-    if let Some(reason) = job.waits.as_ref().or(job.reason.as_ref()) {
-        return reason.clone();
-    }
+fn note(own: Own<'_>, fetch: Option<Fetching>, live: &HashMap<RunId, u64>) -> String {
     let mut parts = Vec::new();
-    match runs.last().filter(|_| job.state != JobState::Queued) {
+    parts.extend(own.issues.refused());
+    if own.is_coming {
+        let far = fetch.map(|fetch| format!(", {}", fetch.words())).unwrap_or_default();
+        parts.push(format!("its image is being fetched{far}"));
+    } else if let Some(reason) = own.job.waits.as_ref().or(own.job.reason.as_ref()) {
+        let reports = own.run.filter(|_| !own.issues.is_empty()).map(|run| own.issues.in_brief(run.reports));
+        parts.extend(reports);
+        parts.push(reason.clone());
+        return parts.join("; ");
+    }
+    match own.run {
         Some(run) if run.state == RunState::Downloading => {
             let sent = live.get(&run.id).copied().unwrap_or(run.sent);
             let percent = sent.saturating_mul(100).checked_div(run.size).unwrap_or(100);
             parts.push(format!("{percent} % of {}", text::bytes(run.size)));
         }
-        Some(run) if run.reports > 0 => parts.push(text::count(run.reports.into(), "report")),
+        Some(run) if run.reports > 0 => parts.push(own.issues.in_brief(run.reports)),
         _ => {}
     }
-    parts.extend(Some(past(runs)).filter(|past| !past.is_empty()));
+    parts.extend(Some(past(own.runs)).filter(|past| !past.is_empty()));
     parts.join("; ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn row(name: &str, state: &str, note: &str) -> Row {
-        Row {
-            sign: "⏳",
-            name: name.into(),
-            state: state.into(),
-            verdict: None,
-            host: None,
-            attempt: 0,
-            age: Duration::from_secs(70),
-            reports: 0,
-            note: note.into(),
-            id: JobId::new(Timestamp::UNIX_EPOCH, [0; 10]),
-            job: JobState::Queued,
-            is_stuck: false,
-            download: None,
-            doing: Doing::default(),
-        }
-    }
-
-    #[test]
-    fn a_table_is_aligned_and_keeps_to_its_width() {
-        let note = "its image cannot be read: No such file or directory (os error 2), and that is all there is to say";
-        let jobs = vec![row("a.efi", "queued", note), row(&"long-".repeat(20), "downloading", "")];
-        let table = table(&View { jobs, tally: "2 queued".into(), effects_due: 0 }, 80);
-        assert_eq!(
-            table,
-            "    workload                    state        verdict  host  for\n\
-             ⏳  a.efi                       queued                      1 min 10 s\n    \
-             its image cannot be read: No such file or directory (os error 2), and that\n    \
-             is all there is to say\n\
-             ⏳  long-long-long-long-long-…  downloading                 1 min 10 s\n\
-             \n2 queued\n"
-        );
-    }
-
-    #[test]
-    fn a_name_cannot_steer_the_terminal() {
-        let name = "\u{1b}]0;x\u{7}.efi";
-        let mut odd = row(name, "queued", &format!("{name} cannot be read\u{9b}2J"));
-        odd.host = Some("\u{1b}[2J".into());
-        let table = table(&View { jobs: vec![odd], tally: "1 queued".into(), effects_due: 0 }, 80);
-        assert!(!table.contains(|letter: char| letter.is_control() && letter != '\n'), "{table:?}");
-        assert!(table.contains("]0;x .efi"), "{table:?}");
-    }
 }

@@ -117,6 +117,17 @@ impl Lane {
     }
 }
 
+/// A report that will never be an issue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Which.
+    pub report: ReportId,
+    /// Its run.
+    pub run: RunId,
+    /// Why.
+    pub why: String,
+}
+
 /// A stored report with what belongs to it.
 #[derive(Clone, Debug)]
 pub struct StoredReport {
@@ -468,4 +479,6 @@ pub struct Overview {
     pub outbox: Vec<WaitingEffect>,
     /// The issues that reports of these runs were filed as, with their runs, in the order of the reports.
     pub issues: Vec<(RunId, Issue)>,
+    /// The reports of these runs that will never be issues, in their order.
+    pub refused: Vec<Refused>,
 }

@@ -9,7 +9,7 @@ use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
 use sqlx::{Any, AnyConnection, AssertSqlSafe};
 
-use crate::{Focus, Overview, StoreError, StoredReport, rows};
+use crate::{Focus, Overview, Refused, StoreError, StoredReport, rows};
 
 /// How many of a host's latest runs are loaded with it: enough to find the one that a late report is from.
 const LATEST_RUNS: i64 = 4;
@@ -289,5 +289,23 @@ pub(crate) async fn overview(connection: &mut AnyConnection) -> Result<Overview,
     )
     .bind(number);
     let issues = all(connection, issues, |row| Ok((rows::parsed(row, "run")?, rows::issue(row)?))).await?;
-    Ok(Overview { round, jobs, runs, workloads, hosts, effects_due, outbox, issues })
+    let refused = refused(connection, number).await?;
+    Ok(Overview { round, jobs, runs, workloads, hosts, effects_due, outbox, issues, refused })
+}
+
+/// The reports of a round that will never be issues.
+async fn refused(connection: &mut AnyConnection, round: i64) -> Result<Vec<Refused>, StoreError> {
+    // By the key, so that the outbox of all rounds is not searched.
+    let refused = sqlx::query(
+        "SELECT reports.id AS report, reports.run AS run, outbox.error AS why FROM reports \
+         JOIN runs ON runs.id = reports.run JOIN jobs ON jobs.id = runs.job \
+         JOIN outbox ON outbox.idempotency_key = 'file-issue:' || reports.id \
+         WHERE jobs.round = $1 AND outbox.refused = 1 ORDER BY reports.at, reports.id",
+    )
+    .bind(round);
+    all(connection, refused, |row| {
+        let why = sqlx::Row::try_get::<Option<String>, _>(row, "why")?.unwrap_or_default();
+        Ok(Refused { report: rows::parsed(row, "report")?, run: rows::parsed(row, "run")?, why })
+    })
+    .await
 }

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use dispatch_core::queue::{Ask, Context, Found, NewReport, Offer};
+use dispatch_core::queue::{Ask, Context, Found, Issue, NewReport, Offer};
 use dispatch_core::run::{End, Policy, RunEvent};
-use dispatch_core::{Kind, Mac, Outcome, RunId, Sighting, Snapshot, Terms, Told, Verdict};
-use dispatch_store::{Cursor, Focus, Lane, Store, StoreError};
+use dispatch_core::{Effect, Kind, Mac, Outcome, ReportId, RunId, Sighting, Snapshot, Terms, Told, Verdict};
+use dispatch_store::{Cursor, Focus, Lane, Refused, Store, StoreError};
 use jiff::Timestamp;
 use tempfile::TempDir;
 
@@ -200,12 +200,52 @@ async fn an_effect_stays_until_it_is_done() {
 }
 
 #[tokio::test]
+async fn what_became_of_the_issues_of_a_round_is_seen() {
+    let mut lab = Lab::new(&["a.efi"]).await;
+    let run = lab.boot(1).await;
+    lab.report(1, "one", Verdict::Passed).await;
+    lab.report(1, "two", Verdict::Passed).await;
+    let report = |effect: &Effect| match effect {
+        Effect::WriteReport { report } | Effect::FileIssue { report, .. } => *report,
+    };
+    let due = lab.store.due_effects(Lane::Files, lab.now, 10).await.expect("effects");
+    let reports: Vec<ReportId> = due.iter().map(|due| report(&due.effect)).collect();
+    // Both are also to be filed.
+    sqlx_execute(
+        &lab,
+        "INSERT INTO outbox (idempotency_key, effect, at, due, attempts) SELECT 'file-issue:' || id, \
+         '{\"effect\":\"file-issue\",\"report\":\"' || id || '\",\"run\":\"' || run || '\",\"repository\":\"o/r\"}', \
+         0, 0, 0 FROM reports",
+    )
+    .await;
+    let now = lab.now;
+    let effect = |report| Effect::FileIssue { report, run, repository: "o/r".to_owned() };
+    let url = "https://github.test/o/r/issues/7".to_owned();
+    let issue = Issue { report: reports[0], repository: "o/r".to_owned(), number: 7, url };
+    let filed = issue.clone();
+    lab.decide(Focus::run(run), |snapshot, _| {
+        snapshot.issue_filed(run, &effect(reports[0]), filed, Vec::new(), now)
+    })
+    .await
+    .expect("noted");
+    lab.decide(Focus::run(run), |snapshot, _| {
+        snapshot.issue_refused(run, &effect(reports[1]), reports[1], "it is spam", now)
+    })
+    .await
+    .expect("noted");
+    let seen = lab.restart().await.store.overview().await.expect("an overview");
+    assert_eq!(seen.issues, [(run, issue)]);
+    assert_eq!(seen.refused, [Refused { report: reports[1], run, why: "it is spam".to_owned() }]);
+    assert_eq!(seen.outbox.len(), 2, "the files are still to be written");
+}
+
+#[tokio::test]
 async fn a_report_is_found_with_its_run_job_and_host() {
     let mut lab = Lab::new(&["a.efi"]).await;
     let run = lab.boot(1).await;
     lab.report(1, "one", Verdict::Failed).await;
     let due = lab.store.due_effects(Lane::Files, lab.now, 1).await.expect("effects");
-    let dispatch_core::Effect::WriteReport { report } = due[0].effect else { panic!("another effect") };
+    let Effect::WriteReport { report } = due[0].effect else { panic!("another effect") };
     let stored = lab.store.report(report).await.expect("an answer").expect("a report");
     assert_eq!((stored.run.id, stored.job.name.as_str()), (run, "a.efi"));
     assert_eq!(stored.host.uuid.as_deref(), Some("uuid"));

@@ -22,7 +22,7 @@ pub(crate) async fn run(args: StatusArgs, chosen: Option<Chosen>) -> Result<(), 
     };
     let store = Store::open_to_read(&state::database(&folder)).await?;
     // Which session there is, if there is one, the state does not know; nothing of it is printed.
-    let view = View::new(&store.overview().await?, &HashMap::new(), Timestamp::MIN, SystemClock.now());
+    let view = View::new(&store.overview().await?, &HashMap::new(), &[], Timestamp::MIN, SystemClock.now());
     store.close().await;
     if args.json {
         let json = serde_json::to_string_pretty(&view).map_err(|error| Failure::Output(error.into()))?;

@@ -1,28 +1,32 @@
 //! From what the session knows to what is shown.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use dispatch_core::queue::{Idle, JobState, Stub};
-use dispatch_core::{Host, JobId, RunId, RunState, Verdict};
+use dispatch_core::{Effect, Happening, Host, JobId, ReportId, RunId, RunState, Verdict};
 use dispatch_server::log::{tell, told};
 use dispatch_server::reports::file_stem;
 use dispatch_server::requests::Request as Asked;
-use dispatch_server::view::{Row, View};
-use dispatch_store::{Overview, StoredEvent, StoredReport};
+use dispatch_server::view::{Fetching, Row, View, Waits, of_one};
+use dispatch_store::{Overview, StoredEvent, StoredReport, WaitingEffect};
 use dispatch_wire::boot::Report as Content;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::model::{
-    Board, Download, Group, Happened, IdleHost, Idleness, Job, Notice, Report, Request, Story, arranged,
+    Board, Download, Filing, Group, Happened, IdleHost, Idleness, Job, Notice, Report, Request, Story,
+    Waiting, arranged,
 };
-use super::rate::Rates;
+use super::rate::{Pace, Rates};
 use crate::diagnostics;
 
 /// After so long without a question, a host that was told to wait does not wait: it asks every few seconds.
 const LOST: Duration = Duration::from_mins(2);
+
+/// What has not been tried yet and waits for less than that is done in a moment, and not worth a word.
+const FRESH: Duration = Duration::from_secs(5);
 
 /// The letters of a report's text that are shown at most: it may have megabytes.
 const BODY: usize = 8000;
@@ -50,6 +54,8 @@ pub(crate) struct Seen {
     pub(crate) overview: Overview,
     /// How far each transfer is.
     pub(crate) live: HashMap<RunId, u64>,
+    /// The images that are being fetched.
+    pub(crate) fetching: Vec<Fetching>,
     pub(crate) rates: Rates,
     pub(crate) notices: Vec<Notice>,
     pub(crate) requests: Vec<Request>,
@@ -58,7 +64,7 @@ pub(crate) struct Seen {
 
 /// Everything that can be shown.
 pub(crate) fn board(facts: &Facts, seen: &Seen, now: Timestamp) -> Board {
-    let view = View::new(&seen.overview, &seen.live, facts.since, now);
+    let view = View::new(&seen.overview, &seen.live, &seen.fetching, facts.since, now);
     Board {
         source: facts.source.clone(),
         clock: now.to_zoned(facts.zone.clone()).strftime("%H:%M").to_string(),
@@ -68,6 +74,7 @@ pub(crate) fn board(facts: &Facts, seen: &Seen, now: Timestamp) -> Board {
         jobs: arranged(view.jobs.iter().map(|row| job(row, &seen.rates)).collect()),
         idle: idle(&seen.overview, facts.since, now),
         notices: seen.notices.clone(),
+        outbox: view.outbox.iter().filter_map(waiting).collect(),
         requests: seen.requests.clone(),
         story: seen.story.clone(),
     }
@@ -85,17 +92,23 @@ fn group(row: &Row) -> Group {
         (JobState::Queued, _) if row.is_stuck => Group::Trouble,
         (JobState::Queued, _) => Group::Waiting,
         (JobState::Done, Some(Verdict::Failed | Verdict::Errored)) => Group::Trouble,
+        (JobState::Done, _) if !row.issues.refused.is_empty() => Group::Trouble,
         (JobState::Done | JobState::Cancelled, _) => Group::Done,
     }
 }
 
 fn job(row: &Row, rates: &Rates) -> Job {
     let (host, address) = row.host.as_deref().map(names).unzip();
+    let state = match row {
+        _ if row.is_stuck => "cannot run",
+        _ if row.is_coming => "fetching",
+        _ => &row.state,
+    };
     Job {
         id: row.id,
         group: group(row),
         sign: row.sign,
-        state: if row.is_stuck { "cannot run".to_owned() } else { row.state.clone() },
+        state: state.to_owned(),
         name: row.name.clone(),
         host,
         address: address.flatten(),
@@ -107,9 +120,24 @@ fn job(row: &Row, rates: &Rates) -> Job {
             size: download.size,
             pace: rates.of(download.run),
         }),
+        // That one stands still is told by whoever fetches it, who breaks it off.
+        fetch: row.fetch.map(|fetch| Download {
+            sent: fetch.got,
+            size: fetch.size,
+            pace: Pace { rate: fetch.per_second, still: Duration::ZERO },
+        }),
+        issues: row.issues.filed.iter().map(|issue| issue.number).collect(),
+        refused: row.issues.refused.len(),
         brief: row.doing.brief.clone(),
         detail: row.doing.detail.clone(),
     }
+}
+
+/// What waits, unless that is over in a moment.
+fn waiting(waits: &Waits) -> Option<Waiting> {
+    let is_fresh = waits.why.is_none() && waits.age < FRESH;
+    let (what, why, next, words) = (waits.what(), waits.why.clone(), waits.next(), waits.words());
+    (!is_fresh).then_some(Waiting { what, why, next, words })
 }
 
 /// The hosts that asked since the session began and have nothing to do.
@@ -149,20 +177,59 @@ fn names(label: &str) -> (String, Option<String>) {
     }
 }
 
-/// What happened to a job.
+/// What happened to a job. `waiting` are the issues that are still to be filed.
 pub(crate) fn story(
     job: JobId,
     events: &[StoredEvent],
     reports: &[StoredReport],
+    waiting: &[WaitingEffect],
     facts: &Facts,
     now: Timestamp,
 ) -> Story {
+    let filings = filings(events, reports, waiting, now);
+    let reports = reports.iter().map(|stored| Report {
+        issue: filings.get(&stored.report.id).cloned(),
+        ..report(stored, facts, now)
+    });
+    let reports = reports.collect();
     let events = events.iter().map(|stored| {
         let (sign, word, words) = tell(&stored.event);
         Happened { at: when(stored.event.at, now, &facts.zone), sign, word, words }
     });
-    let reports = reports.iter().map(|stored| report(stored, facts, now));
-    Story { job, events: events.collect(), reports: reports.collect() }
+    Story { job, events: events.collect(), reports }
+}
+
+/// What became of each report as an issue.
+fn filings(
+    events: &[StoredEvent],
+    reports: &[StoredReport],
+    waiting: &[WaitingEffect],
+    now: Timestamp,
+) -> BTreeMap<ReportId, Filing> {
+    let mut all = BTreeMap::new();
+    for effect in waiting {
+        if let Effect::FileIssue { report, .. } = effect.effect {
+            all.insert(report, Filing::Waits(of_one(effect, now), effect.error.is_some()));
+        }
+    }
+    for issue in reports.iter().filter_map(|stored| stored.issue.as_ref()) {
+        let (number, url, omitted) = (issue.number, issue.url.clone(), Vec::new());
+        all.insert(issue.report, Filing::Filed { number, url, omitted });
+    }
+    for event in events {
+        match &event.event.what {
+            Happening::IssueFiled { report, omitted: left_out, .. } => {
+                if let Some(Filing::Filed { omitted, .. }) = all.get_mut(report) {
+                    omitted.clone_from(left_out);
+                }
+            }
+            Happening::IssueRefused { report, reason } => {
+                all.insert(*report, Filing::Refused(reason.clone()));
+            }
+            _ => {}
+        }
+    }
+    all
 }
 
 fn report(stored: &StoredReport, facts: &Facts, now: Timestamp) -> Report {
@@ -176,6 +243,7 @@ fn report(stored: &StoredReport, facts: &Facts, now: Timestamp) -> Report {
         is_late: report.late,
         title: report.content.title.clone(),
         marks,
+        issue: None,
         is_cut: content.body.chars().nth(BODY).is_some(),
         body: content.body.chars().take(BODY).collect(),
         file: facts.reports.join(format!("{}.md", file_stem(stored))).display().to_string(),
@@ -285,6 +353,48 @@ mod tests {
             row("192.0.2.3", "told to wait: queue empty", Some("for 16 min")),
         ];
         assert_eq!(told, expected);
+    }
+
+    fn effect(report: u8, error: Option<&str>) -> WaitingEffect {
+        let effect = Effect::FileIssue {
+            report: ReportId::new(at(0), [report; 10]),
+            run: RunId::new(at(0), [report; 10]),
+            repository: "o/r".to_owned(),
+        };
+        let error = error.map(str::to_owned);
+        let (key, due) = (effect.idempotency_key(), at(140));
+        WaitingEffect { key, effect, at: at(98), due, attempts: 0, error, progress: None }
+    }
+
+    fn told(what: Happening) -> StoredEvent {
+        let event = dispatch_core::Event { at: at(0), job: None, run: None, host: None, what };
+        StoredEvent { seq: 1, event }
+    }
+
+    #[test]
+    fn what_was_refused_and_what_waits_is_told_of_each_report() {
+        let report = |number| ReportId::new(at(0), [number; 10]);
+        let events = [told(Happening::IssueRefused { report: report(3), reason: "it is spam".into() })];
+        let all = filings(&events, &[], &[effect(1, Some("no answer")), effect(2, None)], at(100));
+        let waits = |words: &str, is_again| Filing::Waits(words.to_owned(), is_again);
+        let expected = [
+            (report(1), waits("waits to be filed: no answer; next try in 40 s", true)),
+            (report(2), waits("waits to be filed; first try in 40 s", false)),
+            (report(3), Filing::Refused("it is spam".to_owned())),
+        ];
+        assert_eq!(all.into_iter().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn what_was_never_tried_is_not_worth_a_word_before_it_has_waited_for_a_while() {
+        let lines = |error, now| {
+            let overview = Overview { outbox: vec![effect(1, error)], effects_due: 1, ..Overview::default() };
+            let view = View::new(&overview, &HashMap::new(), &[], at(0), at(now));
+            view.outbox.iter().filter_map(waiting).map(|waiting| waiting.words).collect::<Vec<_>>()
+        };
+        assert!(lines(None, 100).is_empty(), "it is filed in a moment");
+        assert_eq!(lines(None, 103), ["1 issue waits for its turn; first try in 37 s"]);
+        assert_eq!(lines(Some("no answer"), 99), ["1 issue waits: no answer; next try in 41 s"]);
     }
 
     #[test]

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use dispatch_core::JobId;
 use dispatch_server::engine::Engine;
-use dispatch_store::StoreError;
+use dispatch_store::{Lane, StoreError};
 use tokio::time::MissedTickBehavior;
 
 pub(crate) use self::adapt::Facts;
@@ -43,6 +43,9 @@ const SECOND: u32 = 4;
 
 /// How many events of a job are shown.
 const TIMELINE: u32 = 500;
+
+/// Among how many issues that are still to be filed those of a job are looked for.
+const WAITING: u32 = 1000;
 
 /// Shows the session until a person ends it: `Ok` then, else why there can be no view any more.
 pub(crate) async fn run(engine: &Engine, facts: Facts, notices: &Notices) -> io::Result<()> {
@@ -102,7 +105,7 @@ impl<'a> Viewer<'a> {
 
     /// Whether there is something that moves between two events.
     fn is_moving(&self) -> bool {
-        self.board.jobs.iter().any(|job| job.download.is_some())
+        self.board.jobs.iter().any(|job| job.progress().is_some())
     }
 
     /// Looks at the store.
@@ -123,7 +126,8 @@ impl<'a> Viewer<'a> {
         let read = async {
             let events = self.engine.store.timeline(job, TIMELINE).await?;
             let reports = self.engine.store.reports_of(job).await?;
-            Ok::<_, StoreError>(adapt::story(job, &events, &reports, &self.facts, now))
+            let waiting = self.engine.store.waiting_effects(Lane::Issues, WAITING).await?;
+            Ok::<_, StoreError>(adapt::story(job, &events, &reports, &waiting, &self.facts, now))
         };
         match read.await {
             Ok(story) => self.seen.story = Some(story),
@@ -136,6 +140,7 @@ impl<'a> Viewer<'a> {
         let now = self.engine.clock.now();
         self.seen.live =
             self.engine.live().all().into_iter().map(|(run, progress)| (run, progress.sent())).collect();
+        self.seen.fetching = self.engine.fetching();
         let downloads = adapt::downloads(&self.seen.overview, &self.seen.live);
         self.seen.rates = self.seen.rates.after(&downloads, now);
         self.seen.notices = adapt::notices(&self.notices.all(), &self.facts.zone);

@@ -32,6 +32,8 @@ pub(crate) struct Board {
     pub(crate) idle: Vec<IdleHost>,
     /// Warnings and errors, the newest last.
     pub(crate) notices: Vec<Notice>,
+    /// What is still to be done in the outside world, and why it is not done yet: what was tried in vain first.
+    pub(crate) outbox: Vec<Waiting>,
     /// The last requests, the newest first.
     pub(crate) requests: Vec<Request>,
     /// What happened to the job that is looked at.
@@ -65,7 +67,7 @@ impl Board {
 pub(crate) enum Group {
     /// A run of it is going on.
     Active,
-    /// It failed or errored, or cannot run.
+    /// It failed or errored, or cannot run, or a report of it will never be an issue.
     Trouble,
     /// It waits for its turn.
     Waiting,
@@ -94,10 +96,23 @@ pub(crate) struct Job {
     pub(crate) verdict: Option<Verdict>,
     /// The download that is going on.
     pub(crate) download: Option<Download>,
+    /// How far its image is that is being fetched, while it waits for that.
+    pub(crate) fetch: Option<Download>,
+    /// The numbers of the issues that its reports were filed as.
+    pub(crate) issues: Vec<u64>,
+    /// How many of its reports will never be issues.
+    pub(crate) refused: usize,
     /// What it is doing, or why it waits, in a few words.
     pub(crate) brief: Option<String>,
     /// The same in a sentence.
     pub(crate) detail: Option<String>,
+}
+
+impl Job {
+    /// What goes on in it and can be measured.
+    pub(crate) fn progress(&self) -> Option<&Download> {
+        self.download.as_ref().or(self.fetch.as_ref())
+    }
 }
 
 /// A download that is going on.
@@ -163,6 +178,19 @@ pub(crate) struct Notice {
     pub(crate) text: String,
 }
 
+/// What waits for the same reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Waiting {
+    /// `10 issues`.
+    pub(crate) what: String,
+    /// Why they could not be done the last time; nothing of what has not been tried.
+    pub(crate) why: Option<String>,
+    /// `next try in 40 s`.
+    pub(crate) next: Option<String>,
+    /// All of it in a sentence.
+    pub(crate) words: String,
+}
+
 /// One request and its answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Request {
@@ -210,12 +238,30 @@ pub(crate) struct Report {
     pub(crate) title: String,
     /// Labels and milestone.
     pub(crate) marks: Vec<String>,
+    /// What became of it as an issue, if it was to be one.
+    pub(crate) issue: Option<Filing>,
     /// Its text, or as much of it as is ever shown.
     pub(crate) body: String,
     /// Whether there is more of it.
     pub(crate) is_cut: bool,
     /// The file that it is in.
     pub(crate) file: String,
+}
+
+/// What became of a report as an issue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Filing {
+    /// It is one.
+    Filed {
+        number: u64,
+        url: String,
+        /// What the issue could not be given.
+        omitted: Vec<String>,
+    },
+    /// It is still to be one: a sentence, and whether it was tried in vain.
+    Waits(String, bool),
+    /// It will never be one, and why.
+    Refused(String),
 }
 
 /// Jobs in queue order, put into the order of the table.

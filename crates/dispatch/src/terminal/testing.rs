@@ -7,7 +7,8 @@ use dispatch_core::{JobId, Verdict};
 use jiff::Timestamp;
 
 use super::model::{
-    Board, Download, Group, Happened, IdleHost, Idleness, Job, Notice, Report, Request, Story, arranged,
+    Board, Download, Filing, Group, Happened, IdleHost, Idleness, Job, Notice, Report, Request, Story,
+    Waiting, arranged,
 };
 use super::rate::Pace;
 
@@ -27,6 +28,9 @@ pub(crate) fn job(number: u32) -> Job {
         age: Duration::from_secs(u64::from(number) + 75),
         verdict: None,
         download: None,
+        fetch: None,
+        issues: Vec::new(),
+        refused: 0,
         brief: Some("next in line".to_owned()),
         detail: None,
     }
@@ -120,6 +124,7 @@ fn around(jobs: Vec<Job>) -> Board {
             is_late: true,
             title: "SEV-SNP level 3 certified".into(),
             marks: vec!["certificate".into(), "milestone c3-1.0".into()],
+            issue: None,
             body: "# Certificate\n\nkernel 6.11 \u{1b}[31mred\n\nall good".into(),
             is_cut: false,
             file: "./reports/2026-11-21T09-31-44.000Z_image_passed_abcdef.md".into(),
@@ -155,6 +160,7 @@ fn around(jobs: Vec<Job>) -> Board {
             text: "the reports cannot be written to ./reports and are tried again in 4 s: No space left on device"
                 .into(),
         }],
+        outbox: Vec::new(),
         requests: vec![
             Request {
                 at: "12:09:58".into(),
@@ -194,6 +200,83 @@ pub(crate) fn three() -> Board {
     let active = Job { name: "ubuntu-24.04-snp-host.efi".to_owned(), ..download(1, 43) };
     let errored = Job { name: "fedora-41.img".to_owned(), ..errored(2) };
     around(vec![active, errored, waiting])
+}
+
+/// A job whose image is being fetched.
+fn fetched(number: u32, percent: u64, rate: Option<f64>) -> Job {
+    Job {
+        sign: "🌐",
+        state: "fetching".to_owned(),
+        fetch: Some(Download {
+            sent: percent * 21_474_836,
+            size: 2_147_483_600,
+            pace: Pace { rate, still: Duration::ZERO },
+        }),
+        brief: Some("being fetched".to_owned()),
+        detail: Some("its image is being fetched".to_owned()),
+        ..job(number)
+    }
+}
+
+/// One that downloads, two whose images are being fetched, and one behind them whose image is here.
+pub(crate) fn fetching() -> Board {
+    let active = Job { name: "ubuntu-24.04-snp-host.efi".to_owned(), ..download(1, 43) };
+    let next = Job {
+        detail: Some("goes to the server that asks next; 1 is at work".to_owned()),
+        name: "fedora-41.img".to_owned(),
+        ..job(4)
+    };
+    let coming = Job { name: "ubuntu-24.04-snp-guest.iso".to_owned(), ..fetched(2, 57, Some(36_700_160.0)) };
+    let mut board = around(vec![active, coming, fetched(3, 0, None), next]);
+    board.source = "AMDEPYC/sev-certify, tag devel".to_owned();
+    board.notices.clear();
+    board
+}
+
+/// Issues that are there, that wait, and that will never be.
+pub(crate) fn issues() -> Board {
+    let mut board = three();
+    let filed =
+        Job { issues: vec![12, 13], brief: Some("2 reports, 2 issues".into()), ..done(4, Verdict::Passed) };
+    let refused = Job {
+        group: Group::Trouble,
+        refused: 1,
+        brief: Some("1 report, 1 refused".into()),
+        detail: Some(
+            "1 report will never be an issue: the repository o/r has no issues, switch them on".into(),
+        ),
+        ..done(5, Verdict::Passed)
+    };
+    board.jobs.extend([filed, refused]);
+    board.jobs = arranged(board.jobs);
+    let waiting = |what: &str, why: Option<&str>, next: Option<&str>, words: &str| Waiting {
+        what: what.to_owned(),
+        why: why.map(str::to_owned),
+        next: next.map(str::to_owned),
+        words: words.to_owned(),
+    };
+    let silent = "GitHub does not answer (https://api.github.com): connection refused";
+    let words = format!("10 issues wait: {silent}; next try in 40 s");
+    board.outbox = vec![
+        waiting("10 issues", Some(silent), Some("next try in 40 s"), &words),
+        waiting("2 issues", None, None, "2 issues wait for their turn"),
+    ];
+    if let Some(story) = &mut board.story {
+        let report = story.reports[0].clone();
+        let url = "https://github.com/AMDEPYC/sev-certify/issues/1234".to_owned();
+        let omitted = vec!["milestone `c3-1.0` (there is none of that title)".to_owned()];
+        let words = format!("waits to be filed: {silent}; next try in 40 s");
+        story.reports = vec![
+            Report { issue: Some(Filing::Filed { number: 1234, url, omitted }), ..report.clone() },
+            Report { issue: Some(Filing::Waits(words, true)), ..report.clone() },
+            Report { issue: Some(Filing::Waits("waits to be filed".into(), false)), ..report.clone() },
+            Report { issue: Some(Filing::Refused("the repository o/r has no issues".into())), ..report },
+        ];
+        for report in &mut story.reports {
+            report.body = "all good".into();
+        }
+    }
+    board
 }
 
 /// Many, in all states.

@@ -14,9 +14,9 @@ use ratatui::style::Color;
 
 use super::draw::{self, SMALLEST};
 use super::keys::{Key, press};
-use super::model::{Ask, Board, Download, Group, Job, Screen, Sheet, Ui, arranged};
+use super::model::{Ask, Board, Download, Filing, Group, Job, Screen, Sheet, Ui, Waiting, arranged};
 use super::rate::Pace;
-use super::testing::{job, many, odd, three};
+use super::testing::{fetching, issues, job, many, odd, three};
 use super::text;
 
 /// The screen as text, and whether there is any colour on it.
@@ -60,7 +60,14 @@ const SIZES: [(u16, u16); 3] = [(80, 24), (200, 60), (40, 10)];
 #[test]
 fn the_table_looks_as_it_was_accepted() {
     for (size, (name, board)) in SIZES.into_iter().flat_map(|size| {
-        [("3-jobs", three()), ("300-jobs", many(300)), ("odd-names", odd())].map(|board| (size, board))
+        [
+            ("3-jobs", three()),
+            ("300-jobs", many(300)),
+            ("odd-names", odd()),
+            ("fetching", fetching()),
+            ("issues", issues()),
+        ]
+        .map(|board| (size, board))
     }) {
         picture(&format!("{name}-{}x{}", size.0, size.1), &shown(&board, Ui::new(size, true)));
     }
@@ -80,6 +87,19 @@ fn the_sheets_look_as_they_were_accepted() {
             picture(&format!("{name}-{}x{}", size.0, size.1), &shown(&board, ui));
         }
     }
+    let waiting = issues();
+    for (name, sheet) in
+        [("story-issues", Sheet::Story(waiting.jobs[0].id)), ("notices-waiting", Sheet::Notices)]
+    {
+        for size in SIZES {
+            let ui = Ui { screen: Screen::Sheet(sheet, 0), ..Ui::new(size, true) };
+            picture(&format!("{name}-{}x{}", size.0, size.1), &shown(&waiting, ui));
+        }
+    }
+    let coming = fetching();
+    let job = coming.jobs.iter().find(|job| job.fetch.is_some()).expect("one");
+    let ui = Ui { screen: Screen::Sheet(Sheet::Story(job.id), 0), ..Ui::new((80, 24), true) };
+    picture("story-fetching-80x24", &shown(&coming, ui));
     let nobody = Board { requests: Vec::new(), ..board };
     let ui = Ui { screen: Screen::Sheet(Sheet::Requests, 0), ..Ui::new((80, 24), true) };
     picture("no-requests-80x24", &shown(&nobody, ui));
@@ -157,6 +177,34 @@ fn where_more_goes_on_than_fits_in_two_lines_each_it_is_shown_in_one() {
 }
 
 #[test]
+fn where_there_is_one_line_each_an_image_that_comes_has_a_bar_and_an_issue_its_number() {
+    let mut board = many(14);
+    for (index, extra) in fetching().jobs.into_iter().chain(issues().jobs).enumerate() {
+        let id = job(100 + u32::try_from(index).expect("few")).id;
+        board.jobs.push(Job { id, ..extra });
+    }
+    for job in board.jobs.iter_mut().take(12) {
+        *job = Job { group: Group::Active, verdict: None, detail: Some("at work".into()), ..job.clone() };
+    }
+    board.jobs = arranged(board.jobs);
+    let text = shown(&board, Ui::new((80, 36), true));
+    let row = |name: &str| text.lines().find(|line| line.contains(name)).unwrap_or_default().to_owned();
+    assert!(row("🌐 fetching").contains("57 %"), "{text}");
+    assert!(row("#12 #13").contains("passed"), "{text}");
+    assert!(row("image-005.efi").contains("no issue"), "what was refused is seen: {text}");
+    picture("dense-fetching-80x36", &text);
+}
+
+#[test]
+fn what_waits_is_seen_on_the_smallest_terminal_and_leaves_the_cursor_in_view() {
+    let board = issues();
+    for size in [(40, 10), (200, 10), SMALLEST] {
+        let text = shown(&board, Ui::new(size, true));
+        assert!(text.contains("10 issues: ") && text.contains('›'), "{text}");
+    }
+}
+
+#[test]
 fn a_terminal_that_is_too_small_says_so() {
     let board = three();
     for size in [(39, 24), (80, 7), (12, 3), (1, 1)] {
@@ -207,20 +255,24 @@ fn any_job() -> impl Strategy<Value = Job> {
     ]);
     let sign = prop_oneof![Just("⏳"), Just("▶"), Just("⚡"), Just("")];
     let rate = prop::option::of(prop_oneof![Just(0.0), Just(f64::MAX), 0.0..1e12_f64]);
-    let download = prop::option::of((any::<u64>(), any::<u64>(), rate, any::<u64>()).prop_map(
-        |(sent, size, rate, still)| Download {
-            sent,
-            size,
-            pace: Pace { rate, still: Duration::from_secs(still) },
-        },
-    ));
+    let download = (any::<u64>(), any::<u64>(), rate, any::<u64>()).prop_map(|(sent, size, rate, still)| {
+        Download { sent, size, pace: Pace { rate, still: Duration::from_secs(still) } }
+    });
+    let measured = (
+        prop::option::of(download.clone()),
+        prop::option::of(download),
+        prop::collection::vec(any::<u64>(), 0..4),
+    );
     let texts = (any_text(), any_text(), prop::option::of(any_text()), prop::option::of(any_text()));
-    (0..20_u32, group, verdict, sign, download, texts, any::<u64>(), any::<u32>()).prop_map(
-        |(number, group, verdict, sign, download, (name, state, host, words), age, attempt)| Job {
+    (0..20_u32, group, verdict, sign, measured, texts, any::<u64>(), any::<u32>()).prop_map(
+        |(number, group, verdict, sign, measured, (name, state, host, words), age, attempt)| Job {
             group,
             verdict,
             sign,
-            download,
+            download: measured.0,
+            fetch: measured.1,
+            issues: measured.2,
+            refused: attempt as usize % 3,
             name,
             state,
             address: host.clone(),
@@ -234,9 +286,24 @@ fn any_job() -> impl Strategy<Value = Job> {
     )
 }
 
+fn any_filing() -> impl Strategy<Value = Filing> {
+    prop_oneof![
+        (any::<u64>(), any_text(), prop::collection::vec(any_text(), 0..3))
+            .prop_map(|(number, url, omitted)| Filing::Filed { number, url, omitted }),
+        (any_text(), any::<bool>()).prop_map(|(words, is_again)| Filing::Waits(words, is_again)),
+        any_text().prop_map(Filing::Refused),
+    ]
+}
+
+fn any_waiting() -> impl Strategy<Value = Waiting> {
+    (any_text(), prop::option::of(any_text()), prop::option::of(any_text()), any_text())
+        .prop_map(|(what, why, next, words)| Waiting { what, why, next, words })
+}
+
 fn any_board() -> impl Strategy<Value = Board> {
-    (prop::collection::vec(any_job(), 0..20), prop::collection::vec(any_text(), 10)).prop_map(
-        |(mut jobs, texts)| {
+    let issues = (prop::option::of(any_filing()), prop::collection::vec(any_waiting(), 0..4));
+    (prop::collection::vec(any_job(), 0..20), prop::collection::vec(any_text(), 10), issues).prop_map(
+        |(mut jobs, texts, (filing, outbox))| {
             jobs.sort_by_key(|job| job.id);
             jobs.dedup_by_key(|job| job.id);
             let mut board = three();
@@ -246,8 +313,10 @@ fn any_board() -> impl Strategy<Value = Board> {
                 story.events[1].at.clone_from(&texts[1]);
                 story.reports[0].title.clone_from(&texts[2]);
                 story.reports[0].body.clone_from(&texts[3]);
+                story.reports[0].issue.clone_from(&filing);
                 story
             });
+            board.outbox = outbox;
             board.jobs = arranged(jobs);
             board.idle[0].told.clone_from(&texts[4]);
             board.notices[0].text.clone_from(&texts[5]);

@@ -88,7 +88,7 @@ pub(crate) fn density(ui: &Ui, board: &Board, jobs: &[&Job]) -> Density {
 }
 
 fn height(job: &Job, density: Density, is_under_cursor: bool) -> u16 {
-    let has_more = (job.download.is_some() || job.detail.is_some()) && job.group != Group::Done;
+    let has_more = (job.progress().is_some() || job.detail.is_some()) && job.group != Group::Done;
     match density {
         Density::Roomy if has_more => 2,
         Density::Dense if has_more && is_under_cursor => 2,
@@ -271,16 +271,26 @@ impl Columns {
         if self.is_wide {
             spans.push(Span::raw("  "));
             spans.extend(self.doing(job, self.doing, paint));
-        } else if self.doing > 0 && job.group == Group::Active {
+        } else if self.doing > 0 {
             spans.push(Span::raw("  "));
-            let brief = || {
-                let brief = job.brief.as_deref().unwrap_or_default();
-                vec![paint.span(text::cut(brief, self.doing), Tone::Quiet)]
-            };
-            let download = job.download.as_ref();
-            spans.extend(download.map_or_else(brief, |it| paint::short_download(it, self.doing, paint)));
+            spans.extend(self.short_doing(job, paint));
         }
         Line::from(spans)
+    }
+
+    /// What a job does, where there is room for a few letters.
+    fn short_doing(&self, job: &Job, paint: Paint) -> Vec<Span<'static>> {
+        if let Some(progress) = job.progress() {
+            return paint::short_download(progress, self.doing, paint);
+        }
+        let (words, tone) = match job.group {
+            Group::Active => (job.brief.clone().unwrap_or_default(), Tone::Quiet),
+            // Of what comes next it stands where the host will.
+            Group::Waiting => (String::new(), Tone::Quiet),
+            Group::Trouble | Group::Done if job.refused > 0 => ("no issue".to_owned(), Tone::Bad),
+            Group::Trouble | Group::Done => (numbers(&job.issues), Tone::Quiet),
+        };
+        vec![paint.span(text::cut(&words, self.doing), tone)]
     }
 
     fn host(&self, job: &Job, host: &str) -> String {
@@ -304,14 +314,19 @@ impl Columns {
     }
 
     fn doing(&self, job: &Job, width: usize, paint: Paint) -> Vec<Span<'static>> {
-        if let Some(download) = &job.download {
-            return paint::download(download, width, paint);
+        if let Some(progress) = job.progress() {
+            return paint::download(progress, width, paint);
         }
         let brief = job.brief.as_deref().filter(|_| self.is_wide);
         let words = job.detail.as_deref().or(brief).unwrap_or_default();
         let tone = if job.group == Group::Trouble { Tone::Plain } else { Tone::Quiet };
         vec![paint.span(text::cut(words, width), tone)]
     }
+}
+
+/// `#12 #13`.
+fn numbers(issues: &[u64]) -> String {
+    issues.iter().map(|number| format!("#{number}")).collect::<Vec<_>>().join(" ")
 }
 
 fn title(board: &Board, width: usize, paint: Paint) -> Line<'static> {
@@ -439,7 +454,28 @@ fn idle(board: &Board, width: usize, paint: Paint) -> Option<Line<'static>> {
     Some(Line::from(vec![paint.span(" idle     ", Tone::Quiet), paint.span(words, tone)]))
 }
 
-/// What came of the last command, the newest notice, the filter.
+/// What is tried again and again, or else what waits for its turn; and how much more waits.
+fn outbox(board: &Board, width: usize, paint: Paint) -> Option<Line<'static>> {
+    let first = board.outbox.first()?;
+    let is_tiny = width < usize::from(TINY);
+    let (lead, hint) = if is_tiny { (" waits  ", "") } else { (" waits    ", ": n") };
+    let next = first.next.as_ref().map(|next| format!("; {next}")).unwrap_or_default();
+    let more = match board.outbox.len() {
+        1 => String::new(),
+        many => format!(" · {} more{hint}", many - 1),
+    };
+    let end = text::plain(&next) + &more;
+    let room = width - text::width(lead) - 1;
+    // What waits, and why, comes before when it is tried again.
+    let end = if text::width(&end) * 2 > room { more } else { end };
+    let why = first.why.as_ref().map_or("waiting for their turn", |why| why.trim_end_matches('.'));
+    let words = format!("{}: {why}", first.what);
+    let words = text::cut(&words, room.saturating_sub(text::width(&end))) + &end;
+    let tone = if first.why.is_some() { Tone::Plain } else { Tone::Quiet };
+    Some(Line::from(vec![paint.span(lead, Tone::Quiet), paint.span(words, tone)]))
+}
+
+/// What came of the last command, the newest notice, what waits, the filter.
 fn below(board: &Board, ui: &Ui, most: usize) -> Vec<Line<'static>> {
     let paint = Paint::new(ui);
     let width = usize::from(ui.size.0);
@@ -473,6 +509,10 @@ fn below(board: &Board, ui: &Ui, most: usize) -> Vec<Line<'static>> {
         let filter = text::cut(&ui.filter, width.saturating_sub(34));
         let words = format!(" filter: {filter}{mark}   ");
         lines.push(Line::from(vec![paint.span(words, Tone::Strong), paint.span(count, Tone::Quiet)]));
+    }
+    // Where there is hardly room for the table, it may have to wait.
+    if most > 1 || lines.len() < 2 {
+        lines.splice(0..0, outbox(board, width, paint));
     }
     lines
 }

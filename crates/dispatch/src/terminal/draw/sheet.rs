@@ -1,11 +1,12 @@
 //! Texts that fill the screen: what happened to a job, the last requests, all notices, help.
 
 use dispatch_core::JobId;
+use dispatch_server::log::FETCHING;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-use super::super::model::{Board, IdleHost, Idleness, Job, Report, Request, Sheet, Ui};
+use super::super::model::{Board, Filing, IdleHost, Idleness, Job, Report, Request, Sheet, Ui};
 use super::super::text;
 use super::paint::{self, Paint, Tone};
 use super::{both_ends, fitting, put};
@@ -166,9 +167,9 @@ impl Page {
             Span::raw(" "),
         ];
         self.paragraph(lead, &words, Tone::Plain);
-        if let Some(download) = &job.download {
+        if let Some(progress) = job.progress() {
             let mut spans = vec![Span::raw("    ")];
-            spans.extend(paint::download(download, self.width - 5, self.paint));
+            spans.extend(paint::download(progress, self.width - 5, self.paint));
             self.line(spans);
         }
         if let Some(words) = job.detail.as_ref().or(job.brief.as_ref()) {
@@ -185,6 +186,9 @@ impl Page {
         self.paragraph(vec![time, verdict, Span::raw("  ")], &title, Tone::Strong);
         if !report.marks.is_empty() {
             self.paragraph(vec![Span::raw("    ")], &report.marks.join(", "), Tone::Quiet);
+        }
+        if let Some(filing) = &report.issue {
+            self.filing(filing);
         }
         let mut body: Vec<String> = Vec::new();
         for line in report.body.lines().take(BODY + 1) {
@@ -203,6 +207,27 @@ impl Page {
         }
         self.whole(&report.file);
         self.gap();
+    }
+
+    /// What became of a report as an issue.
+    fn filing(&mut self, filing: &Filing) {
+        let lead = || vec![Span::raw("    ")];
+        match filing {
+            Filing::Filed { number, url, omitted } => {
+                let without = match omitted.as_slice() {
+                    [] => String::new(),
+                    all => format!(" without {}", all.join(", ")),
+                };
+                self.paragraph(lead(), &format!("filed as #{number}{without}"), Tone::Good);
+                self.whole(url);
+            }
+            Filing::Waits(words, is_again) => {
+                self.paragraph(lead(), words, if *is_again { Tone::Warn } else { Tone::Quiet });
+            }
+            Filing::Refused(why) => {
+                self.paragraph(lead(), &format!("will never be an issue: {why}"), Tone::Bad);
+            }
+        }
     }
 
     /// A path or a URL: to be copied, so nothing of it is left out.
@@ -302,6 +327,14 @@ impl Page {
     }
 
     fn notices(mut self, board: &Board) -> Vec<Line<'static>> {
+        if !board.outbox.is_empty() {
+            self.heading("What waits to be done");
+            for waiting in &board.outbox {
+                let tone = if waiting.why.is_some() { Tone::Plain } else { Tone::Quiet };
+                self.paragraph(vec![Span::raw("    ")], &waiting.words, tone);
+            }
+            self.heading("Warnings and errors");
+        }
         if board.notices.is_empty() {
             self.paragraph(vec![Span::raw(" ")], "Nothing to be warned of.", Tone::Quiet);
         }
@@ -326,11 +359,12 @@ impl Page {
             ("r", "run the job again"),
             ("c", "cancel the job (asks first)"),
             ("/", "only jobs with this in their name, state, verdict or host"),
-            ("n", "all warnings and errors"),
+            ("n", "all warnings and errors, and what is still to be filed or written"),
             ("q Ctrl-C", "end the session (asks first while hosts are at work or wait)"),
         ];
-        const SIGNS: [(&str, &str, &str); 9] = [
+        const SIGNS: [(&str, &str, &str); 10] = [
             ("⏳", "queued", "waits for a server; the first in line goes to whoever asks next"),
+            (FETCHING, "fetching", "its image is on its way here, and no server gets it before it is whole"),
             ("📌", "assigned", "a server was told of its image and has not fetched it yet"),
             ("📥", "downloading", "the image is on its way, or there and has not called yet"),
             ("⚡", "booting", "the image is up: beacon has called"),
