@@ -6,7 +6,7 @@ use ring::rand::SystemRandom;
 use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
 use serde_json::{Value, json};
 
-use crate::client::{Reply, get, post};
+use crate::client::{Ask, Reply, get, post};
 use crate::{at, github};
 use dispatch_testkit::github::{APP_KEY, APP_PUBLIC_KEY, FakeGithub, Level};
 use jiff::SignedDuration;
@@ -164,4 +164,13 @@ fn an_installation_that_was_stopped_does_nothing() {
     github.change(|model| model.installations[0].is_suspended = true);
     assert_eq!(get(&at(&github, "/repos/o/r")).token(&token).send().status, 401);
     assert_eq!(tokens(&github, &json!({})).status, 403);
+}
+
+#[test]
+fn a_token_is_asked_for_without_a_body_as_well() {
+    let github = with_app();
+    let id = github.read(|model| model.installations[0].id);
+    let url = at(&github, &format!("/app/installations/{id}/access_tokens"));
+    let made = Ask::new("POST", &url).token(&word(&github, -60, 540)).send();
+    assert_eq!((made.status, made.json()["permissions"]["issues"].clone()), (201, json!("write")));
 }

@@ -74,3 +74,11 @@ fn a_fake_that_nobody_wronged_goes_quietly() {
     assert_eq!(get(&at(&github, "/repos/o/r")).send().status, 200);
     drop(github);
 }
+
+#[test]
+fn a_fake_listens_where_it_is_told() {
+    let first = github();
+    let address = first.api().replace("http://", "").parse().expect("an address");
+    let taken = dispatch_testkit::github::FakeGithub::start_at(address).map(drop).expect_err("it is taken");
+    assert!(taken.to_string().contains(&first.api().replace("http://", "")), "{taken}");
+}

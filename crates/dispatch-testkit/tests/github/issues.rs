@@ -277,3 +277,19 @@ fn a_token_without_a_scope_finds_nothing_to_write_to() {
     assert_eq!(reply.header("x-oauth-scopes"), Some("read:org"));
     assert_eq!(reply.header("x-accepted-oauth-scopes"), Some("public_repo, repo"));
 }
+
+#[test]
+fn an_issue_has_a_page_for_people_unless_it_is_private() {
+    let github = github();
+    file(&github, "alice", &json!({ "title": "a title", "body": "a text" }));
+    github.change(|model| {
+        let now = model.now();
+        model.repository("o/r").issues[0].closed = Some(now);
+    });
+    let page = at(&github, "/o/r/issues");
+    let text = |url: &str| String::from_utf8(get(url).send().body).expect("text");
+    assert!(text(&page).contains("#1 closed \"a title\""), "{}", text(&page));
+    assert!(text(&format!("{page}/1")).contains("a text"));
+    github.change(|model| model.repository("o/r").private = true);
+    assert_eq!(get(&page).send().status, 404);
+}
