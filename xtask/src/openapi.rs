@@ -5,11 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use clap::Args as ClapArgs;
-use dispatch_testkit::rig::workspace;
+use dispatch_testkit::rig::{target, workspace};
 use serde_json::{Map, Value, json};
 
 use crate::Failure;
@@ -30,6 +30,9 @@ const INTEGRITY: &str =
 
 /// The description inside the package.
 const MEMBER: &str = "package/generated/api.github.com.json";
+
+/// Under which terms it may be used.
+const LICENSE: &str = "package/LICENSE";
 
 /// Where the extract is kept.
 const EXTRACT: &str = "crates/dispatch-testkit/src/github/openapi.json";
@@ -67,9 +70,11 @@ const OPERATIONS: [(&str, &str); 27] = [
 
 /// Makes the extract.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let folder = workspace().join("target/github-openapi");
-    let whole = description(&folder)?;
-    let text = render(&extract(&whole)?)?;
+    let folder = target()?.join("github-openapi");
+    unpack(&folder)?;
+    let whole = read(&folder.join(MEMBER))?;
+    let whole = serde_json::from_str(&whole).map_err(|error| Failure::Words(format!("{MEMBER}: {error}")))?;
+    let text = render(&extract(&whole, &read(&folder.join(LICENSE))?)?)?;
     let path = workspace().join(EXTRACT);
     if args.check {
         let is_same = fs::read_to_string(&path).is_ok_and(|old| old == text);
@@ -86,8 +91,12 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Fetches the package with npm, sees that it is the one that was pinned, and reads the description in it.
-fn description(folder: &Path) -> Result<Value, Failure> {
+fn read(path: &Path) -> Result<String, Failure> {
+    fs::read_to_string(path).map_err(|error| Failure::File(path.to_owned(), error))
+}
+
+/// Fetches the package with npm, sees that it is the one that was pinned, and unpacks the description in it.
+fn unpack(folder: &Path) -> Result<(), Failure> {
     fs::create_dir_all(folder).map_err(|error| Failure::File(folder.to_owned(), error))?;
     let output = Command::new("npm")
         .args(["pack", "--json", &format!("{PACKAGE}@{VERSION}")])
@@ -103,14 +112,12 @@ fn description(folder: &Path) -> Result<Value, Failure> {
         return Err(Failure::Words(format!("{PACKAGE} {VERSION} is {found}, and should be {INTEGRITY}")));
     }
     let archive = is("filename");
-    step("unpack", Command::new("tar").args(["-xzf", archive, MEMBER]).current_dir(folder))?;
-    let path: PathBuf = folder.join(MEMBER);
-    let text = fs::read_to_string(&path).map_err(|error| Failure::File(path.clone(), error))?;
-    serde_json::from_str(&text).map_err(|error| Failure::Words(format!("{}: {error}", path.display())))
+    step("unpack", Command::new("tar").args(["-xzf", archive, MEMBER, LICENSE]).current_dir(folder))?;
+    Ok(())
 }
 
 /// The operations, and all that they refer to.
-fn extract(whole: &Value) -> Result<Value, Failure> {
+fn extract(whole: &Value, license: &str) -> Result<Value, Failure> {
     let mut paths: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
     let mut open = BTreeSet::new();
     for (method, path) in OPERATIONS {
@@ -143,7 +150,8 @@ fn extract(whole: &Value) -> Result<Value, Failure> {
             "version": VERSION,
             "integrity": INTEGRITY,
             "member": MEMBER,
-            "license": "MIT, Copyright (c) 2020 Octokit contributors",
+            "license": "MIT",
+            "license_text": license.lines().collect::<Vec<_>>(),
             "made_by": "cargo xtask github-openapi",
         },
         "components": components,
@@ -247,7 +255,7 @@ mod tests {
 
     #[test]
     fn an_operation_that_the_description_does_not_have_is_named() {
-        let failure = extract(&json!({"paths": {}})).map(|_| ()).expect_err("nothing is in it");
+        let failure = extract(&json!({"paths": {}}), "").map(|_| ()).expect_err("nothing is in it");
         assert!(failure.to_string().contains("has no get /user"), "{failure}");
     }
 }

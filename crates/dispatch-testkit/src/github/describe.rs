@@ -183,18 +183,13 @@ impl Description {
             (None, Some(_)) => vec![format!("status {status} has a body, and none is described")],
             (Some(_), None) if status == 304 => Vec::new(),
             (Some(_), None) => vec![format!("status {status} has no body, and one is described")],
-            // GitHub repeats the status in these bodies, and its description does not know it.
-            (Some(schema), Some(Value::Object(body)))
-                if schema.ends_with("/validation_failed/content/application~1json/schema") =>
-            {
+            (Some(schema), Some(Value::Object(body))) if status >= 400 => {
+                // A failure that has reasons says them, however little the description of that operation knows.
+                let has_reasons = body.contains_key("errors");
+                let schema = if has_reasons { "/components/schemas/validation-error" } else { &schema };
+                // GitHub repeats the status in all of them, and the description knows it of some.
                 let body = body.iter().filter(|(key, _)| *key != "status");
-                self.check(&schema, &body.map(|(key, value)| (key.clone(), value.clone())).collect())
-            }
-            // A failure that has reasons says them, however little the description of that operation knows.
-            (Some(schema), Some(body))
-                if schema.ends_with("/basic-error") && body.get("errors").is_some() =>
-            {
-                self.check("/components/schemas/validation-error", body)
+                self.check(schema, &body.map(|(key, value)| (key.clone(), value.clone())).collect())
             }
             (Some(schema), Some(body)) => self.check(&schema, body),
         }

@@ -45,7 +45,6 @@ pub(super) struct Odd {
 /// Answers a request for an asset's bytes.
 pub(super) fn answer(model: &mut Model, ask: &Ask, odd: Odd) -> Answer {
     if ask.header("authorization").is_some() {
-        model.violations.push(format!("a token was brought to the host of the assets' bytes ({})", ask.path));
         let words = "Only one form of authentication is allowed: this address is signed.";
         return refused(400, "InvalidAuthenticationInfo", words);
     }

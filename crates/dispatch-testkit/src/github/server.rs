@@ -201,8 +201,9 @@ impl Work {
             model.troubles.retain(|trouble| !trouble.is_over());
             let has_authorization = ask.header("authorization").is_some();
             let signed_in = access::sign_in(model, ask.header("authorization"));
-            if seat.host == Host::Elsewhere && has_authorization {
-                model.violations.push(format!("a token was brought to another host ({})", ask.path));
+            if is_leaked(model, seat.host, ask) {
+                let words = "a token where none may be";
+                model.violations.push(format!("{} {} to {:?}: {words}", self.method, ask.path, seat.host));
             }
             model.requests.push(Request {
                 at: model.now(),
@@ -266,6 +267,19 @@ impl Work {
         let answer = api::answer(model, &ask, None);
         if answer.status == 302 { answer } else { redirect(302, elsewhere, &self.ask) }
     }
+}
+
+/// Texts that are shorter are no tokens to look for: `o` is in everything.
+const SHORTEST_TOKEN: usize = 8;
+
+/// Whether a request carries a token to a host that must not have it, or where others can read it.
+fn is_leaked(model: &Model, host: Host, ask: &Ask) -> bool {
+    let tokens = model.tokens.iter().filter(|token| token.text.len() >= SHORTEST_TOKEN);
+    let known = |text: &str| tokens.clone().any(|token| text.contains(&token.text));
+    let carries = |(name, value): &(String, String)| {
+        if name == "authorization" { host != Host::Api } else { known(value) }
+    };
+    ask.headers.iter().any(carries) || ask.query.iter().any(|(_, value)| known(value)) || known(&ask.path)
 }
 
 fn redirect(status: u16, to: &str, ask: &Ask) -> Answer {

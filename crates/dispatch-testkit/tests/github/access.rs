@@ -104,6 +104,9 @@ fn a_fine_grained_token_reaches_its_repositories_only() {
         model.add_token("bare", Token::fine_grained("will", &["o/r"], &[]));
     });
     assert_eq!(get(&at(&github, "/repos/o/other")).token("fine").send().status, 404);
+    github.change(|model| model.repository("o/public").collaborator("will", Role::Write).id);
+    assert_eq!(get(&at(&github, "/repos/o/public/issues")).token("fine").send().status, 200);
+    assert_eq!(file(&github, "o/public", "fine").status, 403);
     assert_eq!(get(&at(&github, "/repos/o/r/releases")).token("fine").send().status, 200);
     let reply = get(&at(&github, "/repos/o/r/releases")).token("bare").send();
     assert_eq!((reply.status, reply.header("x-accepted-github-permissions")), (403, Some("contents=read")));
@@ -201,4 +204,29 @@ fn no_secret_is_in_the_log() {
     assert!(requests[0].has_authorization && requests[0].by.as_deref() == Some("alice"));
     let everything = format!("{requests:?}\n{}", github.read(|model| format!("{model:?}")));
     assert!(!everything.contains("ghp_secret"), "{everything}");
+}
+
+#[test]
+fn a_token_in_an_address_is_a_violation() {
+    let github = github();
+    github.change(|model| model.add_token("ghp_secret", Token::classic("alice", &["repo"])));
+    get(&at(&github, "/repos/o/r?access_token=ghp_secret")).send();
+    let violations = github.take_violations().join("\n");
+    assert!(
+        violations.contains("a token where none may be") && !violations.contains("ghp_secret"),
+        "{violations}"
+    );
+}
+
+#[test]
+fn a_request_that_was_written_for_a_proxy_is_seen_as_such() {
+    use std::io::{Read as _, Write as _};
+    let github = github();
+    let mut stream = std::net::TcpStream::connect(github.api().replace("http://", "")).expect("a connection");
+    let head = "GET http://api.example/repos/o/r HTTP/1.1\r\nhost: api.example\r\n";
+    write!(stream, "{head}user-agent: x\r\nconnection: close\r\n\r\n").expect("sent");
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).expect("a reply");
+    assert!(reply.starts_with("HTTP/1.1 200") && reply.contains("http://api.example/repos/o/r"), "{reply}");
+    assert!(github.requests()[0].is_through_proxy);
 }

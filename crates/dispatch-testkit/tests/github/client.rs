@@ -17,6 +17,8 @@ pub(crate) struct Reply {
     pub(crate) body: Vec<u8>,
     /// Whether as much came as was promised.
     pub(crate) is_whole: bool,
+    /// Whether the connection ended, and the client did not just tire of waiting.
+    pub(crate) is_over: bool,
 }
 
 impl Reply {
@@ -89,12 +91,15 @@ impl Ask {
         let mut all = Vec::new();
         // What came before it broke counts.
         let ended = stream.read_to_end(&mut all);
+        let is_over = !ended
+            .as_ref()
+            .is_err_and(|error| matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut));
         let end = all.windows(4).position(|four| four == b"\r\n\r\n");
         let Some(end) = end else {
             ended?;
             return Err(io::ErrorKind::UnexpectedEof.into());
         };
-        Ok(read(&all[..end], &all[end + 4..], self.method == "HEAD"))
+        Ok(Reply { is_over, ..read(&all[..end], &all[end + 4..], self.method == "HEAD") })
     }
 
     /// What comes.
@@ -114,5 +119,5 @@ fn read(head: &[u8], body: &[u8], is_head: bool) -> Reply {
     let len = headers.iter().find(|(name, _)| name == "content-length");
     let len: Option<usize> = len.and_then(|(_, len)| len.parse().ok());
     let is_whole = is_head || len.is_none_or(|len| len == body.len());
-    Reply { status: status.expect("a status"), headers, body: body.to_vec(), is_whole }
+    Reply { status: status.expect("a status"), headers, body: body.to_vec(), is_whole, is_over: true }
 }

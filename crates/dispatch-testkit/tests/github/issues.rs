@@ -43,12 +43,12 @@ fn an_issue_is_filed_as_it_was_sent() {
 }
 
 #[test]
-fn what_only_triage_may_set_is_dropped_for_others_without_a_word() {
+fn what_only_pushing_lets_set_is_dropped_for_others_without_a_word() {
     let github = github();
     github.change(|model| model.repository("o/r").milestone("c1").number);
     // Also what would be refused: nobody looks at it.
     let body = json!({ "title": "t", "labels": ["bug"], "assignees": ["nobody"], "milestone": 77 });
-    for token in ["alice", "mallory"] {
+    for token in ["alice", "tina", "mallory"] {
         let reply = file(&github, token, &body);
         assert_eq!(reply.status, 201, "{}", reply.json());
         assert_eq!(reply.json()["labels"], json!([]));
@@ -64,11 +64,25 @@ fn a_label_that_is_not_there_is_made_by_whoever_pushes() {
     assert_eq!(file(&github, "will", &json!({ "title": "t", "labels": ["new"] })).status, 201);
     let labels = get(&at(&github, "/repos/o/r/labels")).send().json();
     assert_eq!(labels[0]["name"], "new");
-    // Who triages may use it, and not make another.
-    let reply = file(&github, "tina", &json!({ "title": "t", "labels": ["NEW", "other"] }));
-    assert_eq!(reply.json()["labels"].as_array().map(Vec::len), Some(1));
-    assert_eq!(reply.json()["labels"][0]["name"], "new");
+    let reply = file(&github, "will", &json!({ "title": "t", "labels": ["NEW", "new"] }));
+    assert_eq!(reply.json()["labels"].as_array().map(Vec::len), Some(1), "capitals make no difference");
     assert_eq!(get(&at(&github, "/repos/o/r/labels/other")).send().status, 404);
+}
+
+#[test]
+fn who_triages_gives_labels_afterwards_and_makes_none() {
+    let github = github();
+    github.change(|model| model.repository("o/r").label("bug").id);
+    assert_eq!(
+        file(&github, "tina", &json!({ "title": "t", "labels": ["bug"] })).json()["labels"],
+        json!([])
+    );
+    let label = |name: &str| {
+        patch(&at(&github, "/repos/o/r/issues/1"), &json!({ "labels": [name] })).token("tina").send()
+    };
+    assert_eq!(label("bug").json()["labels"][0]["name"], "bug");
+    let refused = label("other");
+    assert_eq!((refused.status, refused.json()["errors"][0]["code"].clone()), (403, json!("unauthorized")));
 }
 
 #[test]
@@ -161,6 +175,12 @@ fn a_repository_without_issues_is_gone() {
     let reply = file(&github, "o", &json!({ "title": "t" }));
     assert_eq!(reply.status, 410);
     assert_eq!(reply.json()["message"], "Issues are disabled for this repo");
+    github.change(|model| {
+        model.repository("o/r").issue("an issue", "");
+        model.repository("o/r").issue("a change", "").is_pull_request = true;
+    });
+    // What is left are pull requests.
+    assert_eq!(numbers(&get(&at(&github, "/repos/o/r/issues")).send()), [2]);
 }
 
 #[test]

@@ -89,9 +89,14 @@ fn texts(body: &Map<String, Value>, field: &str) -> Result<Option<Vec<String>>, 
 }
 
 impl Wish {
-    /// What a body asks for, as far as the repository and the caller let it be: what only those with triage access may
-    /// set is dropped for others without a word, also where it would be refused.
-    fn read(body: &Map<String, Value>, caller: &Caller, repository: &Repository) -> Result<Self, Answer> {
+    /// What a body asks for, as far as the repository and the caller let it be: what somebody may not set (`may_set`)
+    /// is dropped without a word, also where it would be refused.
+    fn read(
+        body: &Map<String, Value>,
+        caller: &Caller,
+        repository: &Repository,
+        may_set: bool,
+    ) -> Result<Self, Answer> {
         let mut wrongs = Vec::new();
         let title = text(body, "title")?.of(None);
         if let Some(title) = &title {
@@ -112,14 +117,12 @@ impl Wish {
         };
         let mut wish = Self { title, body: text_body, is_closed, ..Self::default() };
         let (labels, assignees) = (texts(body, "labels")?, texts(body, "assignees")?);
-        if access::may_triage(caller, repository) {
-            wish.labels = labels.map(|labels| {
-                let known = |name: &String| {
-                    access::may_push(caller, repository)
-                        || repository.labels.iter().any(|label| same(&label.name, name))
-                };
-                labels.into_iter().filter(known).collect()
-            });
+        if may_set {
+            let known = |name: &String| repository.labels.iter().any(|label| same(&label.name, name));
+            if !access::may_push(caller, repository) && !labels.iter().flatten().all(known) {
+                return Err(no_new_labels());
+            }
+            wish.labels = labels;
             wish.assignees = assignees;
             wish.milestone = milestone(body, repository, &mut wrongs);
             wrongs.extend(wish.labels.iter().flatten().filter_map(|name| {
@@ -158,6 +161,14 @@ impl Wish {
         issue.milestone = self.milestone.of(issue.milestone.take());
         issue.updated = now;
     }
+}
+
+/// What GitHub says to who may give labels, and not make them.
+fn no_new_labels() -> Answer {
+    let words = "You do not have permission to create labels on this repository.";
+    let error = json!({ "resource": "Repository", "field": "label", "code": "unauthorized" });
+    let documentation = "https://docs.github.com/rest/issues/issues#update-an-issue";
+    Answer::json(403, json!({ "message": words, "errors": [error], "documentation_url": documentation }))
 }
 
 fn same(one: &str, other: &str) -> bool {
@@ -223,7 +234,10 @@ fn shown(scene: &Scene<'_>, place: usize, number: u64, status: u16) -> Result<An
 pub(super) fn create(scene: &mut Scene<'_>) -> Result<Answer, Answer> {
     let place = with_issues(scene, Need::ISSUES_WRITE)?;
     let body = scene.body()?;
-    let wish = Wish::read(&body, &scene.caller, &scene.model.repositories[place])?;
+    let repository = &scene.model.repositories[place];
+    // Here who triages is not enough; changing the issue afterwards is open to them.
+    let may_set = access::may_push(&scene.caller, repository);
+    let wish = Wish::read(&body, &scene.caller, repository, may_set)?;
     let Some(title) = wish.title.clone() else {
         let missing = json!({ "resource": "Issue", "code": "missing_field", "field": "title" });
         return Err(Answer::invalid(&[missing]));
@@ -261,7 +275,9 @@ pub(super) fn update(scene: &mut Scene<'_>) -> Result<Answer, Answer> {
         return Err(Answer::fail(403, "Must have admin rights to Repository."));
     }
     let body = scene.body()?;
-    let wish = Wish::read(&body, &scene.caller, &scene.model.repositories[place])?;
+    let repository = &scene.model.repositories[place];
+    let may_set = access::may_triage(&scene.caller, repository);
+    let wish = Wish::read(&body, &scene.caller, repository, may_set)?;
     let now = scene.model.now();
     wish.carry_out(scene.at(place), number, now);
     shown(scene, place, number, 200)
@@ -275,9 +291,9 @@ fn since(scene: &Scene<'_>) -> Result<Option<Timestamp>, Answer> {
         .map_err(|_| Answer::fail(422, &format!("Invalid request.\n\n\"{text}\" is not a valid date-time.")))
 }
 
-/// `GET /repos/{owner}/{repo}/issues`: pull requests too, as on GitHub.
+/// `GET /repos/{owner}/{repo}/issues`: pull requests too, and only these where there are no issues.
 pub(super) fn list(scene: &Scene<'_>) -> Result<Answer, Answer> {
-    let place = with_issues(scene, Need::ISSUES)?;
+    let place = scene.repository(Need::ISSUES)?;
     let repository = &scene.model.repositories[place];
     let since = since(scene)?;
     let ask = |name: &str| scene.ask.parameter(name);
@@ -293,6 +309,7 @@ pub(super) fn list(scene: &Scene<'_>) -> Result<Answer, Answer> {
     let mut chosen: Vec<&Issue> = repository
         .issues
         .iter()
+        .filter(|issue| repository.has_issues || issue.is_pull_request)
         .filter(|issue| match ask("state").unwrap_or("open") {
             "all" => true,
             "closed" => issue.closed.is_some(),
