@@ -1,6 +1,9 @@
 //! Every method against the fake GitHub, which holds each request against GitHub's own description of its API.
 #![expect(clippy::expect_used, reason = "a test may panic, also in its helpers")]
 
+mod apps;
+mod trouble;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,9 +15,6 @@ use dispatch_testkit::github::{Content, FakeGithub, Fault, Host, Level, Role, To
 use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 use url::Url;
-
-const KEY: &str = include_str!("../src/testdata/app.pkcs8.pem");
-const PUBLIC: &str = include_str!("../src/testdata/app.public.pem");
 
 /// The token of `will`, who may push.
 const WILL: &str = "ghp_WillsOwnSecretWillsOwnSecretWillsOwn";
@@ -67,10 +67,6 @@ fn will(fake: &FakeGithub) -> GitHub {
 
 fn nobody(fake: &FakeGithub) -> GitHub {
     GitHub::new(web(), api(fake), SignIn::Nobody).expect("a client")
-}
-
-fn app() -> SignIn {
-    SignIn::App { id: 7, key: SecretString::from(KEY) }
 }
 
 async fn release(github: &GitHub, tag: &str) -> Release {
@@ -401,234 +397,4 @@ async fn who_may_be_assigned_is_told() {
     let github = will(&fake);
     assert!(github.may_be_assigned(&repo(), "will").await.expect("told"));
     assert!(!github.may_be_assigned(&repo(), "mallory").await.expect("told"));
-}
-
-#[tokio::test]
-async fn what_is_refused_is_named_by_its_field() {
-    let fake = fake();
-    let github = will(&fake);
-    let error = github
-        .create_issue(&repo(), &NewIssue { milestone: Some(77), ..issue("t") })
-        .await
-        .expect_err("refused");
-    assert_eq!(error.kind(), Kind::Refused);
-    assert_eq!(error.field_errors()[0].field, "milestone");
-    let assignees = vec!["mallory".to_owned()];
-    let error =
-        github.create_issue(&repo(), &NewIssue { assignees, ..issue("t") }).await.expect_err("refused");
-    assert_eq!(error.field_errors()[0].field, "assignees");
-    let error = github.create_issue(&repo(), &issue(&"t".repeat(257))).await.expect_err("refused");
-    assert_eq!(error.field_errors()[0].field, "title");
-    assert!(!error.may_have_been_applied());
-}
-
-#[tokio::test]
-async fn a_renamed_repository_is_found_under_its_old_name() {
-    let fake = fake();
-    let github = will(&fake);
-    let image = release(&github, "v1").await.assets.remove(0);
-    fake.change(|model| model.rename("o/r", "o/s"));
-    assert_eq!(github.repository(&repo()).await.expect("followed").full_name.to_string(), "o/s");
-    assert_eq!(github.create_issue(&repo(), &issue("t")).await.expect("filed").number, 1);
-    assert_eq!(whole(github.asset(&image.url, 0, None).await.expect("begun")).await, 5000);
-}
-
-#[tokio::test]
-async fn a_token_that_was_revoked_is_bad_credentials_everywhere() {
-    let fake = fake();
-    let github = will(&fake);
-    let image = release(&github, "v1").await.assets.remove(0);
-    fake.change(|model| model.token(WILL).revoke());
-    assert!(github.whoami().await.expect_err("revoked").is_bad_credentials());
-    assert!(github.create_issue(&repo(), &issue("t")).await.expect_err("revoked").is_bad_credentials());
-    assert!(github.asset(&image.url, 0, None).await.expect_err("revoked").is_bad_credentials());
-}
-
-#[tokio::test]
-async fn rate_limits_say_when_they_end() {
-    let fake = fake();
-    // Two hours ahead: what GitHub says is by its clock, what we say is by ours.
-    fake.change(|model| model.set_clock_ahead(SignedDuration::from_hours(2)));
-    let github = will(&fake);
-    let now = real();
-    let waits = |error: &dispatch_github::Error| {
-        assert_eq!(error.kind(), Kind::RateLimited, "{error:?}");
-        assert!(!error.may_have_been_applied());
-        error.retry_at().expect("a time").duration_since(now()).as_secs_f64().round()
-    };
-    for (fault, range) in [
-        (Fault::SecondaryLimit(Some(7)), 5.0..=8.0),
-        (Fault::SecondaryLimit(None), 58.0..=61.0),
-        (Fault::TooMany(Some(90)), 88.0..=91.0),
-        (Fault::TooMany(None), 58.0..=61.0),
-        (Fault::PrimaryLimit(600), 597.0..=602.0),
-    ] {
-        fake.fault(fault.clone());
-        let error = github.create_issue(&repo(), &issue("t")).await.expect_err("limited");
-        let wait = waits(&error);
-        assert!(range.contains(&wait), "{fault:?}: {wait} s");
-    }
-    assert_eq!(github.limits().expect("limits").remaining, 0);
-    assert!(fake.issues("o/r").is_empty());
-}
-
-#[tokio::test]
-async fn an_unknown_outcome_is_told_apart_from_a_known_one() {
-    for (fault, may_have, may_still, is_there) in [
-        (Fault::DropAfter, true, true, true),
-        (Fault::DropBefore, true, true, false),
-        (Fault::StatusAfter(502), true, true, true),
-        (Fault::StatusAfter(500), true, false, true),
-        (Fault::Status(503), true, false, false),
-        (Fault::DropBody(10), true, false, true),
-        (Fault::Unauthorized, false, false, false),
-        (Fault::NotFound, false, false, false),
-    ] {
-        let fake = fake();
-        fake.trouble(Trouble::new(fault.clone()).host(Host::Api).method("POST"));
-        let error = will(&fake).create_issue(&repo(), &issue("t")).await.expect_err("trouble");
-        assert_eq!(error.may_have_been_applied(), may_have, "{fault:?}");
-        assert_eq!(error.may_still_be_applied(), may_still, "{fault:?}");
-        assert_eq!(!fake.issues("o/r").is_empty(), is_there, "{fault:?}");
-        assert_eq!(fake.requests().len(), 1, "{fault:?}: sent once");
-    }
-}
-
-#[tokio::test]
-async fn a_request_that_is_carried_out_late_may_still_be_carried_out() {
-    let fake = fake();
-    fake.fault(Fault::ApplyLate(Duration::from_millis(50)));
-    let error = will(&fake).create_issue(&repo(), &issue("t")).await.expect_err("broken");
-    assert!(error.may_still_be_applied());
-    let is_there = |model: &dispatch_testkit::github::Model| (!model.issues("o/r").is_empty()).then_some(());
-    fake.reached("the issue", Duration::from_secs(20), is_there).await.expect("filed late");
-}
-
-#[tokio::test]
-async fn a_server_that_is_down_was_never_asked() {
-    let fake = fake();
-    fake.down(Host::Api).expect("down");
-    let error = will(&fake).create_issue(&repo(), &issue("t")).await.expect_err("down");
-    assert_eq!(error.kind(), Kind::Unreachable);
-    assert!(!error.may_have_been_applied());
-}
-
-fn with_app(given: &[(&str, Level)]) -> FakeGithub {
-    let fake = fake();
-    fake.change(|model| {
-        model.repository("o/r").private = true;
-        model.app(7, "dispatcher", "o", PUBLIC);
-        model.install(7, "o", &["o/r"], given);
-    });
-    fake
-}
-
-#[tokio::test]
-async fn an_app_reads_and_files_as_its_bot() {
-    let fake = with_app(&[("contents", Level::Read), ("issues", Level::Write)]);
-    let (github, who, _) = sign_in(web(), api(&fake), vec![app()], &repo()).await.expect("signed in");
-    assert_eq!(who.as_deref(), Some("dispatcher[bot]"));
-    let image = release(&github, "v1").await.assets.remove(0);
-    assert_eq!(whole(github.asset(&image.url, 0, None).await.expect("begun")).await, 5000);
-    let found = github.repository(&repo()).await.expect("a repository");
-    assert!(missing(&found, github.token_kind(), Wants { issues: true }).is_empty());
-    let filed = github.create_issue(&repo(), &issue("t")).await.expect("filed");
-    assert_eq!(filed.user.as_deref(), Some("dispatcher[bot]"));
-    let tokens = fake.requests().iter().filter(|request| request.path.ends_with("/access_tokens")).count();
-    assert_eq!(tokens, 1);
-}
-
-#[tokio::test]
-async fn an_app_that_may_not_file_issues_is_told_so_beforehand() {
-    let fake = with_app(&[("contents", Level::Read)]);
-    let (github, ..) = sign_in(web(), api(&fake), vec![app()], &repo()).await.expect("signed in");
-    let found = github.repository(&repo()).await.expect("a repository");
-    let lacks = missing(&found, github.token_kind(), Wants { issues: true });
-    assert_eq!(lacks.first().map(|missing| missing.weight), Some(Weight::Issues));
-}
-
-#[tokio::test]
-async fn an_app_whose_clock_is_wrong_signs_by_githubs() {
-    for ahead in [SignedDuration::from_hours(2), SignedDuration::from_hours(-2)] {
-        let fake = with_app(&[("issues", Level::Write)]);
-        fake.change(|model| model.set_clock_ahead(ahead));
-        let github = GitHub::new(web(), api(&fake), app()).expect("a client");
-        github.create_issue(&repo(), &issue("t")).await.expect("filed");
-        assert_eq!(fake.issues("o/r").len(), 1);
-    }
-}
-
-#[tokio::test]
-async fn an_installations_token_that_is_refused_is_renewed_and_the_issue_filed_once() {
-    let fake = with_app(&[("issues", Level::Write)]);
-    let github = GitHub::new(web(), api(&fake), app()).expect("a client");
-    github.may_be_assigned(&repo(), "will").await.expect("told");
-    fake.trouble(Trouble::new(Fault::Unauthorized).method("POST").path("/repos/o/r/issues"));
-    github.create_issue(&repo(), &issue("t")).await.expect("filed");
-    assert_eq!(fake.issues("o/r").len(), 1);
-}
-
-#[tokio::test]
-async fn a_token_of_an_hour_ago_is_renewed_before_it_is_used() {
-    let fake = with_app(&[("issues", Level::Write)]);
-    let github = GitHub::new(web(), api(&fake), app()).expect("a client");
-    github.may_be_assigned(&repo(), "will").await.expect("told");
-    fake.change(|model| model.set_clock_ahead(SignedDuration::from_mins(56)));
-    // The first answer tells the time.
-    github.may_be_assigned(&repo(), "will").await.expect("told");
-    github.may_be_assigned(&repo(), "will").await.expect("told");
-    let tokens = fake.requests().iter().filter(|request| request.path.ends_with("/access_tokens")).count();
-    assert_eq!(tokens, 2);
-}
-
-#[tokio::test]
-async fn an_app_that_is_not_installed_says_so() {
-    let fake = fake();
-    fake.change(|model| model.app(7, "dispatcher", "o", PUBLIC));
-    let error = sign_in(web(), api(&fake), vec![app()], &repo()).await.expect_err("not installed");
-    assert_eq!(error.kind(), Kind::NotFound);
-    assert!(error.to_string().contains("not installed"), "{error}");
-}
-
-#[tokio::test]
-async fn an_app_reads_a_public_release_where_it_is_not_installed_and_files_where_it_is() {
-    let fake = fake();
-    fake.change(|model| {
-        model.app(7, "dispatcher", "o", PUBLIC);
-        model.repository("team/reports");
-        model.install(7, "team", &["team/reports"], &[("issues", Level::Write)]);
-    });
-    let reports: Slug = "team/reports".parse().expect("a repository");
-    let github = GitHub::new(web(), api(&fake), app()).expect("a client");
-    let first = release(&github, "v1").await.assets.remove(0);
-    assert_eq!(fake.read(|model| model.limits.used("")), 1, "as nobody");
-    github.create_issue(&reports, &issue("t")).await.expect("filed");
-    assert_eq!(fake.issues("team/reports").len(), 1);
-    assert_eq!(whole(github.asset(&first.url, 0, None).await.expect("begun")).await, 5000);
-    release(&github, "v1").await;
-    assert_eq!(
-        fake.read(|model| model.limits.used("")),
-        1,
-        "as another installation, which may ask more often"
-    );
-    let asked = fake.requests().iter().filter(|request| request.path == "/repos/o/r/installation").count();
-    assert_eq!(asked, 1, "that it is not installed is believed for some time");
-
-    let found = github.repository(&repo()).await.expect("a repository");
-    let lacks = missing(&found, github.token_kind(), Wants { issues: true });
-    assert_eq!(lacks.first().map(|missing| missing.weight), Some(Weight::Issues));
-    let error = github.create_issue(&repo(), &issue("t")).await.expect_err("not installed");
-    assert!(error.to_string().contains("not installed"), "{error}");
-}
-
-#[tokio::test]
-async fn the_first_token_that_works_is_taken() {
-    let fake = fake();
-    fake.change(|model| model.token(ALICE).revoke());
-    let token = |text, from| SignIn::Token { token: SecretString::from(text), from };
-    let candidates = vec![token(ALICE, Origin::GithubTokenVariable), token(WILL, Origin::GhTokenVariable)];
-    let (_, who, notices) = sign_in(web(), api(&fake), candidates, &repo()).await.expect("signed in");
-    assert_eq!(who.as_deref(), Some("will"));
-    assert_eq!(notices.len(), 1);
-    assert!(!notices[0].contains("Secret"), "{notices:?}");
 }
