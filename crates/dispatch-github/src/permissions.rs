@@ -148,20 +148,19 @@ fn extras(repository: &Repository, token: TokenKind) -> Option<(Weight, String)>
         return None;
     }
     match repository.permissions {
-        Some(Permissions { admin, maintain, push, triage, .. }) if admin || maintain || push || triage => {
-            None
-        }
+        // GitHub's description of the request says push; triage alone sets them only later.
+        Some(Permissions { admin, maintain, push, .. }) if admin || maintain || push => None,
         Some(_) => Some((
             Weight::Extras,
             format!(
                 "labels, assignees and milestone will be left out of issues in {name}: for them the user of the token \
-                 needs the role Triage or Write there"
+                 needs the role Write there"
             ),
         )),
         None => Some((
             Weight::Unknown,
             format!(
-                "GitHub does not say which role we have in {name}: without Triage or Write, labels, assignees and \
+                "GitHub does not say which role we have in {name}: without the role Write, labels, assignees and \
                  milestone will be left out of issues"
             ),
         )),
@@ -244,9 +243,9 @@ mod tests {
     }
 
     #[test]
-    fn without_triage_only_labels_and_the_like_are_left_out() {
+    fn without_write_only_labels_and_the_like_are_left_out() {
         let reader = Repository {
-            permissions: Some(Permissions { pull: true, ..Permissions::default() }),
+            permissions: Some(Permissions { triage: true, pull: true, ..Permissions::default() }),
             ..scoped(&["repo"], false)
         };
         let one = only(&reader, TokenKind::Classic);

@@ -23,7 +23,7 @@ use super::Server;
 use crate::clock::{Clock, Random};
 use crate::engine::Engine;
 use crate::fetch::{Fetch, Images, Settings};
-use crate::source::Directory;
+use crate::source::{Directory, Source};
 
 /// Whoever waits longer than this waits for ever.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -107,7 +107,8 @@ impl World {
         });
         let store = Store::open(&folder.path().join("state.db")).await.expect("a store");
         let directory = Directory::new(folder.path().to_owned(), Vec::new());
-        let engine = Engine::new(store, Arc::default(), clock.clone(), random, directory, "a test");
+        let engine =
+            Engine::new(store, Arc::default(), clock.clone(), random, Source::Directory(directory), "a test");
         let open = engine.decide(Focus::last_round(), |snapshot, context| snapshot.open(found, &[], context));
         open.await.expect("a round");
         let cache = Cache::open(&folder.path().join("cache")).expect("a cache");
