@@ -13,8 +13,8 @@ body{font:15px/1.5 system-ui,sans-serif;margin:2.5rem auto;max-width:72rem;paddi
 h1{font-size:1.25rem;margin:0}p{margin:.25rem 0 1.5rem;color:var(--soft)}\
 table{border-collapse:collapse;width:100%}th{text-align:left;font-weight:600;color:var(--soft);font-size:.8rem}\
 td,th{padding:.45rem .9rem .45rem 0;border-bottom:1px solid var(--line);vertical-align:top}\
-td:nth-child(2){font-weight:600;word-break:break-all}td.n{color:var(--soft)}td.s,td.t{white-space:nowrap}\
-td.t{font-variant-numeric:tabular-nums}td.n a{color:inherit;white-space:nowrap}\
+td:nth-child(2){font-weight:600;word-break:break-all;min-width:12rem}td.n{color:var(--soft)}td.s,td.t{white-space:nowrap}\
+td.t{font-variant-numeric:tabular-nums}td.n.bad{color:var(--bad)}td.n a{white-space:nowrap}\
 progress{display:block;width:100%;max-width:16rem;height:.5rem;margin:.3rem 0}\
 ul{list-style:none;margin:-1rem 0 1.5rem;padding:0}li{color:var(--warn)}li.turn{color:var(--soft)}\
 .passed{color:var(--good)}.failed{color:var(--bad)}.errored,.unjudged{color:var(--warn)}";
@@ -38,15 +38,16 @@ pub fn render(title: &str, view: &View) -> String {
         let _ = writeln!(
             html,
             "<tr><td>{}</td><td>{}</td><td class=\"s\">{}</td><td class=\"{verdict}\">{verdict}</td><td>{}</td>\
-             <td>{attempt}</td><td class=\"t\">{}</td><td class=\"n\">{}{}{}</td></tr>",
+             <td>{attempt}</td><td class=\"t\">{}</td><td class=\"n{}\">{}{}{}</td></tr>",
             row.sign,
             escaped(&row.name),
             row.state,
             escaped(row.host.as_deref().unwrap_or_default()),
             text::duration(std::time::Duration::from_secs(row.age.as_secs().max(1))),
+            if row.issues.refused.is_empty() { "" } else { " bad" },
             escaped(&row.note),
             row.fetch.map(|fetch| progress(fetch.got, fetch.size)).unwrap_or_default(),
-            row.issues.filed.iter().map(link).collect::<String>(),
+            links(&row.issues.filed),
         );
     }
     html.push_str("</table></body></html>\n");
@@ -68,14 +69,19 @@ fn progress(got: u64, size: u64) -> String {
     format!("<progress max=\"{}\" value=\"{}\"></progress>", size.max(1), got.min(size))
 }
 
+fn links(issues: &[Link]) -> String {
+    let links: Vec<String> = issues.iter().map(link).collect();
+    if links.is_empty() { String::new() } else { format!("<div>{}</div>", links.join(" ")) }
+}
+
 /// An issue, to be read with one click. What is no web address is not made one that can be clicked.
 fn link(issue: &Link) -> String {
     let number = issue.number;
     if issue.url.starts_with("https://") || issue.url.starts_with("http://") {
         let title = escaped(&issue.repository);
-        format!(" <a href=\"{}\" title=\"{title}\" rel=\"noreferrer\">#{number}</a>", escaped(&issue.url))
+        format!("<a href=\"{}\" title=\"{title}\" rel=\"noreferrer\">#{number}</a>", escaped(&issue.url))
     } else {
-        format!(" #{number}")
+        format!("#{number}")
     }
 }
 
@@ -90,11 +96,12 @@ mod tests {
     use dispatch_core::queue::{Issue, JobState};
     use dispatch_core::run::Transfer;
     use dispatch_core::{Effect, ReportId, RunState};
-    use dispatch_store::{Overview, WaitingEffect};
+    use dispatch_store::{Overview, Refused, WaitingEffect};
     use jiff::Timestamp;
 
     use super::*;
     use crate::doing::tests::{job, run};
+    use crate::view::Fetching;
 
     fn page_of(overview: &Overview) -> String {
         let (now, live) = (Timestamp::UNIX_EPOCH, HashMap::new());
@@ -118,6 +125,32 @@ mod tests {
         assert!(html.contains(link), "{html}");
         let html = filed_as("javascript:alert(1)");
         assert!(html.contains("#12") && !html.contains("<a ") && !html.contains("javascript"), "{html}");
+    }
+
+    #[test]
+    fn an_image_that_is_being_fetched_has_a_bar() {
+        let (now, live) = (Timestamp::UNIX_EPOCH, HashMap::new());
+        let job = job(JobState::Queued);
+        let fetching = Fetching { workload: job.workload, got: 43, size: 100, per_second: None };
+        let overview = Overview { jobs: vec![job], ..Overview::default() };
+        let html = render("a test", &View::new(&overview, &live, &[fetching], now, now));
+        let cell = "its image is being fetched, 43 % of 100 B<progress max=\"100\" value=\"43\"></progress>";
+        assert!(html.contains(cell), "{html}");
+    }
+
+    #[test]
+    fn a_report_that_will_never_be_an_issue_stands_out() {
+        let run = run(RunState::Finished, Transfer::Whole, 0);
+        let report = ReportId::new(Timestamp::UNIX_EPOCH, [1; 10]);
+        let refused = vec![Refused { report, run: run.id, why: "<spam>".to_owned() }];
+        let html = page_of(&Overview {
+            jobs: vec![job(JobState::Done)],
+            runs: vec![run],
+            refused,
+            ..Overview::default()
+        });
+        let cell = "<td class=\"n bad\">1 report will never be an issue: &lt;spam&gt;;";
+        assert!(html.contains(cell), "{html}");
     }
 
     #[test]

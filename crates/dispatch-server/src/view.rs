@@ -173,7 +173,7 @@ pub fn table(view: &View, width: usize) -> String {
         // One alone is in the note.
         if row.reports > 1 && !row.issues.filed.is_empty() {
             let numbers: Vec<_> = row.issues.filed.iter().map(|issue| format!("#{}", issue.number)).collect();
-            words = format!("{words} ({})", numbers.join(", "));
+            words = format!("{words}; filed as {}", numbers.join(", "));
         }
         lines.extend(
             wrapped(&harmless(&words), width.saturating_sub(4)).iter().map(|part| format!("    {part}")),

@@ -162,7 +162,7 @@ fn what_became_of_each_report_is_in_the_row_and_what_waits_below_the_table() {
     let words = "1 report will never be an issue: it is spam; 3 reports, 1 issue, 1 to be filed, 1 refused";
     assert_eq!(view.jobs[0].note, words);
     let table = table(&view, 200);
-    assert!(table.contains(&format!("    {words} (#12)\n")), "{table}");
+    assert!(table.contains(&format!("    {words}; filed as #12\n")), "{table}");
     let waits = "\n1 passed\n1 issue waits: GitHub does not answer; next try in 40 s\n";
     assert!(table.ends_with(waits), "{table}");
 }

@@ -1,16 +1,16 @@
 //! From what the session knows to what is shown.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use dispatch_core::queue::{Idle, JobState, Stub};
+use dispatch_core::queue::{Idle, Issue, JobState, Stub};
 use dispatch_core::{Effect, Happening, Host, JobId, ReportId, RunId, RunState, Verdict};
 use dispatch_server::log::{tell, told};
 use dispatch_server::reports::file_stem;
 use dispatch_server::requests::Request as Asked;
 use dispatch_server::view::{Fetching, Row, View, Waits, of_one};
-use dispatch_store::{Overview, StoredEvent, StoredReport, WaitingEffect};
+use dispatch_store::{Overview, Refused, StoredEvent, StoredReport, WaitingEffect};
 use dispatch_wire::boot::Report as Content;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -177,56 +177,67 @@ fn names(label: &str) -> (String, Option<String>) {
     }
 }
 
-/// What happened to a job. `waiting` are the issues that are still to be filed.
-pub(crate) fn story(
-    job: JobId,
-    events: &[StoredEvent],
-    reports: &[StoredReport],
-    waiting: &[WaitingEffect],
-    facts: &Facts,
-    now: Timestamp,
-) -> Story {
-    let filings = filings(events, reports, waiting, now);
-    let reports = reports.iter().map(|stored| Report {
+/// What the store has of a job.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known<'a> {
+    /// What happened to it.
+    pub(crate) events: &'a [StoredEvent],
+    /// The reports of all of its runs.
+    pub(crate) reports: &'a [StoredReport],
+    /// The issues that are still to be filed, of other jobs too, in their order.
+    pub(crate) waiting: &'a [WaitingEffect],
+    /// The reports that will never be issues, of other jobs too.
+    pub(crate) refused: &'a [Refused],
+}
+
+/// What happened to a job.
+pub(crate) fn story(job: JobId, known: Known<'_>, facts: &Facts, now: Timestamp) -> Story {
+    let issues = known.reports.iter().filter_map(|stored| stored.issue.as_ref());
+    let filings = filings(known, issues, now);
+    let reports = known.reports.iter().map(|stored| Report {
         issue: filings.get(&stored.report.id).cloned(),
         ..report(stored, facts, now)
     });
-    let reports = reports.collect();
-    let events = events.iter().map(|stored| {
+    let events = known.events.iter().map(|stored| {
         let (sign, word, words) = tell(&stored.event);
         Happened { at: when(stored.event.at, now, &facts.zone), sign, word, words }
     });
-    Story { job, events: events.collect(), reports }
+    Story { job, events: events.collect(), reports: reports.collect() }
 }
 
-/// What became of each report as an issue.
-fn filings(
-    events: &[StoredEvent],
-    reports: &[StoredReport],
-    waiting: &[WaitingEffect],
+/// What became of each report as an issue. `issues` are those that are there.
+fn filings<'a>(
+    known: Known<'_>,
+    issues: impl Iterator<Item = &'a Issue>,
     now: Timestamp,
 ) -> BTreeMap<ReportId, Filing> {
     let mut all = BTreeMap::new();
-    for effect in waiting {
-        if let Effect::FileIssue { report, .. } = effect.effect {
-            all.insert(report, Filing::Waits(of_one(effect, now), effect.error.is_some()));
+    let mut runs = BTreeSet::new();
+    for effect in known.waiting {
+        if let Effect::FileIssue { report, run, .. } = effect.effect {
+            let is_again = effect.error.is_some();
+            let is_first = runs.insert(run);
+            // Those of a run are filed in the order of its reports.
+            let words = if is_first || is_again {
+                of_one(effect, now)
+            } else {
+                "waits to be filed after the report before it".to_owned()
+            };
+            all.insert(report, Filing::Waits(words, is_again));
         }
     }
-    for issue in reports.iter().filter_map(|stored| stored.issue.as_ref()) {
+    for refused in known.refused {
+        all.insert(refused.report, Filing::Refused(refused.why.clone()));
+    }
+    for issue in issues {
         let (number, url, omitted) = (issue.number, issue.url.clone(), Vec::new());
         all.insert(issue.report, Filing::Filed { number, url, omitted });
     }
-    for event in events {
-        match &event.event.what {
-            Happening::IssueFiled { report, omitted: left_out, .. } => {
-                if let Some(Filing::Filed { omitted, .. }) = all.get_mut(report) {
-                    omitted.clone_from(left_out);
-                }
-            }
-            Happening::IssueRefused { report, reason } => {
-                all.insert(*report, Filing::Refused(reason.clone()));
-            }
-            _ => {}
+    for event in known.events {
+        if let Happening::IssueFiled { report, omitted: left_out, .. } = &event.event.what
+            && let Some(Filing::Filed { omitted, .. }) = all.get_mut(report)
+        {
+            omitted.clone_from(left_out);
         }
     }
     all
@@ -355,10 +366,11 @@ mod tests {
         assert_eq!(told, expected);
     }
 
-    fn effect(report: u8, error: Option<&str>) -> WaitingEffect {
+    /// The issue of a report of this run, which has waited for two seconds.
+    fn effect(report: u8, run: u8, error: Option<&str>) -> WaitingEffect {
         let effect = Effect::FileIssue {
             report: ReportId::new(at(0), [report; 10]),
-            run: RunId::new(at(0), [report; 10]),
+            run: RunId::new(at(0), [run; 10]),
             repository: "o/r".to_owned(),
         };
         let error = error.map(str::to_owned);
@@ -366,21 +378,27 @@ mod tests {
         WaitingEffect { key, effect, at: at(98), due, attempts: 0, error, progress: None }
     }
 
-    fn told(what: Happening) -> StoredEvent {
-        let event = dispatch_core::Event { at: at(0), job: None, run: None, host: None, what };
-        StoredEvent { seq: 1, event }
-    }
-
     #[test]
-    fn what_was_refused_and_what_waits_is_told_of_each_report() {
+    fn what_became_of_each_report_as_an_issue_is_told() {
         let report = |number| ReportId::new(at(0), [number; 10]);
-        let events = [told(Happening::IssueRefused { report: report(3), reason: "it is spam".into() })];
-        let all = filings(&events, &[], &[effect(1, Some("no answer")), effect(2, None)], at(100));
+        let run = RunId::new(at(0), [1; 10]);
+        let refused = [Refused { report: report(5), run, why: "it is spam".to_owned() }];
+        let waiting = [effect(1, 1, Some("no answer")), effect(2, 1, None), effect(3, 2, None)];
+        let url = "https://github.test/o/r/issues/7".to_owned();
+        let issue = Issue { report: report(4), repository: "o/r".to_owned(), number: 7, url: url.clone() };
+        let omitted = vec!["label `x` (too long)".to_owned()];
+        let what = Happening::IssueFiled { report: report(4), url: url.clone(), omitted: omitted.clone() };
+        let event = dispatch_core::Event { at: at(0), job: None, run: None, host: None, what };
+        let events = [StoredEvent { seq: 1, event }];
+        let known = Known { events: &events, reports: &[], waiting: &waiting, refused: &refused };
+        let all = filings(known, [&issue].into_iter(), at(100));
         let waits = |words: &str, is_again| Filing::Waits(words.to_owned(), is_again);
         let expected = [
             (report(1), waits("waits to be filed: no answer; next try in 40 s", true)),
-            (report(2), waits("waits to be filed; first try in 40 s", false)),
-            (report(3), Filing::Refused("it is spam".to_owned())),
+            (report(2), waits("waits to be filed after the report before it", false)),
+            (report(3), waits("waits to be filed; first try in 40 s", false)),
+            (report(4), Filing::Filed { number: 7, url, omitted }),
+            (report(5), Filing::Refused("it is spam".to_owned())),
         ];
         assert_eq!(all.into_iter().collect::<Vec<_>>(), expected);
     }
@@ -388,7 +406,8 @@ mod tests {
     #[test]
     fn what_was_never_tried_is_not_worth_a_word_before_it_has_waited_for_a_while() {
         let lines = |error, now| {
-            let overview = Overview { outbox: vec![effect(1, error)], effects_due: 1, ..Overview::default() };
+            let overview =
+                Overview { outbox: vec![effect(1, 1, error)], effects_due: 1, ..Overview::default() };
             let view = View::new(&overview, &HashMap::new(), &[], at(0), at(now));
             view.outbox.iter().filter_map(waiting).map(|waiting| waiting.words).collect::<Vec<_>>()
         };

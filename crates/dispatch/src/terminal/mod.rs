@@ -27,7 +27,7 @@ use dispatch_store::{Lane, StoreError};
 use tokio::time::MissedTickBehavior;
 
 pub(crate) use self::adapt::Facts;
-use self::adapt::Seen;
+use self::adapt::{Known, Seen};
 use self::keys::{Action, press};
 use self::model::{Board, Screen, Sheet, Ui};
 use self::tty::{Input, Tty};
@@ -127,7 +127,9 @@ impl<'a> Viewer<'a> {
             let events = self.engine.store.timeline(job, TIMELINE).await?;
             let reports = self.engine.store.reports_of(job).await?;
             let waiting = self.engine.store.waiting_effects(Lane::Issues, WAITING).await?;
-            Ok::<_, StoreError>(adapt::story(job, &events, &reports, &waiting, &self.facts, now))
+            let refused = &self.seen.overview.refused;
+            let known = Known { events: &events, reports: &reports, waiting: &waiting, refused };
+            Ok::<_, StoreError>(adapt::story(job, known, &self.facts, now))
         };
         match read.await {
             Ok(story) => self.seen.story = Some(story),
