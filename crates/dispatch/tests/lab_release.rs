@@ -38,7 +38,8 @@ fn servers_boot_the_assets_of_a_release_and_their_reports_become_issues_with_lab
             // All of them come from one address: each has a name.
             let port = program.address.port();
             let url = format!("http://{HOST}:{port}{}/@r{number}", program.path);
-            let (mac, uuid) = ([0x52, 0x54, 0, 0, 4, number], format!("d15ba7c4-0000-4000-8000-00000000040{number}"));
+            let (mac, uuid) =
+                ([0x52, 0x54, 0, 0, 4, number], format!("d15ba7c4-0000-4000-8000-00000000040{number}"));
             let folder = hub.lab.folder.join(format!("server-{number}"));
             Server::start(&ServerConfig::http(&folder, mac, &uuid, &url)).expect("a server")
         })
@@ -52,13 +53,20 @@ fn servers_boot_the_assets_of_a_release_and_their_reports_become_issues_with_lab
         let name = format!("{}.efi", workload.name);
         assert_eq!(hub.fetched(&name), 1, "{name}:\n{}", hub.github.log());
     }
-    let certificates: Vec<_> = issues.iter().filter(|issue| issue.title.starts_with("certificate level")).collect();
+    let certificates: Vec<_> =
+        issues.iter().filter(|issue| issue.title.starts_with("certificate level")).collect();
     assert_eq!(issues.len(), 5);
     assert_eq!(certificates.len(), 3);
     for (issue, level) in certificates.iter().zip(["1", "2", "3"]) {
         assert_eq!(issue.title, format!("certificate level {level}"), "in their order");
-        assert_eq!((issue.labels.as_slice(), issue.milestone.clone()), (&["os:demo".to_owned()][..], Some(format!("c{level}"))));
+        assert_eq!(
+            (issue.labels.as_slice(), issue.milestone.clone()),
+            (&["os:demo".to_owned()][..], Some(format!("c{level}")))
+        );
         let body = issue.body.clone().unwrap_or_default();
-        assert!(body.contains(&format!("level {level} of SEV: certified")) && body.contains("certificates.efi"), "{body}");
+        assert!(
+            body.contains(&format!("level {level} of SEV: certified")) && body.contains("certificates.efi"),
+            "{body}"
+        );
     }
 }

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use super::course::Course;
 use crate::clock::Clock;
 use crate::source::Opened;
+use crate::view::Fetching;
 
 /// How long the file system of the cache may take to open an image. Firmware gives up after four to five seconds.
 const OPEN: Duration = Duration::from_millis(800);
@@ -63,6 +64,14 @@ pub struct Progress {
     pub since: Timestamp,
     /// It is here, and is hashed before it is sent.
     pub is_check: bool,
+}
+
+impl From<Progress> for Fetching {
+    #[expect(clippy::cast_precision_loss, reason = "a rate is shown with three digits")]
+    fn from(progress: Progress) -> Self {
+        let Progress { workload, got, size, per_second, .. } = progress;
+        Self { workload, got, size, per_second: (per_second > 0).then_some(per_second as f64) }
+    }
 }
 
 impl State {

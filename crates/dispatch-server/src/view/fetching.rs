@@ -2,14 +2,11 @@
 
 use std::time::Duration;
 
-use dispatch_core::queue::JobState;
+use dispatch_core::queue::{JobState, ON_ITS_WAY};
 use dispatch_core::{Job, WorkloadId, text};
 use serde::Serialize;
 
 use crate::doing::one_unit;
-
-/// Why a job waits whose image is being fetched: nothing is wrong with it, and no hand is needed.
-const ON_ITS_WAY: &str = "its image is still on its way here";
 
 /// An image that is being fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]

@@ -60,7 +60,7 @@ fn a_name_cannot_steer_the_terminal() {
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
 /// What `dispatch-core` notes of a job whose image is being fetched.
-const COMING: &str = "its image is still on its way here";
+const COMING: &str = dispatch_core::queue::ON_ITS_WAY;
 
 fn workload(number: u8) -> WorkloadId {
     WorkloadId::new(NOW, [number; 10])
