@@ -97,7 +97,7 @@ pub fn is_wanted(name: &str, filters: &[String]) -> bool {
     filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str()))
 }
 
-/// What a person should know of images that are to be fetched, a sentence each.
+/// What a person should know of images, a sentence each.
 #[must_use]
 pub fn warnings(found: &[Found]) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -107,7 +107,7 @@ pub fn warnings(found: &[Found]) -> Vec<String> {
             let size = text::bytes(file.size);
             warnings.push(format!("{name} has {size}: some firmware cannot take images over 4 GiB"));
         }
-        if file.digest.is_none() {
+        if file.digest.is_none() && file.origin.is_some() {
             warnings.push(format!(
                 "{name} comes without a SHA-256 digest (GitHub has none for assets uploaded before mid-2025): only its \
                  size can be checked; upload it again to have one"

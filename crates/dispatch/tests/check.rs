@@ -6,7 +6,7 @@ mod common;
 use std::process::Output;
 
 use common::hub::{EFI, Hub, REPOSITORY, TOKEN, hub, hub_as};
-use dispatch_testkit::github::{Fault, Host, Level, Role, Token, Trouble};
+use dispatch_testkit::github::{APP_KEY, APP_PUBLIC_KEY, Fault, Host, Level, Role, Token, Trouble};
 
 fn check(hub: &Hub) -> Output {
     hub.lab.other("check").env("COLUMNS", "150").output().expect("it runs")
@@ -134,6 +134,28 @@ fn a_token_that_is_refused_is_passed_over_but_not_one_that_was_given() {
     hub.lab.more.extend(["--token".to_owned(), "ghp_wrong".to_owned()]);
     let words = refused(&hub);
     assert!(words.contains("--token") && !words.contains("ghp_wrong"), "{words}");
+}
+
+#[test]
+fn a_github_app_finds_its_installation_by_itself() {
+    let mut hub = hub(&["a.efi"], &[]);
+    let key = hub.lab.folder.join("app.pem");
+    std::fs::write(&key, APP_KEY).expect("a key");
+    hub.github.change(|model| {
+        model.repository(REPOSITORY).private = true;
+        model.app(7, "lab", "erin", APP_PUBLIC_KEY);
+        let given = [("contents", Level::Read), ("issues", Level::Write), ("metadata", Level::Read)];
+        model.install(7, "AMDEPYC", &[REPOSITORY], &given);
+    });
+    hub.lab.environment.clear();
+    hub.lab.more.extend(["--app-id", "7", "--app-key"].map(str::to_owned));
+    hub.lab.more.push(key.display().to_string());
+    let words = told(&hub);
+    assert!(words.contains("as lab[bot]") && words.contains("a.efi") && !words.contains('⚠'), "{words}");
+    std::fs::write(&key, "no key").expect("a file");
+    assert!(refused(&hub).contains("RSA private key"));
+    std::fs::remove_file(&key).expect("removed");
+    assert!(refused(&hub).contains("app.pem"));
 }
 
 #[test]

@@ -148,6 +148,14 @@ fn troubles() -> Vec<Fault> {
     ]
 }
 
+/// How long after a request that met trouble the next one came.
+fn first_retry(hub: &Hub) -> Duration {
+    let requests = hub.github.requests();
+    let met = requests.iter().position(|request| request.trouble.is_some()).expect("trouble");
+    let later = requests[met + 1].at.duration_since(requests[met].at);
+    later.try_into().expect("later")
+}
+
 #[test]
 fn whatever_becomes_of_a_request_there_is_one_issue_for_each_report_in_the_end() {
     let threads: Vec<_> = troubles()
@@ -162,6 +170,10 @@ fn whatever_becomes_of_a_request_there_is_one_issue_for_each_report_in_the_end()
                 }
                 until_filed(&mut program, 2);
                 assert_eq!(titles(&hub), ["one", "two"], "{fault:?}:\n{}", hub.github.log());
+                if !matches!(fault, Fault::SecondaryLimit(_) | Fault::TooMany(_) | Fault::PrimaryLimit(_)) {
+                    let next = first_retry(&hub);
+                    assert!(next <= Duration::from_secs(5), "{fault:?}: {next:?}\n{}", hub.github.log());
+                }
                 terminate(program);
             })
         })

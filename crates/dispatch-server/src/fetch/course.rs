@@ -84,7 +84,7 @@ impl Course {
         }
     }
 
-    /// For the log, such as `a.efi: 43 % of 1.2 GiB, 35.1 MiB/s, 20 s left`.
+    /// For the log, such as `a.efi: ████░░░░░░ 43 % of 1.2 GiB, 35.1 MiB/s, 20 s left`.
     pub(super) fn line(&self) -> String {
         let (got, speed) = (self.got(), self.per_second());
         let share = share(got, self.size);
@@ -92,8 +92,14 @@ impl Course {
         let left = left.map_or("nothing comes at the moment".to_owned(), |seconds| {
             format!("{}/s, {} left", text::bytes(speed), text::duration(Duration::from_secs(seconds.max(1))))
         });
-        format!("{}: {share}, {left}", self.name)
+        format!("{}: {} {share}, {left}", self.name, bar(got, self.size))
     }
+}
+
+/// Ten cells, of which so many are full as there are whole tenths here.
+fn bar(got: u64, size: u64) -> String {
+    let full = u128::from(got.min(size)) * 10 / u128::from(size.max(1));
+    (0..10).map(|cell| if cell < full { '█' } else { '░' }).collect()
 }
 
 #[cfg(test)]
@@ -107,11 +113,11 @@ mod tests {
     #[test]
     fn the_log_says_how_far_an_image_is_and_how_long_it_takes_yet() {
         let course = Course::new(Vec::new(), "a.efi".to_owned(), 1 << 30, false, at(0));
-        assert_eq!(course.line(), "a.efi: 0 % of 1.0 GiB, nothing comes at the moment");
+        assert_eq!(course.line(), "a.efi: ░░░░░░░░░░ 0 % of 1.0 GiB, nothing comes at the moment");
         for second in 0..=20 {
             course.note((u64::try_from(second).expect("positive") + 2) << 25, at(second * 1000));
         }
-        assert_eq!(course.line(), "a.efi: 68 % of 1.0 GiB, 32.0 MiB/s, 10 s left");
+        assert_eq!(course.line(), "a.efi: ██████░░░░ 68 % of 1.0 GiB, 32.0 MiB/s, 10 s left");
         assert_eq!(course.words(), "its image is still on its way here, 68 % of 1.0 GiB");
     }
 

@@ -46,6 +46,9 @@ const LAST_EFFECTS: Duration = Duration::from_secs(5);
 /// How long the command of `--on-event` may take for the last events, if nobody waits for the end.
 const LAST_EVENTS: Duration = Duration::from_secs(30);
 
+/// How often a source is looked at by somebody who is not signed in.
+const ANONYMOUS: Duration = Duration::from_mins(3);
+
 /// How a session ended.
 #[derive(Clone, Debug)]
 pub struct Ended {
@@ -249,6 +252,7 @@ impl Session {
         let later = CancellationToken::new();
         tasks.spawn(Deadlines::new(engine.clone()).run(later.clone()));
         tasks.spawn(Outbox::new(engine.clone(), config.reports.clone()).run(later.clone()));
+        let is_anonymous = github.as_ref().is_some_and(|github| !github.signed_in());
         let issues = IssueOptions { footer: config.hub.footer };
         tasks.spawn(Issues::new(engine.clone(), github, issues).run(later.clone()));
         tasks.spawn(cut_downloads(engine.clone(), stop.clone()));
@@ -256,7 +260,7 @@ impl Session {
             let Fetched { remote: source, images, network } = fetched;
             let settings = Settings { limit: remote.cache_size, prefetch: remote.prefetch };
             tasks.spawn(Fetch::new(engine.clone(), images, Arc::new(network), settings).run(stop.clone()));
-            if let Some(every) = remote.watch {
+            if let Some(every) = remote.watch.map(|every| at_least(every, is_anonymous)) {
                 tasks.spawn(Watch::new(engine.clone(), source, every, notices).run(stop.clone()));
             }
         }
@@ -334,6 +338,19 @@ impl Session {
         let jobs = engine.store.overview().await?.jobs;
         Ok(Ended { view, jobs, refused })
     }
+}
+
+/// How often a source is looked at: whoever is not signed in may ask GitHub sixty times in an hour, and pays also for
+/// the answer that nothing is new.
+fn at_least(every: Duration, is_anonymous: bool) -> Duration {
+    if is_anonymous && every < ANONYMOUS {
+        tracing::warn!(
+            "not signed in, GitHub takes sixty requests in an hour: --watch looks every {}",
+            dispatch_core::text::duration(ANONYMOUS)
+        );
+        return ANONYMOUS;
+    }
+    every
 }
 
 /// Cuts off the downloads that are going on when the session ends, while their ends can still be noted: the next

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use dispatch_boot::stub::inspect::{HEAD_LEN, arch_of, efi_arch};
 use dispatch_boot::stub::pe::Machine;
-use dispatch_core::asset::is_wanted;
+use dispatch_core::asset::{is_wanted, warnings};
 use dispatch_core::queue::{Found, Outlook, Unreadable};
 use dispatch_core::{Arch, Kind, Terms, Workload};
 use jiff::Timestamp;
@@ -110,6 +110,7 @@ impl Directory {
                 filters: filters.join(" or "),
             });
         }
+        scan.warnings.extend(warnings(&scan.found));
         for file in scan.found.iter_mut().filter(|file| file.kind == Kind::Efi) {
             let machine = self.machine(&file.name);
             // The file itself knows best.
