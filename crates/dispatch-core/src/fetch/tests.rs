@@ -281,6 +281,8 @@ fn what_is_gone_or_refused_waits_without_holding_hosts_and_a_limit_is_obeyed() {
     assert_eq!(told(Failure::Denied("no".into())), (Some(Outlook::Lasting), at(30)));
     let limited = Failure::Limited { until: at(900), words: "too often".into() };
     assert_eq!(told(limited), (Some(Outlook::Coming), at(900)));
+    let long_over = Failure::Limited { until: at(-900), words: "too often".into() };
+    assert_eq!(told(long_over), (Some(Outlook::Coming), at(1)));
     assert_eq!(told(Failure::Full("full".into())), (Some(Outlook::Coming), at(30)));
 }
 
