@@ -238,17 +238,26 @@ fn a_part_that_is_being_written_is_thrown_away_by_nobody() {
 }
 
 #[test]
-fn a_lock_whose_file_was_removed_before_it_was_taken_locks_nothing_and_is_taken_anew() {
+fn a_lock_is_held_by_one_however_often_its_file_is_removed() {
     let folder = folder();
-    let (one, other) = (cache(&folder), cache(&folder));
+    let locks = Locks::new(folder.path().to_owned()).expect("a folder");
     let key = key(b"an image");
-    drop(part(&one, b"an image"));
-    // Somebody has opened the file, and locks it only after it is gone.
-    let stale = File::open(folder.path().join("locks").join(key.to_string())).expect("a lock file");
-    assert!(one.evict(&key, true).expect("a cache"));
-    stale.try_lock().expect("nobody has it");
-    let _part = part(&one, b"an image");
-    assert!(matches!(begin(&other, b"an image"), Begun::Busy));
+    let (inside, most) = (AtomicU64::new(0), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..5000 {
+                    if let Some(lock) = locks.take(&key, lock::Hold::Alone).expect("a lock") {
+                        most.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                        std::thread::yield_now();
+                        inside.fetch_sub(1, Ordering::SeqCst);
+                        locks.remove(&key, lock).expect("ours");
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(most.into_inner(), 1);
 }
 
 #[test]
@@ -286,6 +295,17 @@ fn a_part_begun_anew_has_nothing_of_what_was_before() {
     assert_eq!((part.length(), part.etag()), (0, None));
     part.append(b"an image").expect("room");
     assert!(matches!(part.finish(None), Ok(Finished::Right(..))));
+}
+
+#[test]
+fn a_part_begun_anew_is_no_longer_than_what_has_come_since() {
+    let folder = folder();
+    let mut first = part(&cache(&folder), b"an image");
+    first.append(b"another").expect("room");
+    first.restart(None).expect("begun anew");
+    first.append(b"an").expect("room");
+    drop(first);
+    assert_eq!(part(&cache(&folder), b"an image").length(), 2);
 }
 
 #[test]

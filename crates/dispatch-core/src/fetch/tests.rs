@@ -160,6 +160,14 @@ fn an_image_larger_than_the_cache_waits_and_says_what_to_do() {
 }
 
 #[test]
+fn what_is_here_of_an_image_that_is_fetched_takes_no_room_of_its_own() {
+    let mut world = world(100);
+    world.under_way.extend(keys(&[1]));
+    assert_eq!(world.plan(&[need(1, 90), need(2, 10)], &[part(1, 50, 0)]).fetch, keys(&[2]));
+    assert_eq!(world.plan(&[need(1, 90), need(2, 11)], &[part(1, 50, 0)]).fetch, keys(&[]));
+}
+
+#[test]
 fn on_a_full_disk_it_is_tried_again_and_what_can_go_goes() {
     let world = World { free: 5, ..world(1000) };
     let plan = world.plan(&[need(1, 20)], &[entry(2, 10, -10), part(1, 8, -5)]);
@@ -273,6 +281,8 @@ fn what_is_gone_or_refused_waits_without_holding_hosts_and_a_limit_is_obeyed() {
     assert_eq!(told(Failure::Denied("no".into())), (Some(Outlook::Lasting), at(30)));
     let limited = Failure::Limited { until: at(900), words: "too often".into() };
     assert_eq!(told(limited), (Some(Outlook::Coming), at(900)));
+    let long_over = Failure::Limited { until: at(-900), words: "too often".into() };
+    assert_eq!(told(long_over), (Some(Outlook::Coming), at(1)));
     assert_eq!(told(Failure::Full("full".into())), (Some(Outlook::Coming), at(30)));
 }
 

@@ -87,9 +87,9 @@ pub fn after(before: Option<&Trouble>, failure: &Failure, has_progressed: bool, 
         Failure::NotThere(words) | Failure::Denied(words) => {
             again(pause(REFUSED), Outlook::Lasting, retried(words))
         }
-        // Not less than a second, or a clock that differs from the other side's would have us ask in a loop.
+        // Not earlier than after other trouble: our clock may differ from the other side's, or it may not say when.
         Failure::Limited { until, words } => {
-            again((*until).max(later(PAUSES.0)), Outlook::Coming, retried(words))
+            again((*until).max(pause(PAUSES.0)), Outlook::Coming, retried(words))
         }
         Failure::Full(words) | Failure::Cache(words) => again(later(FULL), Outlook::Coming, retried(words)),
         Failure::Busy => {

@@ -227,3 +227,37 @@ async fn an_image_that_a_host_asks_for_drives_out_what_is_needed_later_where_roo
     assert_eq!(world.open("b.efi").await, Ok(b));
     assert!(world.open("a.efi").await.is_err());
 }
+
+#[tokio::test]
+async fn what_is_here_of_an_image_in_trouble_gives_way_to_what_a_host_asks_for() {
+    let (a, b) = (bytes(1), bytes(2));
+    let mut world = World::new(&[("a.efi", &a), ("b.efi", &b)]).await;
+    world.settings.limit = 150_000;
+    world.server.will("a.efi", &[Act::Break(70_000)]);
+    world.start();
+    world.until_told("a.efi", 1, |what| matches!(what, Happening::Waits { .. })).await;
+    assert!(world.open("b.efi").await.is_err());
+    world.until_fetched("b.efi").await;
+    assert_eq!(world.open("b.efi").await, Ok(b));
+}
+
+#[tokio::test]
+async fn a_job_no_longer_waits_for_what_was_in_the_way_in_an_earlier_session() {
+    let a = bytes(1);
+    let found = [file("a.efi", &a)];
+    let world = World::new(&[("a.efi", &a)]).await;
+    world.server.will("a.efi", &[Act::Hang(0)]);
+    world.start();
+    world.until_told("a.efi", 1, |what| matches!(what, Happening::Fetching { .. })).await;
+    assert!(world.job("a.efi").await.waits.is_some());
+    let mut world = world.restart(&found).await;
+    world.settings.prefetch = false;
+    world.start();
+    within(async {
+        while world.job("a.efi").await.waits.is_some() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(world.server.asked().len(), 1);
+}
