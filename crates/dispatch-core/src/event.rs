@@ -309,6 +309,9 @@ pub enum Effect {
         run: RunId,
         /// Where, as `owner/name`.
         repository: String,
+        /// On which GitHub: the root of its API.
+        #[serde(default)]
+        api: Option<String>,
     },
 }
 

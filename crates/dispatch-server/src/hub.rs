@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use dispatch_core::run::Sinks;
+use dispatch_core::run::{IssueTarget, Sinks};
 use dispatch_github::{GitHub, Now, SetUpError, SignIn, Slug, Wants, Web};
 use url::Url;
 
@@ -55,8 +55,8 @@ pub enum HubError {
 /// See the module.
 #[derive(Clone)]
 pub struct Hub {
-    /// HTTP for everybody.
-    pub web: Web,
+    /// HTTP for everybody, where anything is fetched or filed: reading the system's authorities takes a while.
+    pub web: Option<Web>,
     /// The client, where anything needs it.
     pub github: Option<GitHub>,
     /// Where reports go.
@@ -120,7 +120,8 @@ impl Hub {
             ));
             return;
         }
-        self.sinks.issues = Some(target.to_string());
+        let (repository, api) = (target.to_string(), github.api().to_string());
+        self.sinks.issues = Some(IssueTarget { repository, api });
         let who = who.map(|who| format!(" as {who}")).unwrap_or_default();
         self.filing = Some(format!("reports will be filed as issues of {target}{who}"));
         if is_offline {

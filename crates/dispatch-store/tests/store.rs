@@ -219,7 +219,7 @@ async fn what_became_of_the_issues_of_a_round_is_seen() {
     )
     .await;
     let now = lab.now;
-    let effect = |report| Effect::FileIssue { report, run, repository: "o/r".to_owned() };
+    let effect = |report| Effect::FileIssue { report, run, repository: "o/r".to_owned(), api: None };
     let url = "https://github.test/o/r/issues/7".to_owned();
     let issue = Issue { report: reports[0], repository: "o/r".to_owned(), number: 7, url };
     let filed = issue.clone();

@@ -80,7 +80,14 @@ fn a_token_is_in_no_log_no_error_no_file_no_event_and_at_no_other_host() {
     let odd = format!("{TOKEN}\u{e9}");
     lines.push(hub.lab.clone().with(&["--token", &odd]).start_badly().expect("it runs").1);
     let with_user = api.replace("http://", &format!("http://{TOKEN}@"));
-    lines.push(hub.lab.clone().serving(&["--repo", REPOSITORY, "--github-url", &with_user]).start_badly().expect("it runs").1);
+    lines.push(
+        hub.lab
+            .clone()
+            .serving(&["--repo", REPOSITORY, "--github-url", &with_user])
+            .start_badly()
+            .expect("it runs")
+            .1,
+    );
     let check = hub.lab.other("check").output().expect("it runs");
     lines.push(String::from_utf8_lossy(&[check.stdout, check.stderr].concat()).into_owned());
     lines.push(hub.lab.status().expect("a state").to_string());

@@ -13,7 +13,7 @@ use crate::event::{Effect, Happening};
 use crate::host::{Host, Recognised, Sighting, Told, recognise};
 use crate::id::{HostId, JobId, ReportId, RunId, WorkloadId};
 use crate::mac::Mac;
-use crate::run::{Run, RunEvent, RunState, Transfer};
+use crate::run::{IssueTarget, Run, RunEvent, RunState, Transfer};
 
 /// How long an address, where nothing else is known of a host, is not given to another machine.
 const REUSE: SignedDuration = SignedDuration::from_hours(1);
@@ -182,8 +182,9 @@ impl Snapshot {
         if self.policy.sinks.files {
             self.changes.push(Change::Effect(Effect::WriteReport { report: id }));
         }
-        if let Some(repository) = self.policy.sinks.issues.clone() {
-            self.changes.push(Change::Effect(Effect::FileIssue { report: id, run: run.id, repository }));
+        if let Some(IssueTarget { repository, api }) = self.policy.sinks.issues.clone() {
+            let effect = Effect::FileIssue { report: id, run: run.id, repository, api: Some(api) };
+            self.changes.push(Change::Effect(effect));
         }
         self.tell(Some(run.id), None, now, Happening::Report { id, title, verdict, late });
         if late {

@@ -221,8 +221,17 @@ impl Deadlines {
 pub struct Sinks {
     /// Into files.
     pub files: bool,
-    /// Into the issues of this repository, `owner/name`.
-    pub issues: Option<String>,
+    /// Into the issues of a repository.
+    pub issues: Option<IssueTarget>,
+}
+
+/// A repository whose issues reports become.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssueTarget {
+    /// `owner/name`.
+    pub repository: String,
+    /// On which GitHub: the root of its API.
+    pub api: String,
 }
 
 impl Default for Sinks {

@@ -391,8 +391,6 @@ impl Fetch {
         // What is gone is not held, or nobody could fetch it again.
         state.pins.retain(|digest, _| whole.contains(&Key::Digest(*digest)));
         state.pins.extend(pins);
-        // What is not there any more can only be in our own way when it is fetched again.
-        state.pins.retain(|digest, _| whole.contains(&Key::Digest(*digest)));
         for need in needs {
             let digest = need.key.digest().filter(|digest| {
                 whole.contains(&need.key) && right.contains(digest) && state.pins.contains_key(digest)

@@ -97,7 +97,7 @@ struct Report {
 
 impl Report {
     fn of(waiting: &WaitingEffect) -> Option<Self> {
-        let Effect::FileIssue { report, run, repository } = &waiting.effect else { return None };
+        let Effect::FileIssue { report, run, repository, .. } = &waiting.effect else { return None };
         let (key, effect) = (waiting.key.clone(), waiting.effect.clone());
         Some(Self { key, effect, id: *report, run: *run, repository: repository.clone() })
     }

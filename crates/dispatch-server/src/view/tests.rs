@@ -135,7 +135,8 @@ fn reported() -> Overview {
     let run = Run { reports: 3, job: done.id, ..run(RunState::Finished, Transfer::Whole, 0) };
     let url = "https://github.test/o/r/issues/12".to_owned();
     let issue = Issue { report: report(1), repository: "o/r".to_owned(), number: 12, url };
-    let effect = Effect::FileIssue { report: report(2), run: run.id, repository: "o/r".to_owned() };
+    let effect =
+        Effect::FileIssue { report: report(2), run: run.id, repository: "o/r".to_owned(), api: None };
     let waiting = WaitingEffect {
         key: effect.idempotency_key(),
         effect,

@@ -170,6 +170,7 @@ mod tests {
             report: ReportId::new(at(0), [report; 10]),
             run: RunId::new(at(0), [run; 10]),
             repository: "o/r".to_owned(),
+            api: None,
         };
         waiting(effect, error, due)
     }

@@ -372,6 +372,7 @@ mod tests {
             report: ReportId::new(at(0), [report; 10]),
             run: RunId::new(at(0), [run; 10]),
             repository: "o/r".to_owned(),
+            api: None,
         };
         let error = error.map(str::to_owned);
         let (key, due) = (effect.idempotency_key(), at(140));

@@ -217,7 +217,13 @@ fn what_the_bytes_told_of_the_processor_is_not_forgotten() {
 
 #[test]
 fn reports_go_where_the_settings_say() {
-    let sinks = |files, issues: Option<&str>| crate::run::Sinks { files, issues: issues.map(Into::into) };
+    let sinks = |files, issues: Option<&str>| crate::run::Sinks {
+        files,
+        issues: issues.map(|repository| crate::run::IssueTarget {
+            repository: repository.into(),
+            api: "https://api.test/".into(),
+        }),
+    };
     for (sinks, expected) in [
         (sinks(true, None), vec!["write-report"]),
         (sinks(true, Some("o/r")), vec!["write-report", "file-issue"]),

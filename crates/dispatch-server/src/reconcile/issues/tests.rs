@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use dispatch_boot::{Queue as _, Work};
 use dispatch_core::queue::Ask;
-use dispatch_core::run::{End as TransferEnd, Policy, Sinks};
+use dispatch_core::run::{End as TransferEnd, IssueTarget, Policy, Sinks};
 use dispatch_core::{Happening, Sighting, Told};
 use dispatch_store::{Focus, Store};
 use jiff::SignedDuration;
@@ -122,7 +122,10 @@ impl Rig {
 }
 
 fn policy(repository: &str) -> Arc<Policy> {
-    let sinks = Sinks { files: false, issues: Some(repository.to_owned()) };
+    let sinks = Sinks {
+        files: false,
+        issues: Some(IssueTarget { repository: repository.to_owned(), api: "http://api.test/".to_owned() }),
+    };
     Arc::new(Policy { sinks, ..Policy::default() })
 }
 
