@@ -62,11 +62,11 @@ fn fate(asset: &Asset, filters: &[String]) -> Fate {
         };
         return Fate::Ignored(format!("its type is {}{hint}", asset.content_type));
     };
-    if !asset.is_whole {
-        return Fate::Ignored("its upload is not complete".to_owned());
-    }
     if essence == DESCRIPTION_TYPE {
         return Fate::Description;
+    }
+    if !asset.is_whole {
+        return Fate::Ignored("its upload is not complete".to_owned());
     }
     let Ok(kind) = kind.parse::<Kind>() else {
         return Fate::Ignored(format!(
@@ -89,6 +89,17 @@ fn fate(asset: &Asset, filters: &[String]) -> Fate {
         origin: Some(asset.url.clone()),
         terms: Terms::default(),
     }))
+}
+
+/// The assets that are meant for us, that the filters keep, and that cannot be taken: a sentence each.
+#[must_use]
+pub fn left_out(fates: &[(Asset, Fate)], filters: &[String]) -> Vec<String> {
+    let is_ours = |asset: &Asset| asset.content_type.trim().to_ascii_lowercase().starts_with(OURS);
+    let left = fates.iter().filter_map(|(asset, fate)| match fate {
+        Fate::Ignored(why) if is_ours(asset) && is_wanted(&asset.name, filters) => Some((asset, why)),
+        _ => None,
+    });
+    left.map(|(asset, why)| format!("{} is left out: {why}", asset.name)).collect()
 }
 
 /// Whether any filter matches a name. No filter keeps everything.
@@ -210,6 +221,16 @@ mod tests {
         );
         let new = asset("a.vhd", "application/vnd.dispatch+vhd");
         assert!(why(&new, &[]).is_some_and(|why| why.contains("does not know")));
+    }
+
+    #[test]
+    fn what_is_meant_for_us_and_cannot_be_taken_is_said() {
+        let efi = |name: &str, is_whole| Asset { is_whole, ..asset(name, "application/vnd.dispatch+efi") };
+        let assets =
+            [efi("a.efi", true), efi("b.efi", false), efi("c.efi", false), asset("d.txt", "text/plain")];
+        let filters = ["a.".to_owned(), "b.".to_owned(), "d.".to_owned()];
+        let said = left_out(&sorted(&assets, &filters), &filters);
+        assert_eq!(said, ["b.efi is left out: its upload is not complete"]);
     }
 
     #[test]

@@ -48,12 +48,15 @@ pub struct Checked {
 
 /// Looks, and changes nothing.
 pub async fn run(config: &Config, clock: Arc<dyn Clock>) -> Result<Checked, CheckError> {
-    let hub = Hub::connect(&config.hub, config.release(), config.is_offline(), Arc::clone(&clock)).await?;
-    let mut checked = Checked {
-        title: config.title(),
-        filing: hub.filing.clone(),
-        warnings: hub.warnings.clone(),
-        ..Checked::default()
+    let mut checked = Checked { title: config.title(), ..Checked::default() };
+    let needs_hub = matches!(config.source, SourceConfig::Remote(_)) || config.hub.target(None).is_some();
+    let hub = if needs_hub {
+        let connecting = Hub::connect(&config.hub, config.release(), config.offline, Arc::clone(&clock));
+        let hub = connecting.await?;
+        (checked.filing, checked.warnings) = (hub.filing.clone(), hub.warnings.clone());
+        Some(hub)
+    } else {
+        None
     };
     match &config.source {
         SourceConfig::Directory(dir) => {
@@ -62,9 +65,15 @@ pub async fn run(config: &Config, clock: Arc<dyn Clock>) -> Result<Checked, Chec
             checked.warnings.extend(warnings);
         }
         SourceConfig::Remote(settings) => {
-            let remote = remote_of(config, settings, &hub);
-            let looked =
-                if settings.offline { remote.remembered()? } else { remote.look(clock.now()).await? };
+            let Some(hub) = &hub else { return Ok(checked) };
+            let remote = remote_of(config, settings, hub);
+            let looked = if config.offline {
+                remote.remembered()?
+            } else {
+                let (looked, warnings) = remote.look_at_start(clock.now()).await?;
+                checked.warnings.extend(warnings);
+                looked
+            };
             checked.nothing = remote.nothing(&looked);
             checked.found = looked.found;
             checked.left = looked.fates.into_iter().filter_map(left).collect();

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use dispatch_core::run::{IssueTarget, Sinks};
 use dispatch_github::{GitHub, Now, SetUpError, SignIn, Slug, Wants, Web};
-use url::Url;
+use url::{Host, Url};
 
 use crate::clock::Clock;
 
@@ -55,8 +55,8 @@ pub enum HubError {
 /// See the module.
 #[derive(Clone)]
 pub struct Hub {
-    /// HTTP for everybody, where anything is fetched or filed: reading the system's authorities takes a while.
-    pub web: Option<Web>,
+    /// HTTP for everybody.
+    pub web: Web,
     /// The client, where anything needs it.
     pub github: Option<GitHub>,
     /// Where reports go.
@@ -65,6 +65,14 @@ pub struct Hub {
     pub filing: Option<String>,
     /// What a person should know, a sentence each.
     pub warnings: Vec<String>,
+}
+
+impl HubConfig {
+    /// The repository whose issues reports are to become, if the release that is read is in that one.
+    #[must_use]
+    pub fn target<'a>(&'a self, release: Option<&'a Slug>) -> Option<&'a Slug> {
+        self.issues_to.as_ref().or(release).filter(|_| self.report != ReportTo::File)
+    }
 }
 
 impl Hub {
@@ -78,7 +86,7 @@ impl Hub {
     ) -> Result<Self, HubError> {
         let now: Now = std::sync::Arc::new(move || clock.now());
         let web = Web::new(&config.ca_certs, now)?;
-        let target = config.issues_to.as_ref().or(release).filter(|_| config.report != ReportTo::File);
+        let target = config.target(release);
         let files = config.report != ReportTo::Issue;
         let mut hub = Self {
             web,
@@ -87,7 +95,8 @@ impl Hub {
             filing: None,
             warnings: Vec::new(),
         };
-        let Some(asked) = release.or(target) else {
+        // Whoever files needs more than whoever reads.
+        let Some(asked) = target.or(release) else {
             hub.sinks.files = true;
             return Ok(hub);
         };
@@ -103,6 +112,10 @@ impl Hub {
             hub.warnings.append(&mut notices);
             (github, who)
         };
+        if github.signed_in() && is_in_clear(&config.api) {
+            let warning = format!("--github-url {} is not https: the token is sent in clear", config.api);
+            hub.warnings.push(warning);
+        }
         if let Some(target) = target {
             hub.look_at(&github, target, who.as_deref(), is_offline).await;
         }
@@ -136,6 +149,32 @@ impl Hub {
             Err(error) => self.warnings.push(format!(
                 "whether issues can be filed in {target} is not known: {error}; reports wait until they can"
             )),
+        }
+    }
+}
+
+/// Whether others can read what is sent there.
+fn is_in_clear(api: &Url) -> bool {
+    let is_ours = match api.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    api.scheme() != "https" && !is_ours
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_in_clear_is_told_but_on_this_machine() {
+        let is_told = |text: &str| is_in_clear(&text.parse().expect("a URL"));
+        assert!(is_told("http://ghe.lab/api/v3") && is_told("http://192.0.2.1/"));
+        for fine in ["https://ghe.lab/api/v3", "http://127.0.0.1:8480/", "http://[::1]/", "http://localhost/"]
+        {
+            assert!(!is_told(fine), "{fine}");
         }
     }
 }

@@ -7,7 +7,7 @@ use dispatch_store::Focus;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Engine, later};
-use crate::source::remote::Remote;
+use crate::source::remote::{Remote, RemoteError};
 
 /// See the module.
 pub struct Watch {
@@ -16,6 +16,8 @@ pub struct Watch {
     every: Duration,
     /// The trouble that was told last.
     told: Option<String>,
+    /// A description was gone at the last look.
+    has_missed: bool,
     /// What was said already of what the source offers.
     warned: Vec<String>,
 }
@@ -24,7 +26,7 @@ impl Watch {
     /// The loop of this engine; `warned` is what was said at the start.
     #[must_use]
     pub fn new(engine: Engine, remote: Remote, every: Duration, warned: Vec<String>) -> Self {
-        Self { engine, remote, every, told: None, warned }
+        Self { engine, remote, every, told: None, has_missed: false, warned }
     }
 
     /// Runs until `stop`.
@@ -46,7 +48,8 @@ impl Watch {
 
     /// Looks once. Returns until when not to ask again, if that is known.
     async fn activate(&mut self) -> Option<jiff::Timestamp> {
-        match self.remote.look(self.engine.clock.now()).await {
+        let believes_gone = std::mem::take(&mut self.has_missed);
+        match self.remote.look_again(self.engine.clock.now(), believes_gone).await {
             Ok(looked) => {
                 if self.told.take().is_some() {
                     tracing::info!("{} can be read again", self.remote.title());
@@ -68,6 +71,7 @@ impl Watch {
                 None
             }
             Err(error) => {
+                self.has_missed = matches!(error, RemoteError::Gone { .. });
                 let words = error.to_string();
                 if self.told.as_ref() != Some(&words) {
                     tracing::warn!("--watch goes on with what was known before: {words}");

@@ -33,8 +33,6 @@ pub struct RemoteConfig {
     pub urls: Vec<FileUrl>,
     /// How often the source is looked at again.
     pub watch: Option<Duration>,
-    /// Nobody is asked: what is known and cached must do.
-    pub offline: bool,
     /// Where fetched images are kept.
     pub cache: PathBuf,
     /// How much of them, in bytes.
@@ -50,6 +48,8 @@ pub struct Config {
     pub source: SourceConfig,
     /// The way to GitHub.
     pub hub: HubConfig,
+    /// Nobody is asked at the start, and nothing is fetched: what is known and cached must do.
+    pub offline: bool,
     /// Parts of names; any match keeps an image.
     pub filters: Vec<String>,
     /// Where to listen.
@@ -83,10 +83,6 @@ impl Config {
             SourceConfig::Remote(RemoteConfig { release: Some(release), .. }) => Some(&release.repository),
             SourceConfig::Remote(_) | SourceConfig::Directory(_) => None,
         }
-    }
-
-    pub(crate) fn is_offline(&self) -> bool {
-        matches!(&self.source, SourceConfig::Remote(RemoteConfig { offline: true, .. }))
     }
 
     /// What the source is called.

@@ -26,7 +26,7 @@ use crate::addresses::own_addresses;
 use crate::clock::{Clock, Random};
 use crate::engine::Engine;
 use crate::fetch::{Fetch, Settings};
-use crate::hub::{Hub, HubError};
+use crate::hub::HubError;
 use crate::log::Log;
 use crate::reconcile::{Deadlines, Ending, Hook, IssueOptions, Issues, Outbox, Story, Watch};
 use crate::source::SourceError;
@@ -147,9 +147,7 @@ pub struct Session {
 impl Session {
     /// Starts a session. Nothing is served before [`Session::run`].
     pub async fn start(config: Config, clock: Arc<dyn Clock>, random: Random) -> Result<Self, StartError> {
-        let hub =
-            Hub::connect(&config.hub, config.release(), config.is_offline(), Arc::clone(&clock)).await?;
-        let offered = offered(&config, &hub, Arc::clone(&clock)).await?;
+        let offered = offered(&config, Arc::clone(&clock)).await?;
         let state = State::take(&config.state)?;
         let (programs, mut warnings) = match &config.stubs {
             Some(directory) => Programs::signed(directory)?,
@@ -174,7 +172,7 @@ impl Session {
         let announced = announced(&config, listener.bound(), &random);
         let arch = config.policy.arch.or(offered.arch);
         let ends_when_done = config.exit_when_done;
-        let sinks = hub.sinks;
+        let sinks = offered.hub.as_ref().map(|hub| hub.sinks.clone()).unwrap_or_default();
         let policy = Arc::new(Policy { arch, ends_when_done, sinks, ..config.policy.clone() });
         let engine = Engine::new(store, policy, clock, random, offered.source, &title);
         engine.decide(Focus::default(), |snapshot, context| snapshot.recover(context.now)).await?;
@@ -182,7 +180,8 @@ impl Session {
         let opening = engine
             .decide(Focus::last_round(), |snapshot, context| snapshot.open(&offered.found, &again, context))
             .await?;
-        let mut notices = hub.warnings;
+        let (github, filing, mut notices) =
+            offered.hub.map_or_else(Default::default, |hub| (hub.github, hub.filing, hub.warnings));
         notices.extend(offered.warnings);
         notices.append(&mut warnings);
         match opening.opened {
@@ -199,7 +198,7 @@ impl Session {
         if !engine.policy.hosts.is_empty() {
             notices.extend(not_seen(&engine.policy.hosts, &engine.store.overview().await?.hosts));
         }
-        let (github, filing, fetched) = (hub.github, hub.filing, offered.fetched);
+        let fetched = offered.fetched;
         Ok(Self {
             engine,
             listener,
@@ -446,6 +445,7 @@ mod tests {
                 report: ReportTo::Both,
                 footer: true,
             },
+            offline: false,
             filters: Vec::new(),
             bind: "127.0.0.1:0".parse().expect("an address"),
             path: BootPath::new("/dispatch").expect("a path"),

@@ -30,39 +30,41 @@ pub(super) struct Offered {
     pub(super) warnings: Vec<String>,
     pub(super) source: Source,
     pub(super) fetched: Option<Fetched>,
+    pub(super) hub: Option<Hub>,
 }
 
-/// Looks at the source.
-pub(super) async fn offered(
-    config: &Config,
-    hub: &Hub,
-    clock: Arc<dyn Clock>,
-) -> Result<Offered, StartError> {
+/// Looks at the source, and connects to GitHub where that is needed.
+pub(super) async fn offered(config: &Config, clock: Arc<dyn Clock>) -> Result<Offered, StartError> {
     let now = clock.now();
+    let connect = || Hub::connect(&config.hub, config.release(), config.offline, Arc::clone(&clock));
     let remote_config = match &config.source {
         SourceConfig::Directory(dir) => {
             let directory = Directory::new(dir.clone(), config.filters.clone());
             let scan = directory.scan()?;
             let arch = scan.arch();
             let Scan { found, warnings } = scan;
+            // Not for nothing: reading the system's authorities takes a while.
+            let hub = if config.hub.target(None).is_some() { Some(connect().await?) } else { None };
             return Ok(Offered {
                 found,
                 arch,
                 warnings,
                 source: Source::Directory(directory),
                 fetched: None,
+                hub,
             });
         }
         SourceConfig::Remote(remote) => remote,
     };
-    let remote = remote_of(config, remote_config, hub);
-    let (looked, mut warnings) = if remote_config.offline {
+    let hub = connect().await?;
+    let remote = remote_of(config, remote_config, &hub);
+    let (looked, mut warnings) = if config.offline {
         let looked = remote.remembered()?;
         let age = remote::age(looked.at, now);
         let notice = format!("offline: {} is taken as it was {age} ago", remote.title());
         (looked, vec![notice])
     } else {
-        (remote.look(now).await?, Vec::new())
+        remote.look_at_start(now).await?
     };
     if let Some(nothing) = remote.nothing(&looked) {
         return Err(nothing.into());
@@ -74,5 +76,5 @@ pub(super) async fn offered(
     let source = Source::Fetched(images.clone());
     let arch = all_alike(&looked.found);
     let fetched = Some(Fetched { remote, images, network });
-    Ok(Offered { found: looked.found, arch, warnings, source, fetched })
+    Ok(Offered { found: looked.found, arch, warnings, source, fetched, hub: Some(hub) })
 }

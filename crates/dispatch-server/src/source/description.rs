@@ -80,12 +80,22 @@ pub struct Descriptions {
     seen: Vec<String>,
 }
 
+/// An image that is described, and is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unknown {
+    /// Its name.
+    pub name: String,
+    /// The line that names it, from 1.
+    pub line: u64,
+}
+
 impl Descriptions {
-    /// Applies a description to the images that it names, of those that the source offers. The mistake is one
-    /// sentence with its line and field.
-    pub fn apply(&mut self, text: &str, found: &mut [Found]) -> Result<(), String> {
+    /// Applies a description to the images that it names, of those that the source offers, and returns what it names
+    /// and is not offered. The mistake is one sentence with its line and field.
+    pub fn apply(&mut self, text: &str, found: &mut [Found]) -> Result<Vec<Unknown>, String> {
+        let mut unknown = Vec::new();
         if text.lines().all(|line| line.trim_start().starts_with('#') || line.trim().is_empty()) {
-            return Ok(());
+            return Ok(unknown);
         }
         let description: Description = serde_saphyr::from_str(text).map_err(|error| mistake(&error, text))?;
         for described in description.workloads {
@@ -93,15 +103,14 @@ impl Descriptions {
             if self.seen.contains(&name) {
                 return Err(format!("line {line}: field `name`: workload `{name}` is described twice"));
             }
-            let Some(file) = found.iter_mut().find(|file| file.name == name) else {
-                return Err(format!(
-                    "line {line}: field `name`: there is no image `{name}` beside this file"
-                ));
-            };
-            file.terms = terms(described)?;
+            let terms = terms(described)?;
+            match found.iter_mut().find(|file| file.name == name) {
+                Some(file) => file.terms = terms,
+                None => unknown.push(Unknown { name: name.clone(), line }),
+            }
             self.seen.push(name);
         }
-        Ok(())
+        Ok(unknown)
     }
 }
 
@@ -187,7 +196,7 @@ mod tests {
             order: -3,
         };
         assert_eq!((&found[0].terms, &found[1].terms), (&expected, &Terms::default()));
-        assert_eq!(Descriptions::default().apply("# nothing\n", &mut found), Ok(()));
+        assert_eq!(Descriptions::default().apply("# nothing\n", &mut found), Ok(Vec::new()));
     }
 
     #[test]
@@ -196,7 +205,6 @@ mod tests {
             ("workloads:\n  - name: a.efi\n    rebots: 2\n", ["line 3", "rebots"]),
             ("workloads:\n  - name: a.efi\n    reboots: many\n", ["line 3", "many"]),
             ("workloads:\n  - reboots: 1\n", ["line 2", "name"]),
-            ("workloads:\n  - name: z.efi\n", ["line 2", "z.efi"]),
             ("workloads:\n  - name: a.efi\n  - name: a.efi\n", ["line 3", "twice"]),
             ("workloads:\n  - name: a.efi\n    architecture: x86\n", ["line 3", "architecture"]),
             ("workloads:\n  - name: a.efi\n    deadlines: { boot: soon }\n", ["line 3", "such as 90"]),
@@ -216,7 +224,9 @@ mod tests {
     fn two_descriptions_of_one_workload_are_a_mistake() {
         let (mut found, mut descriptions) = (found(&["a.efi"]), Descriptions::default());
         let yaml = "workloads:\n  - name: a.efi\n";
-        assert_eq!(descriptions.apply(yaml, &mut found), Ok(()));
+        assert_eq!(descriptions.apply(yaml, &mut found), Ok(Vec::new()));
+        let unknown = Unknown { name: "z.efi".into(), line: 2 };
+        assert_eq!(descriptions.apply("workloads:\n  - name: z.efi\n", &mut found), Ok(vec![unknown]));
         assert!(descriptions.apply(yaml, &mut found).is_err_and(|error| error.contains("twice")));
     }
 

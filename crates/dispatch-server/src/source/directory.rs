@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use nix::libc::{EAGAIN, EINTR, EMFILE, ENFILE};
 
 use super::all_alike;
-use super::description::Descriptions;
+use super::description::{Descriptions, Unknown};
 
 /// The file that describes the workloads of a directory.
 pub const DESCRIPTION: &str = "dispatch.yaml";
@@ -164,7 +164,13 @@ impl Directory {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(mistake(error.to_string())),
         };
-        Descriptions::default().apply(&text, found).map_err(mistake)
+        match Descriptions::default().apply(&text, found).map_err(mistake)?.first() {
+            None => Ok(()),
+            Some(Unknown { name, line }) => {
+                let what = format!("line {line}: field `name`: there is no image `{name}` in this directory");
+                Err(mistake(what))
+            }
+        }
     }
 
     fn machine(&self, name: &str) -> Option<Machine> {

@@ -91,6 +91,22 @@ pub enum RemoteError {
         /// The mistake, with its line.
         what: String,
     },
+    /// A description is being replaced.
+    #[error("{file} of {title} describes its images, and its upload is not complete: wait until it is")]
+    NotWhole {
+        /// The asset.
+        file: String,
+        /// Of this.
+        title: String,
+    },
+    /// A description has gone, perhaps to be replaced.
+    #[error("{file} of {title} described its images, and is gone: what it says holds until the next look")]
+    Gone {
+        /// The asset.
+        file: String,
+        /// Of this.
+        title: String,
+    },
     /// A description cannot be read.
     #[error("{file} of {title} cannot be read: {error}")]
     Unread {
@@ -167,6 +183,21 @@ pub struct Looked {
     pub images: usize,
 }
 
+/// What is made of a description that names what is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Strictness {
+    /// It is a mistake.
+    Start,
+    /// Its image may have been removed, or is being replaced.
+    GoingOn,
+}
+
+/// A description that was there before, and is not.
+fn gone(before: &Remembered, now: &Remembered) -> Option<String> {
+    let is_there = |text: &&RememberedText| now.descriptions.iter().any(|known| known.name == text.name);
+    before.descriptions.iter().find(|text| !is_there(text)).map(|text| text.name.clone())
+}
+
 /// See the module. Cheap to clone.
 #[derive(Clone)]
 pub struct Remote {
@@ -206,25 +237,55 @@ impl Remote {
         if known.release.is_none() && self.release.is_some() {
             return Err(never());
         }
-        self.understood(&known)
+        self.understood(&known, Strictness::GoingOn)
     }
 
-    /// What it offers now. What has not changed since the last time costs nothing.
-    pub async fn look(&self, now: Timestamp) -> Result<Looked, RemoteError> {
+    /// What it offers now, and what a person should know who starts with it. A mistake in a description is an error.
+    pub async fn look_at_start(&self, now: Timestamp) -> Result<(Looked, Vec<String>), RemoteError> {
         let before = self.memory.recall().unwrap_or_default();
+        let known = self.read(&before, now).await?;
+        let gone = gone(&before, &known).map(|name| {
+            format!(
+                "{name}, which described the images of {}, is gone: nothing of it holds any more",
+                self.title()
+            )
+        });
+        let looked = self.understood(&known, Strictness::Start)?;
+        self.remember(&known);
+        Ok((looked, gone.into_iter().collect()))
+    }
+
+    /// What it offers now, for a session that goes on: what a description says of an image that is not there is a
+    /// warning. One that was there before and is not is an error, unless `believes_gone`: it may be on its way to be
+    /// replaced, and what it asks of hosts must hold until then.
+    pub async fn look_again(&self, now: Timestamp, believes_gone: bool) -> Result<Looked, RemoteError> {
+        let before = self.memory.recall().unwrap_or_default();
+        let known = self.read(&before, now).await?;
+        if let Some(file) = gone(&before, &known).filter(|_| !believes_gone) {
+            return Err(RemoteError::Gone { file, title: self.title() });
+        }
+        let looked = self.understood(&known, Strictness::GoingOn)?;
+        self.remember(&known);
+        Ok(looked)
+    }
+
+    /// Only what can be understood is worth remembering.
+    fn remember(&self, known: &Remembered) {
+        if let Err(error) = self.memory.remember(known) {
+            tracing::warn!("what is known of {} cannot be kept for --offline: {error}", self.title());
+        }
+    }
+
+    /// Asks for it. What has not changed since the last time costs nothing.
+    async fn read(&self, before: &Remembered, now: Timestamp) -> Result<Remembered, RemoteError> {
         let mut known = Remembered { at: now, ..Remembered::default() };
         if let (Some(name), Some(github)) = (&self.release, &self.github) {
-            let (release, etag) = read_release(github, name, &before).await?;
-            known.descriptions = self.read_descriptions(github, &release, &before).await?;
+            let (release, etag) = read_release(github, name, before).await?;
+            known.descriptions = self.read_descriptions(github, &release, before).await?;
             (known.release, known.etag) = (Some(release), etag);
         }
         known.files = self.read_files().await?;
-        let looked = self.understood(&known)?;
-        // Only what can be understood is worth remembering.
-        if let Err(error) = self.memory.remember(&known) {
-            tracing::warn!("what is known of {} cannot be kept for --offline: {error}", self.title());
-        }
-        Ok(looked)
+        Ok(known)
     }
 
     async fn read_descriptions(
@@ -238,6 +299,9 @@ impl Remote {
         for (asset, fate) in asset::sorted(&assets, &[]) {
             if fate != Fate::Description {
                 continue;
+            }
+            if !asset.is_whole {
+                return Err(RemoteError::NotWhole { file: asset.name, title: self.title() });
             }
             let is_known = |text: &&RememberedText| text.name == asset.name && text.updated == asset.updated;
             if let Some(known) = before.descriptions.iter().find(is_known) {
@@ -305,41 +369,63 @@ impl Remote {
     }
 
     /// What follows from what is known: the images, their descriptions, and what a person should know.
-    fn understood(&self, known: &Remembered) -> Result<Looked, RemoteError> {
-        let title = self.title();
+    fn understood(&self, known: &Remembered, strictness: Strictness) -> Result<Looked, RemoteError> {
         let assets: Vec<Asset> =
             known.release.iter().flat_map(|release| &release.assets).map(facts).collect();
-        let offered = |fates: &[(Asset, Fate)]| -> Vec<Found> {
-            let taken = fates.iter().filter_map(|(_, fate)| match fate {
-                Fate::Taken(found) => Some(found.as_ref().clone()),
-                Fate::Description | Fate::Ignored(_) => None,
-            });
-            taken.collect()
+        let taken = |(_, fate): (Asset, Fate)| match fate {
+            Fate::Taken(found) => Some(*found),
+            Fate::Description | Fate::Ignored(_) => None,
         };
-        let mut all = offered(&asset::sorted(&assets, &[]));
-        for file in &self.files {
-            if let Some(known) = known.files.iter().find(|known| known.url == file.url.as_str()) {
-                all.push(found(file, known));
-            }
-        }
+        let mut all: Vec<Found> = asset::sorted(&assets, &[]).into_iter().filter_map(taken).collect();
+        let of_url = |file: &FileUrl| {
+            known.files.iter().find(|known| known.url == file.url.as_str()).map(|known| found(file, known))
+        };
+        all.extend(self.files.iter().filter_map(of_url));
         all.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut warnings = self.describe(known, &assets, &mut all, strictness)?;
+        let images = all.len();
+        let (all, left): (Vec<Found>, Vec<Found>) =
+            all.into_iter().partition(|file| is_wanted(&file.name, &self.filters));
         if let Some(pair) = all.windows(2).find(|pair| pair[0].name == pair[1].name) {
             return Err(RemoteError::Twice(pair[0].name.clone()));
         }
-        let mut descriptions = Descriptions::default();
-        for RememberedText { name, text, .. } in &known.descriptions {
-            descriptions.apply(text, &mut all).map_err(|what| RemoteError::Description {
-                file: name.clone(),
-                title: title.clone(),
-                what,
-            })?;
-        }
-        let images = all.len();
-        all.retain(|file| is_wanted(&file.name, &self.filters));
-        let mut warnings = asset::warnings(&all);
+        let is_of_url = |file: &&Found| self.files.iter().any(|url| url.name == file.name);
+        warnings.extend(
+            left.iter()
+                .filter(is_of_url)
+                .map(|file| format!("{} is left out: none of the filters is in its name", file.name)),
+        );
+        warnings.extend(asset::warnings(&all));
         warnings.extend(odd_digests(&assets));
         let fates = asset::sorted(&assets, &self.filters);
+        warnings.extend(asset::left_out(&fates, &self.filters));
         Ok(Looked { found: all, fates, warnings, at: known.at, images })
+    }
+
+    /// Applies the descriptions. Returns what a person should know.
+    fn describe(
+        &self,
+        known: &Remembered,
+        assets: &[Asset],
+        all: &mut [Found],
+        strictness: Strictness,
+    ) -> Result<Vec<String>, RemoteError> {
+        let mut descriptions = Descriptions::default();
+        let mut warnings = Vec::new();
+        for RememberedText { name, text, .. } in &known.descriptions {
+            let mistake = |what| RemoteError::Description { file: name.clone(), title: self.title(), what };
+            for unknown in descriptions.apply(text, all).map_err(mistake)? {
+                let has_asset = assets.iter().any(|asset| asset.name == unknown.name && !asset.is_whole);
+                let why =
+                    if has_asset { "its upload is not complete" } else { "there is no such image beside it" };
+                let what = format!("line {}: field `name`: `{}`: {why}", unknown.line, unknown.name);
+                match strictness {
+                    Strictness::Start => return Err(mistake(what)),
+                    Strictness::GoingOn => warnings.push(mistake(what).to_string()),
+                }
+            }
+        }
+        Ok(warnings)
     }
 
     /// Why there is nothing to boot, if there is nothing: a session does not start with an empty queue.
