@@ -6,6 +6,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::queue::Found;
 use crate::run::DeadlineChanges;
 
 use crate::id::WorkloadId;
@@ -220,18 +221,28 @@ pub struct Workload {
     pub digest: Option<Digest>,
     /// The URL that it is fetched from; nothing for a file that is here.
     pub origin: Option<String>,
+    /// The processor that its bytes are made for, where these have been fetched and looked at.
+    pub made_for: Option<Arch>,
     /// What is said of it.
     pub terms: Terms,
 }
 
 impl Workload {
-    /// Whether a file is this version: by digest where both have one, else by size and time.
+    /// Whether a file is this version: by digest where both have one, else by size and time. The same bytes as another
+    /// kind of boot asset are something else.
     #[must_use]
-    pub fn is_version(&self, size: u64, modified: Timestamp, digest: Option<Digest>) -> bool {
-        self.size == size
-            && match self.digest.zip(digest) {
+    pub fn is_version(&self, file: &Found) -> bool {
+        self.kind == file.kind
+            && self.size == file.size
+            && match self.digest.zip(file.digest) {
                 Some((known, digest)) => known == digest,
-                None => self.modified == modified,
+                None => self.modified == file.modified,
             }
+    }
+
+    /// The processor that it is made for, as far as is known: its bytes know best.
+    #[must_use]
+    pub fn arch(&self) -> Option<Arch> {
+        self.made_for.or(self.terms.arch)
     }
 }

@@ -3,6 +3,8 @@
 ALTER TABLE workloads ADD COLUMN digest TEXT;
 -- The URL that it is fetched from.
 ALTER TABLE workloads ADD COLUMN origin TEXT;
+-- The processor that its bytes are made for, once they have been looked at.
+ALTER TABLE workloads ADD COLUMN made_for TEXT;
 -- The labels that its host must have, as JSON.
 ALTER TABLE workloads ADD COLUMN labels TEXT NOT NULL DEFAULT '[]';
 -- What differs from the queue's settings.

@@ -86,6 +86,7 @@ pub(crate) fn workload(row: &AnyRow) -> Result<Workload, StoreError> {
         modified: time(row, "modified")?,
         digest: optional_parsed(row, "digest")?,
         origin: optional_text(row, "origin")?,
+        made_for: optional_parsed(row, "made_for")?,
         terms: Terms {
             reboots: number(row, "reboots")?,
             description: optional_text(row, "description")?,

@@ -126,10 +126,12 @@ async fn save_workload(connection: &mut AnyConnection, workload: &Workload) -> R
     let terms = &workload.terms;
     sqlx::query(
         "INSERT INTO workloads (id, name, kind, size, modified, digest, origin, reboots, description, arch, labels, \
-         retries, deadlines, place) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
+         retries, deadlines, place, made_for) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
          ON CONFLICT (id) DO UPDATE SET digest = excluded.digest, origin = excluded.origin, \
          reboots = excluded.reboots, description = excluded.description, arch = excluded.arch, \
-         labels = excluded.labels, retries = excluded.retries, deadlines = excluded.deadlines, place = excluded.place",
+         labels = excluded.labels, retries = excluded.retries, deadlines = excluded.deadlines, place = excluded.place, \
+         made_for = excluded.made_for",
     )
     .bind(workload.id.to_string())
     .bind(workload.name.clone())
@@ -145,6 +147,7 @@ async fn save_workload(connection: &mut AnyConnection, workload: &Workload) -> R
     .bind(terms.retries.map(i64::from))
     .bind(json("deadlines", &terms.deadlines)?)
     .bind(terms.order)
+    .bind(workload.made_for.map(Arch::as_str))
     .execute(connection)
     .await?;
     Ok(())

@@ -11,7 +11,7 @@ use super::{Change, JobState, Outcome, Outlook, Snapshot, Unreadable};
 use crate::event::Happening;
 use crate::id::{JobId, WorkloadId};
 use crate::verdict::Verdict;
-use crate::workload::Digest;
+use crate::workload::{Arch, Digest};
 
 /// Why a job waits whose image is being fetched.
 pub const ON_ITS_WAY: &str = "its image is still on its way here";
@@ -73,19 +73,23 @@ impl Snapshot {
         self.outcome(())
     }
 
-    /// An image is here and is what it should be. `took` is how long it was fetched, if it was.
+    /// An image is here and is what it should be. `made_for` is what its bytes say of the processor, `took` is how long it was fetched, if it was.
     #[must_use]
     pub fn image_here(
         mut self,
         image: &[WorkloadId],
         digest: Digest,
+        made_for: Option<Arch>,
         took: Option<Duration>,
         now: Timestamp,
     ) -> Outcome<()> {
-        let learns =
-            self.workloads.iter_mut().filter(|known| image.contains(&known.id) && known.digest.is_none());
+        let learns = self.workloads.iter_mut().filter(|known| {
+            let is_news = made_for.is_some() && known.made_for != made_for;
+            image.contains(&known.id) && (known.digest.is_none() || is_news)
+        });
         for workload in learns {
             workload.digest = Some(digest);
+            workload.made_for = made_for.or(workload.made_for);
             self.changes.push(Change::Workload(workload.clone()));
         }
         for job in self.jobs_of_image(image) {

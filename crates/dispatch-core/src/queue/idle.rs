@@ -5,10 +5,10 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
-use super::{Ask, IDLE_PROMISE, Idle, Job, JobState, Outlook, Snapshot, Stub, Unreadable, WhenIdle};
+use super::{Ask, IDLE_PROMISE, Idle, Job, JobState, Offer, Outlook, Snapshot, Stub, Unreadable, WhenIdle};
 use crate::event::Happening;
 use crate::host::{Host, Sighting};
-use crate::id::{HostId, JobId, WorkloadId};
+use crate::id::{HostId, JobId, RunId, WorkloadId};
 use crate::run::Run;
 use crate::workload::{Arch, Kind, Workload};
 
@@ -35,7 +35,7 @@ pub(super) fn several(address: IpAddr) -> String {
 
 /// Whether an image is made for another processor than that of its host, as far as both are known.
 fn is_for_another(host: Option<Arch>, workload: &Workload) -> bool {
-    host.zip(workload.terms.arch).is_some_and(|(host, image)| host != image)
+    host.zip(workload.arch()).is_some_and(|(host, image)| host != image)
 }
 
 /// Labels are names that people write by hand: their case is no difference.
@@ -91,6 +91,32 @@ impl Snapshot {
         self.advise(id, how, Advice { stub: Some(Stub::Reboot), reason, is_urgent: true }, now)
     }
 
+    /// Keeps a host that has begun with an image which is being looked at, or fetched once more.
+    pub(super) fn keep_near(&mut self, host: HostId, run: RunId, how: Ask, now: Timestamp) -> Offer {
+        if let Some(idle) = self.promised_idle(host, how, now) {
+            return Offer::Idle(idle);
+        }
+        let workload = self.run(run).and_then(|run| self.workload_of(run.job));
+        let name = workload.map_or("its image", |workload| &workload.name);
+        let reason = format!("{name} is being looked at in the cache");
+        let stub = match workload.map(|workload| workload.kind) {
+            _ if self.policy.when_idle == WhenIdle::None => return Offer::NotNow(reason),
+            Some(Kind::Efi) => Stub::Wait,
+            // Only its firmware can boot it.
+            _ => Stub::Reboot,
+        };
+        match how {
+            Ask::Head => Offer::Idle(self.advise(
+                host,
+                how,
+                Advice { stub: Some(stub), reason, is_urgent: false },
+                now,
+            )),
+            // It has made room for the image, or asks without having been promised anything.
+            Ask::Get => Offer::NotNow(reason),
+        }
+    }
+
     fn advise(&mut self, id: HostId, how: Ask, advice: Advice, now: Timestamp) -> Idle {
         let Advice { stub, reason, is_urgent } = advice;
         let host = self.hosts.iter().find(|host| host.id == id);
@@ -143,7 +169,10 @@ impl Snapshot {
             let stub = (self.policy.when_idle != WhenIdle::None).then_some(Stub::Wait);
             return Advice { stub, reason, is_urgent: false };
         }
-        let coming = self.what_may_come(host);
+        let coming = self.what_may_come(host).or_else(|| {
+            let reason = "queue empty; the source is watched for more";
+            self.policy.is_watching.then(|| reason.to_owned())
+        });
         let nothing = || self.nothing_for(host);
         let (stub, reason) = match self.policy.when_idle {
             WhenIdle::None => (None, coming.unwrap_or_else(nothing)),
@@ -284,7 +313,7 @@ impl Snapshot {
                     "it needs a host labelled {wanted} (--host-labels), and waits for one to ask"
                 ));
             }
-            let arch = workload.terms.arch.filter(|arch| !at_work.contains(&Some(*arch)))?;
+            let arch = workload.arch().filter(|arch| !at_work.contains(&Some(*arch)))?;
             is_for_another(asking.and_then(|host| host.arch), workload)
                 .then(|| format!("it is made for {arch}, and waits for a server of that kind to ask"))
         };

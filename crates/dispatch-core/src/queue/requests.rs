@@ -14,6 +14,7 @@ use crate::host::{Host, Recognised, Sighting, Told, recognise};
 use crate::id::{HostId, JobId, ReportId, RunId, WorkloadId};
 use crate::mac::Mac;
 use crate::run::{IssueTarget, Run, RunEvent, RunState, Transfer};
+use crate::workload::Workload;
 
 /// How long an address, where nothing else is known of a host, is not given to another machine.
 const REUSE: SignedDuration = SignedDuration::from_hours(1);
@@ -43,9 +44,12 @@ impl Snapshot {
             // Only now: a run that was up until this request may have come back to its image by it.
             let lost = self.active_run(host).and_then(|run| unreadable.get(&run.workload));
             match lost {
-                Some(Unreadable { why, outlook: Outlook::Passing | Outlook::Coming })
-                    if self.was_fetched(id) =>
-                {
+                // It may take minutes: a firmware that is refused goes on with its next boot device.
+                Some(Unreadable { outlook: Outlook::Coming, .. }) if self.was_fetched(id) => {
+                    let answer = self.keep_near(host, id, how, now);
+                    return self.outcome(answer);
+                }
+                Some(Unreadable { why, outlook: Outlook::Passing }) if self.was_fetched(id) => {
                     // The host has begun with this image. It is better off asking once more.
                     let reason = why.clone();
                     return self.outcome(Offer::NotNow(reason));
@@ -57,6 +61,15 @@ impl Snapshot {
             }
             if let Some(run) = self.active_run(host) {
                 let answer = Offer::Image { run: run.id, workload: run.workload };
+                // It was kept near until its image can be read.
+                let is_kept =
+                    self.hosts.iter().find(|known| known.id == host).and_then(|host| host.idle.as_ref());
+                if is_kept.is_some_and(|idle| !idle.is_taken)
+                    && let Some(idle) = self.promised_idle(host, how, now)
+                {
+                    return self.outcome(Offer::Idle(idle));
+                }
+                self.change_host(host, |host| host.idle = None);
                 return self.outcome(answer);
             }
         }
@@ -126,7 +139,7 @@ impl Snapshot {
         let run = self.active_run(id).cloned().ok_or(NoRun::Nothing)?;
         self.happen(run.id, &RunEvent::Started, now).map_err(|_| NoRun::Nothing)?;
         // Only now: a stranger that posts is nobody we need to remember.
-        let arch = self.workload_of(run.job).and_then(|workload| workload.terms.arch);
+        let arch = self.workload_of(run.job).and_then(Workload::arch);
         self.unite(id, told, now);
         self.met_again(id, who, told, now);
         self.learn(id, told, run.booted_at.is_some() || run.reports > 0);

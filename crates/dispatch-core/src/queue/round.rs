@@ -183,7 +183,7 @@ impl Snapshot {
     /// Whether a job was made for this version of its file.
     fn is_for(&self, job: &Job, file: &Found) -> bool {
         let workload = self.workloads.iter().find(|workload| workload.id == job.workload);
-        workload.is_some_and(|known| known.is_version(file.size, file.modified, file.digest))
+        workload.is_some_and(|known| known.is_version(file))
     }
 
     fn begin_round(

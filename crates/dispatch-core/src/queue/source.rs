@@ -4,7 +4,7 @@ use super::{Change, Context, Found, Job, JobState, Outcome, Snapshot};
 use crate::event::Happening;
 use crate::id::{JobId, WorkloadId};
 use crate::run::Run;
-use crate::workload::{Terms, Workload};
+use crate::workload::Workload;
 
 impl Snapshot {
     /// A source was scanned: new files become jobs, changed ones are queued again, and jobs that have not begun and
@@ -23,6 +23,7 @@ impl Snapshot {
             .filter(|job| job.state == JobState::Queued && !found.iter().any(|file| file.name == job.name))
             .map(|job| job.id)
             .collect();
+        let is_all_gone = !gone.is_empty() && !has_begun;
         for id in gone {
             let reason = "no longer offered: the file is gone, or the filters leave it out".to_owned();
             self.change_job(id, |job| {
@@ -34,17 +35,26 @@ impl Snapshot {
             });
             self.tell_of_job(id, context.now, Happening::Cancelled { reason });
         }
+        if is_all_gone {
+            self.tell_if_drained(context.now);
+        }
         has_begun
     }
 
     /// The source was looked at again while the session goes on. A round that takes only some of what is offered goes
-    /// on doing so. `self` must hold all jobs of the latest round, and of each name the newest.
+    /// on doing so. `self` must hold all jobs of the latest round, and of each name the newest. Returns whether a run
+    /// is going on with what its source has replaced: then it is to be looked at again when that is over.
     #[must_use]
     pub fn look_again(mut self, found: &[Found], context: &mut Context<'_>) -> Outcome<bool> {
         let Some(round) = self.round.clone() else { return self.outcome(false) };
         let files = self.taken(round.number, found, &round.again);
-        let has_begun = self.sync_files(&files, context);
-        self.outcome(has_begun)
+        self.sync_files(&files, context);
+        let is_left = self.jobs.iter().filter(|job| job.state == JobState::Active).any(|job| {
+            let file = files.iter().find(|file| file.name == job.name);
+            let workload = self.workloads.iter().find(|known| known.id == job.workload);
+            file.zip(workload).is_some_and(|(file, workload)| !workload.is_version(file))
+        });
+        self.outcome(is_left)
     }
 
     /// The file of a job was found to be another version than the job was made for, and nothing of it has
@@ -73,18 +83,16 @@ impl Snapshot {
             .as_ref()
             .or(earlier.as_ref())
             .and_then(|job| self.workloads.iter().find(|known| known.id == job.workload));
-        let is_same_file =
-            workload.is_some_and(|known| known.is_version(file.size, file.modified, file.digest));
-        // What an image is made for may be known from its bytes, which its source has not looked at.
-        let arch =
-            workload.filter(|_| is_same_file && file.origin.is_some()).and_then(|known| known.terms.arch);
-        let terms = Terms { arch: file.terms.arch.or(arch), ..file.terms.clone() };
-        let file = &Found { terms, ..file.clone() };
-        let is_same_description =
-            workload.is_some_and(|known| known.terms == file.terms && known.origin == file.origin);
+        let is_same_file = workload.is_some_and(|known| known.is_version(file));
+        let is_same_origin = workload.is_some_and(|known| known.origin == file.origin);
+        let is_same_description = is_same_origin && workload.is_some_and(|known| known.terms == file.terms);
         match known {
             // The run that is going on keeps what it has; what is asked for after it is looked at then.
-            Some(job) if job.state == JobState::Active => {}
+            Some(job) if job.state == JobState::Active => {
+                if is_same_file && !is_same_origin {
+                    self.move_origin(job.workload, file);
+                }
+            }
             // What a person took out stays out as well, until there is another version of it.
             Some(job)
                 if is_same_file
@@ -158,12 +166,21 @@ impl Snapshot {
             modified: file.modified,
             digest: file.digest,
             origin: file.origin.clone(),
+            made_for: None,
             terms: file.terms.clone(),
         };
         let id = workload.id;
         self.changes.push(Change::Workload(workload.clone()));
         self.workloads.push(workload);
         id
+    }
+
+    /// The same bytes are elsewhere now.
+    fn move_origin(&mut self, workload: WorkloadId, file: &Found) {
+        let Some(known) = self.workloads.iter_mut().find(|known| known.id == workload) else { return };
+        known.origin.clone_from(&file.origin);
+        let known = known.clone();
+        self.changes.push(Change::Workload(known));
     }
 
     /// What is said of a file is not the file: the attempts with it stay attempts with it.

@@ -253,6 +253,8 @@ pub struct Policy {
     pub when_idle: crate::queue::WhenIdle,
     /// The session ends by itself when all jobs are over.
     pub ends_when_done: bool,
+    /// The source is looked at again and again: more may come at any time.
+    pub is_watching: bool,
     /// The hosts that get work; none named means all.
     pub hosts: Vec<HostPattern>,
     /// What a host's processor probably is, if nothing is known of it: what the images are made for.
@@ -271,6 +273,7 @@ impl Default for Policy {
             judge: Arc::default(),
             when_idle: crate::queue::WhenIdle::Auto,
             ends_when_done: false,
+            is_watching: false,
             hosts: Vec::new(),
             arch: None,
             labels: Vec::new(),

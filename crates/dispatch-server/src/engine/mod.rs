@@ -268,7 +268,7 @@ impl Engine {
         let unreadable = |why: &str, outlook| OpenError::Unreadable(Unreadable { why: why.into(), outlook });
         match () {
             // What was fetched has been compared with its digest.
-            () if opened.is(workload) || workload.origin.is_some() => Ok(opened),
+            () if opened.is(workload) || matches!(*self.source, Source::Fetched(_)) => Ok(opened),
             () if opened.is_fresh(self.clock.now()) => {
                 Err(unreadable("it is being written at the moment", Outlook::Passing))
             }

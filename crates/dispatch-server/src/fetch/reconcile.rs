@@ -64,6 +64,8 @@ pub struct Fetch {
     has_work: bool,
     /// What the open jobs need and the cache does not have.
     missing: Vec<Key>,
+    /// Whose bytes were looked at for the processor that they are made for.
+    pub(super) looked_at: BTreeSet<Digest>,
     /// Whose jobs were told why they wait.
     pub(super) told: BTreeSet<Key>,
     /// Nothing was told yet: what jobs wait for may be what they waited for when a session ended.
@@ -113,6 +115,7 @@ impl Fetch {
             wake: None,
             has_work: true,
             missing: Vec::new(),
+            looked_at: BTreeSet::new(),
             told: BTreeSet::new(),
             is_first: true,
         }

@@ -1,10 +1,12 @@
 //! What the loop tells the store.
 
 use std::collections::VecDeque;
+use std::io::Read as _;
 
+use dispatch_boot::stub::inspect::{HEAD_LEN, arch_of, efi_arch};
 use dispatch_core::fetch::{Key, Need};
 use dispatch_core::queue::{JobState, ON_ITS_WAY, is_about_image, waits_for_image};
-use dispatch_core::{Outcome, Snapshot};
+use dispatch_core::{Arch, Digest, Outcome, Snapshot};
 use dispatch_store::{Focus, StoreError};
 use jiff::Timestamp;
 
@@ -25,12 +27,16 @@ impl Fetch {
     /// Tells the store what happened, in order. What cannot be told is told the next time.
     pub(super) async fn tell_news(&mut self, needs: &[Need]) -> Result<(), StoreError> {
         while let Some((key, news)) = self.news.front() {
+            let made_for = match (news, key.digest()) {
+                (News::Fetched { .. }, Some(digest)) => self.made_for(digest).await,
+                _ => None,
+            };
             if let Some(need) = needs.iter().find(|need| need.key == *key) {
                 let (image, size) = (&need.workloads, need.size);
                 let decide = |snapshot: Snapshot, now: Timestamp| match news {
                     News::Begun { start } => snapshot.fetch_begins(image, size, *start, now),
                     News::Fetched { took } => match key.digest() {
-                        Some(digest) => snapshot.image_here(image, digest, Some(*took), now),
+                        Some(digest) => snapshot.image_here(image, digest, made_for, Some(*took), now),
                         None => Outcome { answer: (), changes: Vec::new() },
                     },
                     News::Wrong(why) => snapshot.image_wrong(image, why, now),
@@ -43,6 +49,17 @@ impl Fetch {
             self.news.pop_front();
         }
         Ok(())
+    }
+
+    /// The processor that an image is made for, if its bytes tell.
+    async fn made_for(&self, digest: Digest) -> Option<Arch> {
+        let cache = self.images.cache().clone();
+        let look = move || {
+            let mut head = Vec::with_capacity(HEAD_LEN);
+            cache.whole(&digest)?.file.take(HEAD_LEN as u64).read_to_end(&mut head).ok()?;
+            efi_arch(&head).and_then(arch_of)
+        };
+        tokio::task::spawn_blocking(look).await.ok().flatten()
     }
 
     /// Has the jobs say what they wait for, where they do not yet.
@@ -64,9 +81,14 @@ impl Fetch {
             let wait_for_it = || some_wait(&|waits| waits.is_some_and(is_about_image));
             let engine = &self.engine;
             match (here, waits) {
-                (Some(digest), _) if !snapshot.knows_image(image) || wait_for_it() => {
-                    let decide = |snapshot: Snapshot, now| snapshot.image_here(image, digest, None, now);
+                (Some(digest), _)
+                    if !self.looked_at.contains(&digest) || !snapshot.knows_image(image) || wait_for_it() =>
+                {
+                    let made_for = self.made_for(digest).await;
+                    let decide =
+                        |snapshot: Snapshot, now| snapshot.image_here(image, digest, made_for, None, now);
                     engine.decide(Focus::default(), |known, context| decide(known, context.now)).await?;
+                    self.looked_at.insert(digest);
                 }
                 (None, Some(why)) => {
                     if some_wait(&|waits| waits != Some(&waits_for_image(&why))) {

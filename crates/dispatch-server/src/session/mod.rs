@@ -256,12 +256,11 @@ impl Session {
         tasks.spawn(Issues::new(engine.clone(), github, issues).run(later.clone()));
         tasks.spawn(cut_downloads(engine.clone(), stop.clone()));
         if let (Some(fetched), SourceConfig::Remote(remote)) = (fetched, &config.source) {
-            let Fetched { remote: source, images, network } = fetched;
+            let Fetched { remote: source, found, images, network } = fetched;
             let settings = Settings { limit: remote.cache_size, prefetch: remote.prefetch };
             tasks.spawn(Fetch::new(engine.clone(), images, Arc::new(network), settings).run(stop.clone()));
-            if let Some(every) = remote.watch.map(|every| at_least(every, is_anonymous)) {
-                tasks.spawn(Watch::new(engine.clone(), source, every, notices).run(stop.clone()));
-            }
+            let every = remote.watch.map(|every| at_least(every, is_anonymous));
+            tasks.spawn(Watch::new(engine.clone(), source, every, found, notices).run(stop.clone()));
         }
         if let Some(service) = announced {
             tasks.spawn(announce(service, stop.clone()));

@@ -18,6 +18,7 @@ use crate::source::{Directory, Scan, Source, all_alike};
 /// What goes on in a session whose images are fetched.
 pub(super) struct Fetched {
     pub(super) remote: Remote,
+    pub(super) found: Vec<Found>,
     pub(super) images: Images,
     pub(super) network: Network,
 }
@@ -70,11 +71,11 @@ pub(super) async fn offered(config: &Config, clock: Arc<dyn Clock>) -> Result<Of
         return Err(nothing.into());
     }
     warnings.extend(looked.warnings);
-    let network = Network::new(hub.web.clone(), hub.github.clone());
+    let network = Network::new(hub.web.clone(), hub.github.clone(), config.offline);
     let cache = Cache::open(&remote_config.cache)?;
     let images = Images::new(cache, clock);
     let source = Source::Fetched(images.clone());
     let arch = all_alike(&looked.found);
-    let fetched = Some(Fetched { remote, images, network });
+    let fetched = Some(Fetched { remote, found: looked.found.clone(), images, network });
     Ok(Offered { found: looked.found, arch, warnings, source, fetched, hub: Some(hub) })
 }

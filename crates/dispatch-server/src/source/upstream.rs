@@ -12,16 +12,22 @@ use crate::fetch::{Body, FetchError, Future, Upstream};
 pub struct Network {
     web: Web,
     github: Option<GitHub>,
+    is_offline: bool,
 }
 
 impl Network {
     /// What is below the root of GitHub's API is an asset, and fetched with our credentials; the rest without.
+    /// `is_offline` asks nobody.
     #[must_use]
-    pub fn new(web: Web, github: Option<GitHub>) -> Self {
-        Self { web, github }
+    pub fn new(web: Web, github: Option<GitHub>, is_offline: bool) -> Self {
+        Self { web, github, is_offline }
     }
 
     async fn begin(&self, origin: &str, start: u64, if_range: Option<&str>) -> Result<Download, FetchError> {
+        if self.is_offline {
+            let words = "it is not in the cache, and --offline fetches nothing: start without it".to_owned();
+            return Err(FetchError::Denied(words));
+        }
         let url = Url::parse(origin).map_err(|_| FetchError::NotThere("its address is no URL".to_owned()))?;
         let begun = match self.github.as_ref().filter(|github| is_below(github.api(), &url)) {
             Some(github) => github.asset(&url, start, if_range).await,

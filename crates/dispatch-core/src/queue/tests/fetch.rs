@@ -27,7 +27,9 @@ impl Model {
 
     fn here(&mut self, name: &str, took: Option<Duration>) {
         let image = self.image(name);
-        self.decide(|snapshot, context| snapshot.image_here(&image, digest(7), took, context.now));
+        self.decide(|snapshot, context| {
+            snapshot.image_here(&image, digest(7), Some(Arch::X86_64), took, context.now)
+        });
     }
 
     fn spoiled(&mut self, name: &str) {

@@ -71,12 +71,31 @@ fn a_host_gets_the_next_image_that_is_here() {
 }
 
 #[test]
-fn a_host_that_has_begun_with_an_image_is_not_given_another_while_it_is_fetched_again() {
-    let mut queue = queue(&[asset("a", 1), asset("b", 2)]);
+fn a_host_that_has_begun_with_an_image_is_kept_near_while_that_is_looked_at_again() {
+    for (kind, stub) in [(Kind::Efi, Stub::Wait), (Kind::Iso, Stub::Reboot)] {
+        let mut queue = queue(&[Found { kind, ..asset("a", 1) }, asset("b", 2)]);
+        queue.head(1);
+        queue.get(1, 500);
+        let run = queue.active(1).map(|run| run.id);
+        queue.unreadable.insert(queue.job("a").workload, coming());
+        for how in [Ask::Head, Ask::Get] {
+            let Offer::Idle(idle) = queue.ask(1, how) else { panic!("it is not refused") };
+            assert_eq!(idle.stub, Some(stub), "{kind} {how:?}");
+        }
+        queue.unreadable.clear();
+        assert_eq!(queue.head(1).as_deref(), Some("a"));
+        assert!(matches!(queue.ask(1, Ask::Get), Offer::Image { .. }), "what `HEAD` promised last");
+        assert_eq!(queue.active(1).map(|run| run.id), run, "the run goes on");
+    }
+    let mut queue = queue(&[asset("a", 1)]);
     queue.head(1);
     queue.get(1, 500);
     queue.unreadable.insert(queue.job("a").workload, coming());
-    assert!(matches!(queue.ask(1, Ask::Head), Offer::NotNow(_)));
+    assert!(matches!(queue.ask(1, Ask::Get), Offer::NotNow(_)), "it has made room for the image");
+    queue.ask(1, Ask::Head);
+    queue.unreadable.clear();
+    let Offer::Idle(idle) = queue.ask(1, Ask::Get) else { panic!("it has made room for a program") };
+    assert_eq!(idle.stub, Some(Stub::Wait));
 }
 
 #[test]
@@ -152,7 +171,7 @@ fn a_new_asset_joins_a_replaced_one_is_queued_again_and_a_removed_one_leaves() {
     queue.boot(1);
     queue.put(1, None, "fine", Verdict::Passed);
     let _ = queue.ask(1, Ask::Head);
-    assert!(look_again(&mut queue, &[asset("a", 9), asset("b", 2), asset("d", 4)]));
+    assert!(!look_again(&mut queue, &[asset("a", 9), asset("b", 2), asset("d", 4)]), "what runs is the same");
     let expected =
         [("a", Done), ("b", Active), ("c", Cancelled), ("a", Queued), ("d", Queued)].map(|(n, s)| (n, s));
     assert_eq!(states(&queue), expected);
@@ -164,12 +183,12 @@ fn a_new_asset_joins_a_replaced_one_is_queued_again_and_a_removed_one_leaves() {
 fn what_runs_is_left_alone_until_it_is_over_and_then_queued_again_if_it_was_replaced() {
     let mut queue = queue(&[asset("a", 1)]);
     let run = queue.boot(1);
-    assert!(!look_again(&mut queue, &[asset("a", 9)]));
+    assert!(look_again(&mut queue, &[asset("a", 9)]), "it is to be looked at again");
     assert!(!look_again(&mut queue, &[]));
     assert_eq!(states(&queue), [("a", Active)]);
     queue.put(1, Some(run), "fine", Verdict::Passed);
     let _ = queue.ask(1, Ask::Head);
-    assert!(look_again(&mut queue, &[asset("a", 9)]));
+    assert!(!look_again(&mut queue, &[asset("a", 9)]));
     assert_eq!(states(&queue), [("a", Done), ("a", Queued)]);
 }
 
@@ -201,18 +220,65 @@ fn a_source_that_is_looked_at_again_keeps_to_what_the_round_takes() {
     queue.decide(|snapshot, _| snapshot.close());
     let files = [asset("a", 1), asset("b", 2)];
     queue.decide(|snapshot, context| snapshot.open(&files, &[Again::Failed], context));
-    assert!(!look_again(&mut queue, &files));
+    look_again(&mut queue, &files);
     let of_round = |name: &str| queue.snapshot.jobs.iter().any(|job| job.name == name && job.round == 2);
     assert!(!of_round("a") && of_round("b"));
 }
 
 #[test]
-fn what_the_bytes_told_of_the_processor_is_not_forgotten() {
+fn the_bytes_tell_the_processor_and_a_description_that_is_taken_back_is_forgotten() {
+    let arch = |queue: &Model| queue.snapshot.workloads[0].arch();
+    let mut queue = queue(&[with(asset("a", 1), |terms| terms.arch = Some(Arch::Aarch64))]);
+    assert_eq!(arch(&queue), Some(Arch::Aarch64));
+    look_again(&mut queue, &[asset("a", 1)]);
+    assert_eq!(arch(&queue), None);
+    let image = [queue.job("a").workload];
+    let here = |snapshot: Snapshot, now| {
+        snapshot.image_here(&image, Digest::new([1; 32]), Some(Arch::X86_64), None, now)
+    };
+    queue.decide(|snapshot, context| here(snapshot, context.now));
+    look_again(&mut queue, &[with(asset("a", 1), |terms| terms.arch = Some(Arch::Aarch64))]);
+    assert_eq!(arch(&queue), Some(Arch::X86_64), "the bytes know best");
+}
+
+#[test]
+fn the_same_bytes_as_another_kind_of_image_are_another_workload() {
+    let mut queue = queue(&[asset("a.iso", 1)]);
+    queue.boot(1);
+    queue.put(1, None, "bad", Verdict::Failed);
+    let _ = queue.ask(1, Ask::Head);
+    look_again(&mut queue, &[Found { kind: Kind::Iso, ..asset("a.iso", 1) }]);
+    assert_eq!(states(&queue), [("a.iso", Done), ("a.iso", Queued)]);
+}
+
+#[test]
+fn a_host_is_not_powered_off_while_the_source_is_watched() {
     let mut queue = queue(&[asset("a", 1)]);
-    queue.snapshot.workloads[0].terms.arch = Some(Arch::Aarch64);
-    look_again(&mut queue, &[with(asset("a", 1), |terms| terms.description = Some("an image".into()))]);
-    let terms = &queue.snapshot.workloads[0].terms;
-    assert_eq!((terms.arch, terms.description.as_deref()), (Some(Arch::Aarch64), Some("an image")));
+    queue.snapshot.policy.is_watching = true;
+    queue.boot(1);
+    queue.put(1, None, "fine", Verdict::Passed);
+    let Offer::Idle(idle) = queue.ask(1, Ask::Head) else { panic!("nothing is left") };
+    assert_eq!(idle.stub, Some(Stub::Wait));
+    look_again(&mut queue, &[asset("a", 1), asset("b", 2)]);
+    assert_eq!(queue.head(1).as_deref(), Some("b"));
+}
+
+#[test]
+fn the_last_job_that_leaves_with_its_asset_leaves_nothing_to_do() {
+    let mut queue = queue(&[asset("a", 1)]);
+    let drained = |queue: &Model| queue.told(|what| matches!(what, Happening::Drained));
+    look_again(&mut queue, &[asset("b", 2)]);
+    assert_eq!(drained(&queue), 0);
+    look_again(&mut queue, &[]);
+    assert_eq!(drained(&queue), 1);
+}
+
+#[test]
+fn an_asset_that_moved_while_its_run_goes_on_is_known_by_its_new_place() {
+    let mut queue = queue(&[asset("a", 1)]);
+    queue.boot(1);
+    look_again(&mut queue, &[Found { origin: Some("https://h.test/new".into()), ..asset("a", 1) }]);
+    assert_eq!(queue.snapshot.workloads[0].origin.as_deref(), Some("https://h.test/new"));
 }
 
 #[test]
