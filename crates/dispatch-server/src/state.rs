@@ -1,7 +1,8 @@
 //! The state folder: where it is, and that only one process works with it.
 
-use std::fs::{File, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
@@ -37,7 +38,8 @@ impl State {
     /// Takes a folder; it is made if it is not there.
     pub fn take(folder: &Path) -> Result<Self, StateError> {
         let io = |error| StateError::Io { path: folder.to_owned(), error };
-        std::fs::create_dir_all(folder).map_err(io)?;
+        // Reports may be nobody else's business, and the URLs of images may be signed.
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io)?;
         let lock =
             File::options().create(true).truncate(false).write(true).open(folder.join("lock")).map_err(io)?;
         match lock.try_lock() {

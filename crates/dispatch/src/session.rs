@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use dispatch_core::queue::EndedBy;
-use dispatch_core::run::{Policy, Sinks};
+use dispatch_core::run::Policy;
 use dispatch_core::verdict::Judge;
 use dispatch_github::{GhCli, Given};
 use dispatch_server::check::CheckError;
@@ -42,6 +42,8 @@ pub(crate) enum Failure {
     Programs(#[from] dispatch_boot::ProgramsError),
     #[error(transparent)]
     Check(#[from] CheckError),
+    #[error("{0}")]
+    CommandLine(String),
     #[error("there is no place for the state: set HOME or XDG_STATE_HOME, or give --state")]
     NoHome,
     #[error("there is no place for fetched images: set HOME or XDG_CACHE_HOME, or give --cache")]
@@ -210,13 +212,13 @@ pub(crate) async fn config(args: SessionArgs, chosen: Chosen) -> Result<Config, 
         ends_when_done: args.exit_when_done,
         hosts: args.host,
         labels: args.rules.host_labels,
-        sinks: Sinks::default(),
-        arch: None,
         judge: Arc::new(Judge { pass_if: args.rules.pass_if, fail_if: args.rules.fail_if }),
+        // The rest follows from the source and the sign-in.
+        ..Policy::default()
     };
     let state = match args.state {
         Some(state) => state,
-        None => default_state(&chosen, &args.source.github_url)?,
+        None => default_state(&chosen, &hub.api)?,
     };
     let source = match chosen {
         Chosen::Directory(dir) => SourceConfig::Directory(dir),
@@ -250,7 +252,7 @@ pub(crate) async fn config(args: SessionArgs, chosen: Chosen) -> Result<Config, 
 
 /// The way to GitHub, and what there is to sign in with.
 async fn hub(args: &SessionArgs) -> Result<HubConfig, Failure> {
-    let api = args.source.github_url.clone();
+    let api = args.source.api().map_err(Failure::CommandLine)?;
     let app = match (args.github.app_id, &args.github.app_key) {
         (Some(id), Some(path)) => {
             let failed = |error| Failure::AppKey { path: path.clone(), error };
@@ -298,9 +300,11 @@ pub(crate) fn default_state(chosen: &Chosen, api: &Url) -> Result<PathBuf, Failu
         }
         Chosen::Remote(release, urls) => {
             let name = match (release, urls.as_slice()) {
-                (Some(release), _) => format!("{}-{}", release.repository.name(), release.tag),
-                (None, [file, ..]) => file.name.clone(),
-                (None, []) => "urls".to_owned(),
+                (Some(release), _) => {
+                    format!("{}-{}", release.repository.name().to_lowercase(), release.tag)
+                }
+                // Whatever order they are given in.
+                (None, urls) => urls.iter().map(|file| file.name.clone()).min().unwrap_or_default(),
             };
             let key = source_key(release.as_ref(), urls, api);
             Ok(state::named_folder(&base, &name, key.as_bytes()))

@@ -17,7 +17,7 @@ use crate::session::{Failure, default_state, terminal_width};
 pub(crate) async fn run(args: StatusArgs, chosen: Option<Chosen>) -> Result<(), Failure> {
     let folder = match (args.state, chosen) {
         (Some(state), _) => state,
-        (None, Some(chosen)) => default_state(&chosen, &args.source.github_url)?,
+        (None, Some(chosen)) => default_state(&chosen, &args.source.api().map_err(Failure::CommandLine)?)?,
         (None, None) => return Err(Failure::NoHome),
     };
     let store = Store::open_to_read(&state::database(&folder)).await?;

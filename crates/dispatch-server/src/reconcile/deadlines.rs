@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use dispatch_boot::Stop;
-use dispatch_core::RunId;
 use dispatch_core::run::RunEvent;
+use dispatch_core::{RunId, Snapshot};
 use dispatch_store::{Focus, StoreError};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -77,7 +77,7 @@ impl Deadlines {
         if now >= self.next_glance {
             self.note_progress().await?;
             self.look_at_left().await?;
-            self.next_glance = later(now, GLANCE.min(self.engine.policy.deadlines.download / 4));
+            self.next_glance = later(now, self.glance().await?);
         }
         let next =
             self.engine.decide(Focus::default(), |snapshot, context| snapshot.tick(context.now)).await?;
@@ -88,6 +88,17 @@ impl Deadlines {
         let look = |snapshot| stop_orphans(&live, &snapshot);
         self.engine.store.look(Focus::default(), &self.engine.policy, look).await?;
         Ok(Some(next.map_or(self.next_glance, |next| next.min(self.next_glance))))
+    }
+
+    /// How long progress may go unnoted: a quarter of the shortest deadline that it renews.
+    async fn glance(&self) -> Result<Duration, StoreError> {
+        let usual = self.engine.policy.deadlines;
+        let shortest = |snapshot: Snapshot| {
+            let own = snapshot.workloads.iter().map(|known| usual.with(&known.terms.deadlines).download);
+            own.min().unwrap_or(usual.download)
+        };
+        let shortest = self.engine.store.look(Focus::default(), &self.engine.policy, shortest).await?;
+        Ok(GLANCE.min(shortest / 4))
     }
 
     async fn note_progress(&mut self) -> Result<(), StoreError> {

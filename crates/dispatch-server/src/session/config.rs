@@ -43,6 +43,7 @@ pub struct RemoteConfig {
 
 /// What a session is made of.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct Config {
     /// Where images come from.
     pub source: SourceConfig,
@@ -114,7 +115,9 @@ pub fn remote_of(config: &Config, remote: &RemoteConfig, hub: &Hub) -> Remote {
 /// What tells a source that is fetched from others.
 #[must_use]
 pub fn source_key(release: Option<&ReleaseName>, urls: &[FileUrl], api: &Url) -> String {
-    let release = release.map(|release| format!("{api} {release}"));
+    // GitHub does not tell the case of names apart, but that of tags.
+    let release = release
+        .map(|release| format!("{api} {} {}", release.repository.to_string().to_lowercase(), release.tag));
     let mut urls: Vec<&str> = urls.iter().map(|file| file.url.as_str()).collect();
     urls.sort_unstable();
     release.iter().map(String::as_str).chain(urls).collect::<Vec<_>>().join("\n")

@@ -3,6 +3,7 @@
 mod config;
 mod offered;
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::IpAddr;
 use std::path::Path;
@@ -13,12 +14,12 @@ use dispatch_boot::cache::CacheError;
 use dispatch_boot::{
     Announcement, Bind, BindError, Limits, Listener, Programs, ProgramsError, Service, Stop,
 };
-use dispatch_core::Job;
 use dispatch_core::queue::{Again, EndedBy, Opened, exit_status, not_seen};
 use dispatch_core::run::Policy;
 use dispatch_core::text::count;
+use dispatch_core::{Effect, Job, Workload};
 use dispatch_github::GitHub;
-use dispatch_store::{Cursor, Focus, Lane, Store, StoreError};
+use dispatch_store::{Cursor, Focus, Lane, Store, StoreError, WaitingEffect};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -45,6 +46,9 @@ const LAST_EFFECTS: Duration = Duration::from_secs(5);
 
 /// How long the command of `--on-event` may take for the last events, if nobody waits for the end.
 const LAST_EVENTS: Duration = Duration::from_secs(30);
+
+/// Longer than any download rests.
+const A_DAY: Duration = Duration::from_hours(24);
 
 /// How often a source is looked at by somebody who is not signed in.
 const ANONYMOUS: Duration = Duration::from_mins(3);
@@ -168,12 +172,14 @@ impl Session {
             _ => {}
         }
         let refused = store.effects_refused().await?;
+        let waiting = store.waiting_effects(Lane::Issues, u32::MAX).await?;
         let title = config.title();
         let announced = announced(&config, listener.bound(), &random);
         let arch = config.policy.arch.or(offered.arch);
         let ends_when_done = config.exit_when_done;
         let sinks = offered.hub.as_ref().map(|hub| hub.sinks.clone()).unwrap_or_default();
-        let policy = Arc::new(Policy { arch, ends_when_done, sinks, ..config.policy.clone() });
+        let is_watching = matches!(&config.source, SourceConfig::Remote(remote) if remote.watch.is_some());
+        let policy = Arc::new(Policy { arch, ends_when_done, is_watching, sinks, ..config.policy.clone() });
         let engine = Engine::new(store, policy, clock, random, offered.source, &title);
         engine.decide(Focus::default(), |snapshot, context| snapshot.recover(context.now)).await?;
         let again = config.again.clone();
@@ -184,6 +190,7 @@ impl Session {
             offered.hub.map_or_else(Default::default, |hub| (hub.github, hub.filing, hub.warnings));
         notices.extend(offered.warnings);
         notices.append(&mut warnings);
+        notices.extend(still_waiting(&waiting, github.as_ref().is_some_and(GitHub::signed_in)));
         match opening.opened {
             Opened::NothingAgain(tally) => {
                 return Err(StartError::NothingAgain { again, tally, names: opening.missing });
@@ -246,6 +253,7 @@ impl Session {
             engine, listener, config, state, told, refused, announced, github, fetched, notices, ..
         } = self;
         let overview = engine.store.overview().await?;
+        let stall = longest_download(&config, &overview.workloads).saturating_add(STALL_MARGIN);
         let log = log.with_names(overview.jobs.iter().map(|job| job.name.as_str()));
         let tasks = TaskTracker::new();
         let later = CancellationToken::new();
@@ -275,7 +283,6 @@ impl Session {
         }
         let ending =
             config.exit_when_done.then(|| tasks.spawn(Ending::new(engine.clone()).run(stop.clone())));
-        let stall = config.policy.deadlines.download.saturating_add(STALL_MARGIN);
         let limits = Limits { stall, ..Limits::default() };
         listener.serve(engine.clone(), config.path, now, limits, stop).await;
         later.cancel();
@@ -336,6 +343,36 @@ impl Session {
         let jobs = engine.store.overview().await?.jobs;
         Ok(Ended { view, jobs, refused })
     }
+}
+
+/// What is left to be filed of sessions before, and what that needs: this one may have no destination, or another.
+fn still_waiting(waiting: &[WaitingEffect], is_signed_in: bool) -> Vec<String> {
+    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    for effect in waiting {
+        if let Effect::FileIssue { repository, .. } = &effect.effect {
+            *counts.entry(repository).or_default() += 1;
+        }
+    }
+    let words = |(repository, number): (&str, u64)| {
+        let what =
+            format!("{} of before wait to be filed as issues of {repository}", count(number, "report"));
+        if is_signed_in {
+            what
+        } else {
+            format!("{what}: for that, start with --issues-to {repository}, and --token or GITHUB_TOKEN")
+        }
+    };
+    counts.into_iter().map(words).collect()
+}
+
+/// The longest that a download may rest, whichever image it is of: a run ends its own transfers before.
+fn longest_download(config: &Config, workloads: &[Workload]) -> Duration {
+    let usual = config.policy.deadlines;
+    let own = workloads.iter().map(|known| usual.with(&known.terms.deadlines).download);
+    // What a description will say of images that are still to come nobody knows.
+    let to_come =
+        matches!(&config.source, SourceConfig::Remote(remote) if remote.watch.is_some()).then_some(A_DAY);
+    own.chain(to_come).chain([usual.download]).max().unwrap_or(usual.download)
 }
 
 /// How often a source is looked at: whoever is not signed in may ask GitHub sixty times in an hour, and pays also for

@@ -73,9 +73,19 @@ pub(super) async fn offered(config: &Config, clock: Arc<dyn Clock>) -> Result<Of
     warnings.extend(looked.warnings);
     let network = Network::new(hub.web.clone(), hub.github.clone(), config.offline);
     let cache = Cache::open(&remote_config.cache)?;
+    if config.offline {
+        warnings.extend(not_cached(&looked.found, &cache));
+    }
     let images = Images::new(cache, clock);
     let source = Source::Fetched(images.clone());
     let arch = all_alike(&looked.found);
     let fetched = Some(Fetched { remote, found: looked.found.clone(), images, network });
     Ok(Offered { found: looked.found, arch, warnings, source, fetched, hub: Some(hub) })
+}
+
+/// Which images there can be no run of without network.
+fn not_cached(found: &[Found], cache: &Cache) -> Option<String> {
+    let is_missing = |file: &&Found| file.digest.is_none_or(|digest| !cache.has(&digest));
+    let names: Vec<&str> = found.iter().filter(is_missing).map(|file| file.name.as_str()).collect();
+    (!names.is_empty()).then(|| format!("offline: not in the cache, so not to be had: {}", names.join(", ")))
 }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use dispatch_core::Digest;
@@ -78,7 +79,8 @@ impl Memory {
         let folder = self.path.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder)?;
         let part = self.path.with_extension(format!("{}.part", std::process::id()));
-        let mut file = File::create(&part)?;
+        // A URL may be signed: it is nobody else's business.
+        let mut file = File::options().create(true).truncate(true).write(true).mode(0o600).open(&part)?;
         file.write_all(&serde_json::to_vec_pretty(known)?)?;
         file.sync_all()?;
         std::fs::rename(&part, &self.path)

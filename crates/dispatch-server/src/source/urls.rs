@@ -21,7 +21,7 @@ pub struct FileUrl {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAnImage {
     /// It cannot be read.
-    #[error("{0} is no URL: write https://HOST/PATH/NAME.iso")]
+    #[error("`…{0}` is no URL: write https://HOST/PATH/NAME.iso")]
     NotAUrl(String),
     /// It is not HTTP.
     #[error("{0}: only http and https can be fetched; for files that are here, give --dir")]
@@ -41,18 +41,20 @@ impl std::str::FromStr for FileUrl {
     type Err = NotAnImage;
 
     fn from_str(text: &str) -> Result<Self, NotAnImage> {
-        let mut url = Url::parse(text).map_err(|_| NotAnImage::NotAUrl(text.to_owned()))?;
+        // What is before the path may be a password, what is behind it a signature.
+        let last = text.split(['?', '#']).next().and_then(|text| text.rsplit('/').next()).unwrap_or_default();
+        let mut url = Url::parse(text).map_err(|_| NotAnImage::NotAUrl(last.to_owned()))?;
         if !url.username().is_empty() || url.password().is_some() {
             return Err(NotAnImage::Credentials(url.path().to_owned()));
         }
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(NotAnImage::Scheme(url));
+            return Err(NotAnImage::Scheme(plain(&url)));
         }
         let digest = match url.fragment() {
             None | Some("") => None,
             Some(fragment) => {
                 let digest = fragment.strip_prefix("sha256=").and_then(|digest| digest.parse().ok());
-                Some(digest.ok_or_else(|| NotAnImage::Fragment(url.clone()))?)
+                Some(digest.ok_or_else(|| NotAnImage::Fragment(plain(&url)))?)
             }
         };
         url.set_fragment(None);
@@ -60,9 +62,17 @@ impl std::str::FromStr for FileUrl {
         let name = percent_encoding::percent_decode_str(last).decode_utf8_lossy().into_owned();
         let is_plain = !name.contains('/') && !name.chars().any(char::is_control);
         let kind = Kind::of_file_name(&name).filter(|_| is_plain);
-        let Some(kind) = kind else { return Err(NotAnImage::Kind(url)) };
+        let Some(kind) = kind else { return Err(NotAnImage::Kind(plain(&url))) };
         Ok(Self { url, name, kind, digest })
     }
+}
+
+/// A URL without what may be a secret.
+fn plain(url: &Url) -> Url {
+    let mut url = url.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    url
 }
 
 impl FileUrl {

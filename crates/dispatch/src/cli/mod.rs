@@ -20,7 +20,7 @@ use dispatch_core::verdict::Rule;
 use dispatch_server::log::Format;
 use dispatch_server::source::description::time;
 
-pub(crate) use source::{Chosen, FetchArgs, GitHubArgs, SourceArgs, Switch};
+pub(crate) use source::{Chosen, FetchArgs, GitHubArgs, ReportWord, SourceArgs, Switch};
 
 /// What is to be done.
 pub(crate) enum Command {
@@ -284,6 +284,9 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Command {
             // A state folder says which session it is by itself.
             let is_enough = args.state.is_some() && args.source.is_empty();
             let chosen = (!is_enough).then(|| chosen::<StatusArgs>(&args.source, &mut words));
+            if let Err(what) = args.source.api() {
+                StatusArgs::command().error(ErrorKind::ValueValidation, what).exit();
+            }
             Command::Status(Box::new(args), chosen)
         }
         Some("check") => {
@@ -305,12 +308,34 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Command {
 fn session(args: &[OsString]) -> (Box<SessionArgs>, Chosen) {
     let mut args = SessionArgs::parse_from(args);
     let chosen = chosen::<SessionArgs>(&args.source, &mut args.filters);
-    if args.fetch.watch.is_some() && matches!(chosen, Chosen::Directory(_)) {
-        let what =
-            "--watch is for releases and URLs: of a directory, each image is looked at when a server asks";
+    let wrong = args.source.api().err().or_else(|| contradiction(&args, &chosen));
+    if let Some(what) = wrong {
         SessionArgs::command().error(ErrorKind::ArgumentConflict, what).exit();
     }
     (Box::new(args), chosen)
+}
+
+/// Options that together would do nothing, or not what whoever gave them thinks.
+fn contradiction(args: &SessionArgs, chosen: &Chosen) -> Option<String> {
+    let is_directory = matches!(chosen, Chosen::Directory(_));
+    let has_release = matches!(chosen, Chosen::Remote(Some(_), _));
+    let FetchArgs { watch, prefetch, cache, .. } = &args.fetch;
+    let of_fetching = [
+        ("--watch", watch.is_some()),
+        ("--prefetch", *prefetch == Switch::Off),
+        ("--cache", cache.is_some()),
+    ];
+    let of_fetching = of_fetching.into_iter().find(|(_, is_given)| is_directory && *is_given);
+    if let Some((option, _)) = of_fetching {
+        return Some(format!("{option} is for releases and URLs: a directory is served as it is"));
+    }
+    match (args.github.report, &args.github.issues_to) {
+        (ReportWord::File, Some(_)) => Some("--issues-to and --report file contradict each other".to_owned()),
+        (ReportWord::Issue, None) if !has_release => {
+            Some("--report issue needs --issues-to OWNER/REPO: there is no release that names one".to_owned())
+        }
+        _ => None,
+    }
 }
 
 /// What is served; ends the program where that is not clear.
@@ -350,6 +375,30 @@ mod tests {
             panic!("a session")
         };
         assert_eq!(args.filters, ["status", "help"]);
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_said() {
+        let said = |line: &str| {
+            let args = SessionArgs::parse_from(["dispatch"].into_iter().chain(line.split(' ')));
+            let chosen = args.source.chosen(&mut Vec::new()).expect(line);
+            contradiction(&args, &chosen)
+        };
+        for line in [
+            "--dir x --watch",
+            "--dir x --prefetch off",
+            "--dir x --cache y",
+            "--dir x --report issue",
+            "--url https://h.test/a.iso --report issue",
+            "-r o/r --issues-to a/b --report file",
+        ] {
+            assert!(said(line).is_some(), "{line}");
+        }
+        for line in
+            ["--dir x --issues-to a/b --report issue", "-r o/r --report issue --watch", "--dir x --offline"]
+        {
+            assert_eq!(said(line), None, "{line}");
+        }
     }
 
     #[test]

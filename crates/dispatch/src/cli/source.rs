@@ -40,12 +40,12 @@ pub(crate) struct SourceArgs {
 
     /// An image by its URL (repeatable); its digest stands behind it (#sha256=…), or in a SHA256SUMS beside it
     #[arg(long, value_name = "FILE-URL")]
-    pub(crate) url: Vec<FileUrl>,
+    pub(crate) url: Vec<String>,
 
     /// The root of GitHub's API, for GitHub Enterprise: `https://HOST/api/v3`
     #[arg(long, value_name = "URL", env = "GITHUB_API_URL", default_value = GITHUB, hide_default_value = true,
-          value_parser = api)]
-    pub(crate) github_url: Url,
+          hide_env_values = true)]
+    pub(crate) github_url: String,
 }
 
 /// How images are fetched.
@@ -140,10 +140,6 @@ impl From<ReportWord> for ReportTo {
     }
 }
 
-fn api(text: &str) -> Result<Url, String> {
-    dispatch_github::api_root(text).map_err(|error| error.to_string())
-}
-
 fn size(text: &str) -> Result<u64, String> {
     let size = text.parse::<ByteSize>().ok().map(|size| size.as_u64()).filter(|size| *size > 0);
     size.ok_or_else(|| "write a size such as 500MiB or 50GiB".to_owned())
@@ -168,15 +164,21 @@ impl SourceArgs {
             && self.url.is_empty()
     }
 
+    /// The root of GitHub's API. It is not read while the command line is: what is wrong would be shown whole, and may
+    /// hold a password.
+    pub(crate) fn api(&self) -> Result<Url, String> {
+        dispatch_github::api_root(&self.github_url).map_err(|error| format!("--github-url: {error}"))
+    }
+
     /// What is served. Words that are URLs are images as well: `--url A B` names two.
     pub(crate) fn chosen(&self, words: &mut Vec<String>) -> Result<Chosen, String> {
-        let mut urls = self.url.clone();
-        if !urls.is_empty() {
+        let mut given = self.url.clone();
+        if !given.is_empty() {
             let is_url = |word: &mut String| word.starts_with("https://") || word.starts_with("http://");
-            for word in words.extract_if(.., is_url) {
-                urls.push(word.parse().map_err(|error| format!("{error}"))?);
-            }
+            given.extend(words.extract_if(.., is_url));
         }
+        let read = |text: &String| text.parse::<FileUrl>().map_err(|error| format!("--url: {error}"));
+        let urls = given.iter().map(read).collect::<Result<Vec<_>, _>>()?;
         let release = self.release()?;
         match (&self.dir, release, urls) {
             (Some(dir), None, urls) if urls.is_empty() => Ok(Chosen::Directory(dir.clone())),
@@ -200,7 +202,7 @@ impl SourceArgs {
             (None, None) => return Ok(None),
             (Some(_), None) => return Err("--owner needs --repo, the name of the repository".to_owned()),
             (Some(owner), Some(repo)) => match repo.split_once('/') {
-                Some((other, name)) if other == owner => Slug::new(owner, name),
+                Some((other, name)) if other.eq_ignore_ascii_case(owner) => Slug::new(owner, name),
                 Some(_) => return Err(format!("--owner {owner} and --repo {repo} contradict each other")),
                 None => Slug::new(owner, repo),
             },
@@ -235,6 +237,7 @@ mod tests {
         let words = ["dispatch"].into_iter().chain(line.split_whitespace());
         let Line { source, mut words } = Line::try_parse_from(words).map_err(|error| error.to_string())?;
         let chosen = source.chosen(&mut words)?;
+        source.api()?;
         Ok((chosen, words))
     }
 
@@ -280,8 +283,12 @@ mod tests {
             ("--url x.iso", "is no URL"),
             ("--url https://h.test/a.iso https://h.test/b.tar", "must end in"),
             ("-r o/r --github-url nowhere", "root of GitHub's API"),
+            ("-r o/r --github-url https://me:hush@ghe.test/api/v3", "root of GitHub's API"),
+            ("--url https://me:hush@h.test/a.iso", "password"),
+            ("--url https://me:hush@h.test:x/a.iso", "is no URL"),
         ] {
             let error = chosen(line).expect_err(line);
+            assert!(!error.contains("hush"), "{error}");
             assert!(error.contains(words), "{line}: {error}");
         }
     }
