@@ -135,7 +135,7 @@ pub fn compose(facts: &Facts<'_>, options: Options) -> Draft {
     let pieces = split::split(body.trim_end(), LONGEST_TEXT - OURS);
     let parts = u32::try_from(pieces.len()).unwrap_or(u32::MAX);
     let mut texts = (1..).zip(&pieces).map(|(part, piece)| {
-        let marker = Marker { report: facts.report, run: facts.run, part, parts };
+        let marker = Marker { report: facts.report, run: facts.run.public_name(), part, parts };
         let split::Piece { before, text, after } = piece;
         let (above, below) = match part {
             1 if parts == 1 => (String::new(), String::new()),
@@ -207,7 +207,7 @@ fn footer(facts: &Facts<'_>) -> String {
         name(facts.host),
         facts.attempt,
         text::duration(facts.took),
-        facts.run,
+        facts.run.public_name().short(),
     )
 }
 

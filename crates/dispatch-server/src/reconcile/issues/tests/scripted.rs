@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::MutexGuard;
 
-use dispatch_core::issue::{Answer, Failure, Look, Request, Seen, SeenComment, Trouble};
+use dispatch_core::issue::{Answer, Failure, Look, Request, Seen, SeenComment, Trouble, find_marker};
 use dispatch_github::Slug;
 use serde_json::json;
 
@@ -378,4 +378,23 @@ async fn what_makes_something_is_asked_a_second_apart() {
     let took = rig.engine.clock.now().duration_since(before);
     assert_eq!(tracker.log(), ["create t", "comment", "comment", "comment", "comment"]);
     assert!(took >= SignedDuration::from_secs(4), "{took}");
+}
+
+#[tokio::test]
+async fn from_an_issue_a_person_finds_the_files_of_its_report() {
+    let rig = rig(&["a.efi"]).await;
+    rig.report(0, &json!({ "title": "t" })).await;
+    let effect = rig.waiting().await[0].effect.clone();
+    let Effect::FileIssue { report, .. } = effect else { panic!("{effect:?}") };
+    let tracker = Scripted::new(&rig, &[]);
+    all(&mut desk(&rig, &tracker)).await;
+    let body = tracker.state().issues[0].1.body.clone();
+    let run = find_marker(&body).expect("a marker").run;
+    let stored = rig.engine.store.report(report).await.expect("a state").expect("a report");
+    let folder = TempDir::new().expect("a folder");
+    let page = crate::reports::write(folder.path(), &stored).expect("written");
+    let json = std::fs::read(page.with_extension("json")).expect("a file");
+    let json: Value = serde_json::from_slice(&json).expect("json");
+    assert_eq!(json["public_run"], run.to_string());
+    assert!(std::fs::read_to_string(page).expect("a file").contains(&run.to_string()));
 }
