@@ -4,7 +4,8 @@
 //!   part is the issue, the others are comments. Each begins with a [`Marker`] that nobody sees.
 //! * [`Filing`] is how far a report has come on its way to an issue. It says what is to be done next, and learns what
 //!   came of it; the marker tells it what it did when an answer was lost.
-//! * [`heads`] and [`Pace`] say which reports may be worked on, and how fast.
+//! * [`heads`] and [`Pace`] say which reports may be worked on, and how fast; [`Patience`], how long a session waits for
+//!   them at its end.
 
 mod blocks;
 mod clean;
@@ -12,6 +13,7 @@ mod fields;
 mod filing;
 mod marker;
 mod pace;
+mod patience;
 mod split;
 
 use std::fmt::Write as _;
@@ -24,6 +26,7 @@ pub use filing::{
 };
 pub use marker::{Marker, find_marker};
 pub use pace::{Pace, Queued, heads};
+pub use patience::Patience;
 
 use crate::id::{ReportId, RunId};
 use crate::text;

@@ -1,5 +1,6 @@
 //! The loop, with a tracker that does what it is told, and with the real client against the fake GitHub.
 
+mod ending;
 mod github;
 mod scripted;
 
