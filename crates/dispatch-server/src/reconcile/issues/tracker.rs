@@ -16,6 +16,9 @@ pub(super) trait Tracker: Clone + Send + Sync + 'static {
     /// Asks for nothing but an answer, by which its clock is known.
     fn greet(&self, repository: &Slug) -> impl Future<Output = Result<(), Failure>> + Send;
 
+    /// The root of its API: which GitHub it is.
+    fn api(&self) -> String;
+
     /// The time by its own clock; by ours, as long as it has not answered anything.
     fn time(&self) -> Timestamp;
 }
@@ -60,6 +63,10 @@ impl Tracker for GitHub {
 
     async fn greet(&self, repository: &Slug) -> Result<(), Failure> {
         self.repository(repository).await.map(drop).map_err(|error| failure(&error))
+    }
+
+    fn api(&self) -> String {
+        Self::api(self).to_string()
     }
 
     fn time(&self) -> Timestamp {

@@ -127,6 +127,10 @@ impl Tracker for Scripted {
         Ok(())
     }
 
+    fn api(&self) -> String {
+        API.to_owned()
+    }
+
     fn time(&self) -> Timestamp {
         self.engine.clock.now()
     }
@@ -289,7 +293,34 @@ async fn without_a_sign_in_reports_wait_and_say_what_to_do() {
     let mut desk: Desk<Scripted> = Desk::new(rig.engine.clone(), None, IssueOptions { footer: true });
     assert_eq!(turn(&mut desk).await, None);
     let waiting = rig.waiting().await;
-    assert_eq!(waiting[0].error.as_deref(), Some("not signed in to GitHub: give --token or GITHUB_TOKEN"));
+    assert_eq!(
+        waiting[0].error.as_deref(),
+        Some(
+            "this session is not signed in to GitHub: start it with the same release or --issues-to as before, and \
+             with --token or GITHUB_TOKEN"
+        )
+    );
+}
+
+#[tokio::test]
+async fn a_report_for_another_github_waits_there_and_holds_up_no_other() {
+    let mut rig = rig(&["a.efi"]).await;
+    "https://ghe.example/api/v3/".clone_into(&mut rig.api);
+    rig.report(0, &json!({ "title": "one" })).await;
+    API.clone_into(&mut rig.api);
+    rig.report(0, &json!({ "title": "two" })).await;
+    let tracker = Scripted::new(&rig, &[]);
+    let told = Told::default();
+    let _guard = tracing::subscriber::set_default(told.clone());
+    let mut desk = desk(&rig, &tracker);
+    all(&mut desk).await;
+    assert_eq!(turn(&mut desk).await, None);
+    assert_eq!(tracker.titles(), ["two"]);
+    let why = "it is for the GitHub whose API is https://ghe.example/api/v3/, and this session is signed in to \
+               http://api.test/: start one with --github-url https://ghe.example/api/v3/";
+    assert_eq!(rig.waiting().await[0].error.as_deref(), Some(why));
+    let told = told.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    assert_eq!(told, [format!("1 report cannot be filed as issues of o/r: {why}")]);
 }
 
 /// What is told to people, a line each.
