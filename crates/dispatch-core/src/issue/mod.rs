@@ -9,6 +9,7 @@
 
 mod blocks;
 mod clean;
+mod clocks;
 mod fields;
 mod filing;
 mod marker;
@@ -19,6 +20,7 @@ mod split;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+pub use clocks::Heard;
 pub use fields::{Field, LeftOut, Why};
 pub use filing::{
     Answer, Failure, FieldTrouble, Filed, Filing, Look, NewIssue, Reason, Request, Seen, SeenComment, Todo,

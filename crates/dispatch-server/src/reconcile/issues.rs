@@ -7,7 +7,6 @@ mod one;
 mod tracker;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -70,7 +69,6 @@ struct Desk<T> {
     tracker: Option<T>,
     options: Options,
     pace: Arc<Mutex<Pace>>,
-    has_answered: Arc<AtomicBool>,
     known: BTreeMap<String, Known>,
     /// What is being worked on: which report, and of which repository.
     busy: BTreeMap<Id, (String, String)>,
@@ -108,8 +106,8 @@ type Worked = (Report, Filing, End);
 
 impl<T: Tracker> Desk<T> {
     fn new(engine: Engine, tracker: Option<T>, options: IssueOptions) -> Self {
-        let (pace, has_answered, known, busy) = Default::default();
-        Self { engine, tracker, options: Options { footer: options.footer }, pace, has_answered, known, busy }
+        let (pace, known, busy) = Default::default();
+        Self { engine, tracker, options: Options { footer: options.footer }, pace, known, busy }
     }
 
     async fn run(mut self, stop: CancellationToken) {
@@ -182,7 +180,6 @@ impl<T: Tracker> Desk<T> {
                 tracker: tracker.clone(),
                 options: self.options,
                 pace: Arc::clone(&self.pace),
-                has_answered: Arc::clone(&self.has_answered),
                 stop: stop.clone(),
             };
             let names = (report.key.clone(), report.repository.clone());

@@ -363,7 +363,7 @@ impl Filing {
         Todo::Done { issue: issue.clone(), left_out }
     }
 
-    /// Notes that this is about to be asked, at a time by GitHub's clock. For what [makes
+    /// Notes that this is about to be asked, not before a time by GitHub's clock. For what [makes
     /// something](Request::makes_something) it has to be stored before it is sent.
     pub fn before(&mut self, request: &Request, github_time: Timestamp) {
         self.wait = None;
@@ -423,7 +423,7 @@ pub(super) fn later(at: Timestamp, by: Duration) -> Timestamp {
     at.checked_add(by).unwrap_or(Timestamp::MAX)
 }
 
-fn earlier(at: Timestamp, by: Duration) -> Timestamp {
+pub(super) fn earlier(at: Timestamp, by: Duration) -> Timestamp {
     at.checked_sub(by).unwrap_or(Timestamp::MIN)
 }
 

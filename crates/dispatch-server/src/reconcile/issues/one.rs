@@ -1,12 +1,11 @@
 //! Files one report, as far as that can be done now.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dispatch_core::issue::{
-    Draft, Facts, Failure, Filed, Filing, LeftOut, Look, Options, Pace, Reason, Request, Todo, Trouble, Wait,
-    compose,
+    Draft, Facts, Failure, Filed, Filing, Heard, LeftOut, Look, Options, Pace, Reason, Request, Todo,
+    Trouble, Wait, compose,
 };
 use dispatch_core::queue::Issue;
 use dispatch_github::Slug;
@@ -31,8 +30,6 @@ pub(super) struct One<T> {
     pub(super) tracker: T,
     pub(super) options: Options,
     pub(super) pace: Arc<Mutex<Pace>>,
-    /// Whether the tracker has answered anything, so that its clock is known.
-    pub(super) has_answered: Arc<AtomicBool>,
     pub(super) stop: CancellationToken,
 }
 
@@ -100,7 +97,8 @@ impl<T: Tracker> One<T> {
                 return Ok(false);
             }
             // By a clock that is wrong nobody would find again what was made.
-            if !self.has_answered.load(Ordering::Relaxed)
+            let now = self.engine.clock.now();
+            if !self.tracker.heard().is_some_and(|heard| heard.is_recent(now))
                 && !self.greet(report, repository, draft, filing, request).await?
             {
                 return Ok(!self.stop.is_cancelled());
@@ -110,7 +108,7 @@ impl<T: Tracker> One<T> {
             return Ok(false);
         }
         let mut asking = filing.clone();
-        asking.before(request, self.tracker.time());
+        asking.before(request, Heard::no_later_than(self.tracker.heard(), self.engine.clock.now()));
         if request.makes_something() {
             // Nothing is sent before it is known that it may have been.
             self.store(report, &asking).await?;
@@ -121,7 +119,6 @@ impl<T: Tracker> One<T> {
             answer = self.tracker.ask(repository, request) => answer,
             () = self.out_of_time(request) => return Ok(false),
         };
-        self.has_answered.fetch_or(answer.is_ok(), Ordering::Relaxed);
         filing.after(draft, request, answer, asked, self.engine.clock.now());
         self.store(report, filing).await?;
         Ok(true)
@@ -139,10 +136,7 @@ impl<T: Tracker> One<T> {
         let asked = self.engine.clock.now();
         match self.stop.run_until_cancelled(self.tracker.greet(repository)).await {
             None => Ok(false),
-            Some(Ok(())) => {
-                self.has_answered.store(true, Ordering::Relaxed);
-                Ok(true)
-            }
+            Some(Ok(())) => Ok(true),
             Some(Err(failure)) => {
                 // It is not the request that failed, which was not even sent.
                 let trouble = match failure.trouble {

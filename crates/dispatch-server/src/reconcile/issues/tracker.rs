@@ -1,8 +1,7 @@
 //! Whom the reports are filed with, and what its failures mean to a filing.
 
-use dispatch_core::issue::{Answer, Failure, FieldTrouble, Look, Request, Seen, SeenComment, Trouble};
+use dispatch_core::issue::{Answer, Failure, FieldTrouble, Heard, Look, Request, Seen, SeenComment, Trouble};
 use dispatch_github::{Error, FieldError, GitHub, Issue, Kind, NewIssue, Slug};
-use jiff::Timestamp;
 
 /// Where issues can be filed. Cheap to clone.
 pub(super) trait Tracker: Clone + Send + Sync + 'static {
@@ -19,8 +18,8 @@ pub(super) trait Tracker: Clone + Send + Sync + 'static {
     /// The root of its API: which GitHub it is.
     fn api(&self) -> String;
 
-    /// The time by its own clock; by ours, as long as it has not answered anything.
-    fn time(&self) -> Timestamp;
+    /// What its clock and ours showed when it answered last.
+    fn heard(&self) -> Option<Heard>;
 }
 
 impl Tracker for GitHub {
@@ -69,8 +68,8 @@ impl Tracker for GitHub {
         Self::api(self).to_string()
     }
 
-    fn time(&self) -> Timestamp {
-        self.github_time()
+    fn heard(&self) -> Option<Heard> {
+        Self::heard(self).map(|(theirs, ours)| Heard { theirs, ours })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dispatch_github::{Origin, SignIn, Web};
+use dispatch_github::{Now, Origin, SignIn, Web};
 use dispatch_testkit::github::{FakeGithub, Fault, Role, Token, Trouble};
 use secrecy::SecretString;
 use serde_json::json;
@@ -26,7 +26,12 @@ fn fake(role: Role) -> FakeGithub {
 }
 
 fn client(github: &FakeGithub) -> GitHub {
-    let web = Web::new(&[], Arc::new(real_now)).expect("the web");
+    client_with(github, Arc::new(real_now))
+}
+
+/// A client whose clock is this one.
+fn client_with(github: &FakeGithub, now: Now) -> GitHub {
+    let web = Web::new(&[], now).expect("the web");
     let sign_in = SignIn::Token { token: SecretString::from(TOKEN), from: Origin::Flag };
     GitHub::new(web, Url::parse(&github.api()).expect("a URL"), sign_in).expect("a client")
 }
@@ -243,6 +248,26 @@ async fn a_clock_that_is_hours_off_files_nothing_twice() {
         github.trouble(posting(Fault::DropAfter));
         file_all(&rig, &github).await;
         assert_eq!(github.issues("o/r").len(), 1, "{hours}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_set_while_a_session_runs_files_nothing_twice() {
+    for step in [-3600, 230, 3600] {
+        let clock = Arc::new(Skipping::default());
+        let github = fake(Role::Write);
+        let rig = rig(&github, Arc::clone(&clock) as Arc<dyn Clock>).await;
+        let ours = Arc::clone(&clock);
+        let tracker = client_with(&github, Arc::new(move || ours.now()));
+        let mut desk = Desk::new(rig.engine.clone(), Some(tracker), IssueOptions { footer: true });
+        rig.report(0, &json!({ "title": "one" })).await;
+        all(&mut desk).await;
+        clock.0.fetch_add(step * 1_000_000, Ordering::SeqCst);
+        github.trouble(posting(Fault::DropAfter));
+        rig.report(0, &json!({ "title": "two" })).await;
+        all(&mut desk).await;
+        let titles: Vec<_> = github.issues("o/r").into_iter().map(|issue| issue.title).collect();
+        assert_eq!(titles, ["one", "two"], "{step}");
     }
 }
 

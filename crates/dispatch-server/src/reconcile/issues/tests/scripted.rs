@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::MutexGuard;
 
-use dispatch_core::issue::{Answer, Failure, Look, Request, Seen, SeenComment, Trouble, find_marker};
+use dispatch_core::issue::{Answer, Failure, Heard, Look, Request, Seen, SeenComment, Trouble, find_marker};
 use dispatch_github::Slug;
 use serde_json::json;
 
@@ -131,8 +131,9 @@ impl Tracker for Scripted {
         API.to_owned()
     }
 
-    fn time(&self) -> Timestamp {
-        self.engine.clock.now()
+    fn heard(&self) -> Option<Heard> {
+        let now = self.engine.clock.now();
+        Some(Heard { theirs: now, ours: now })
     }
 }
 
