@@ -207,7 +207,7 @@ impl<T: Tracker> Desk<T> {
             }
             let filing = stored(effect).resumed(now);
             if let Some(until) = filing.limited_until() {
-                self.pace().limit(until);
+                self.pace().limit(until, now);
             }
             let due = filing.limited_until().unwrap_or(Timestamp::MIN);
             let new = || Known { filing: None, due, told: None };
@@ -244,7 +244,7 @@ impl<T: Tracker> Desk<T> {
         };
         let limit = filing.limited_until();
         if let Some(until) = limit {
-            self.pace().limit(until);
+            self.pace().limit(until, now);
         }
         let Some(known) = self.known.get_mut(&report.key) else { return };
         known.filing = Some(filing);

@@ -240,6 +240,26 @@ fn a_rate_limit_is_waited_for_to_the_second_and_counts_as_no_try() {
 }
 
 #[test]
+fn a_clock_that_was_in_the_future_stops_nobody() {
+    let mut case = Case::new("body");
+    case.now = at(4_000_000_000);
+    let limit = Failure { retry_at: Some(at(4_000_000_500)), ..failure(Trouble::Limited, Look::NotNeeded) };
+    case.answer(Err(limit));
+    case.now = at(1000);
+    assert!(matches!(case.next(), Todo::Ask(_)));
+    assert_eq!(case.filing.clone().resumed(case.now).limited_until(), None);
+    // So also where it is not known yet what became of a request.
+    let mut case = Case::with_milestone("body");
+    case.now = at(4_000_000_000);
+    case.fail(Trouble::Passing, Look::NeededLater);
+    case.now = at(1000);
+    case.answer(Ok(Answer::Issues(Vec::new())));
+    assert_eq!(case.pass_wait(), AT_WORK);
+    case.answer(Ok(Answer::Issues(Vec::new())));
+    assert!(matches!(case.next(), Todo::Ask(Request::Create(_))));
+}
+
+#[test]
 fn a_server_that_says_when_to_come_back_is_not_asked_before() {
     let mut case = Case::new("body");
     let busy = Failure { retry_at: Some(at(1030)), ..failure(Trouble::Passing, Look::NotNeeded) };
