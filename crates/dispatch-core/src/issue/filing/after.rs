@@ -201,6 +201,10 @@ impl Filing {
         if failure.trouble == Trouble::Refused && self.was_refused(draft, request, failure) {
             return;
         }
+        if matches!(request, Request::Comment { .. }) && failure.says_locked() {
+            self.close(draft, &Why::Locked);
+            return;
+        }
         // A person may have changed the text by then, or deleted it all.
         let is_to_verify = match request {
             Request::Amend { .. } => true,

@@ -403,6 +403,22 @@ fn a_comment_that_is_refused_is_said_to_be_missing() {
 }
 
 #[test]
+fn an_issue_that_people_locked_gets_no_more_comments_and_is_done() {
+    let locked = "cannot comment on issue 5 in o/r: the token may not do this (403) (\"Unable to create comment because \
+                  issue is locked.\")";
+    for (words, is_done) in
+        [(locked, true), ("cannot comment on issue 5 in o/locked: you may not (403)", false)]
+    {
+        let mut case = Case::with_milestone(&"line\n".repeat(20_000));
+        let seen = case.seen();
+        case.answer(Ok(Answer::Created(seen)));
+        case.answer(Err(Failure { words: words.into(), ..failure(Trouble::Lasting, Look::NotNeeded) }));
+        assert_eq!(case.is_done(), is_done, "{words}");
+        assert_eq!(case.left_out() == [(Field::Text, "part 2", &Why::Locked)], is_done);
+    }
+}
+
+#[test]
 fn progress_that_cannot_be_read_is_no_reason_to_file_twice() {
     let mut case = Case::new(&"line\n".repeat(20_000));
     case.filing = Filing::unknown(case.now).resumed(case.now);
