@@ -46,6 +46,14 @@ pub(super) enum End {
     Store(StoreError),
 }
 
+/// Why there is nothing to be filed.
+enum Unreadable {
+    /// The state cannot be read at the moment.
+    Now(String),
+    /// What is there will never be better.
+    ForGood(String),
+}
+
 impl<T: Tracker> One<T> {
     /// Goes on with one report until it is done or has to wait. What is given back is at least as far as what is stored.
     pub(super) async fn file(&self, report: &Report, mut filing: Filing) -> (Filing, End) {
@@ -60,7 +68,8 @@ impl<T: Tracker> One<T> {
         };
         let (draft, name) = match self.draft(report).await {
             Ok(draft) => draft,
-            Err(why) => {
+            Err(Unreadable::ForGood(why)) => return self.refuse(report, &why).await,
+            Err(Unreadable::Now(why)) => {
                 let until = later(self.engine.clock.now(), UNREADABLE);
                 let wait = Wait { until, why, reason: Reason::Trouble };
                 return Ok(End::Waits { wait, name: "a run".to_owned() });
@@ -197,16 +206,26 @@ impl<T: Tracker> One<T> {
     }
 
     /// The report as an issue, and the name of its workload; or why it cannot be read.
-    async fn draft(&self, report: &Report) -> Result<(Draft, String), String> {
-        let stored = self.engine.store.report(report.id).await.map_err(|error| error.to_string())?;
-        let stored = stored.ok_or_else(|| "the report is not in the state".to_owned())?;
-        let content = serde_json::from_str(&stored.report.content.json)
-            .map_err(|error| format!("the report in the state is damaged: {error}"))?;
+    async fn draft(&self, report: &Report) -> Result<(Draft, String), Unreadable> {
+        let stored = self.engine.store.report(report.id).await.map_err(|error| match error {
+            StoreError::Damaged { .. } => {
+                Unreadable::ForGood(format!("the report in the state is damaged: {error}"))
+            }
+            other => Unreadable::Now(other.to_string()),
+        })?;
+        let stored = stored.ok_or_else(|| {
+            Unreadable::ForGood(
+                "the report is not in the state any more: nobody knows what it said".to_owned(),
+            )
+        })?;
+        let content = serde_json::from_str(&stored.report.content.json).map_err(|error| {
+            Unreadable::ForGood(format!("the report in the state is damaged and cannot be read: {error}"))
+        })?;
         let options = self.options;
         let name = stored.job.name.clone();
         // A report may have megabytes.
         let draft = tokio::task::spawn_blocking(move || draft(&stored, &content, options)).await;
-        Ok((draft.map_err(|error| error.to_string())?, name))
+        Ok((draft.map_err(|error| Unreadable::Now(error.to_string()))?, name))
     }
 }
 

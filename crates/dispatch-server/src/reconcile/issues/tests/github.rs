@@ -239,6 +239,16 @@ async fn a_token_that_is_refused_is_told_with_what_to_do_and_never_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn reports_of_a_repository_that_is_gone_wait_and_say_what_to_do() {
+    let github = fake(Role::Write);
+    let rig = rig(&github, Arc::new(Real)).await;
+    rig.report_to("o/gone", 0, &json!({ "title": "t" })).await;
+    turn(&mut desk(&rig, &github)).await;
+    let told = rig.waiting().await[0].error.clone().expect("a reason");
+    assert!(told.contains("its reports wait until there is one of this name again"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_is_hours_off_files_nothing_twice() {
     for hours in [-5, 5] {
         let github = fake(Role::Write);

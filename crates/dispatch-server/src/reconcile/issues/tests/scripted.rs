@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::MutexGuard;
 
+use dispatch_core::Verdict;
 use dispatch_core::issue::{Answer, Failure, Heard, Look, Request, Seen, SeenComment, Trouble, find_marker};
+use dispatch_core::queue::{Change, NewReport, Outcome, Report};
 use dispatch_github::Slug;
 use serde_json::json;
 
@@ -211,6 +213,41 @@ async fn a_report_that_is_refused_for_good_holds_up_no_other() {
         "{told:?}"
     );
     assert_eq!(rig.engine.store.effects_refused().await.expect("a state"), 1);
+}
+
+#[tokio::test]
+async fn a_report_that_is_damaged_or_lost_is_refused_and_holds_up_no_other() {
+    let rig = rig(&["a.efi"]).await;
+    let run = rig.runs[0].1;
+    let now = rig.engine.clock.now();
+    let effect = |report| Effect::FileIssue { report, run, repository: "o/r".to_owned(), api: None };
+    let (damaged, lost) = (ReportId::new(now, [1; 10]), ReportId::new(now, [2; 10]));
+    let content = NewReport {
+        digest: "d".to_owned(),
+        title: "t".to_owned(),
+        json: "{\"title\":".to_owned(),
+        verdict: Verdict::Passed,
+    };
+    let changes = vec![
+        Change::Report(Report { id: damaged, run, at: now, late: false, content }),
+        Change::Effect(effect(damaged)),
+        Change::Effect(effect(lost)),
+    ];
+    let decided =
+        rig.engine.store.decide(Focus::run(run), &rig.engine.policy, |_| Outcome { answer: (), changes });
+    decided.await.expect("a state");
+    rig.report(0, &json!({ "title": "whole" })).await;
+    let tracker = Scripted::new(&rig, &[]);
+    all(&mut desk(&rig, &tracker)).await;
+    assert_eq!(tracker.titles(), ["whole"]);
+    let told = rig.told().await;
+    let [Happening::IssueRefused { reason: one, .. }, Happening::IssueRefused { reason: two, .. }, _] =
+        told.as_slice()
+    else {
+        panic!("{told:?}")
+    };
+    assert!(one.starts_with("the report in the state is damaged and cannot be read: "), "{one}");
+    assert_eq!(two, "the report is not in the state any more: nobody knows what it said");
 }
 
 #[tokio::test]
