@@ -190,6 +190,19 @@ async fn the_reports_of_a_run_are_filed_in_their_order_whatever_happens_to_the_f
 }
 
 #[tokio::test]
+async fn a_clock_that_is_set_back_between_two_reports_does_not_change_their_order() {
+    let clock = Arc::new(Skipping::default());
+    let rig = Rig::new(Arc::clone(&clock) as Arc<dyn Clock>, &["a.efi"]).await;
+    for title in ["one", "two", "three"] {
+        rig.report(0, &json!({ "title": title })).await;
+        clock.0.fetch_sub(3_600_000_000, Ordering::SeqCst);
+    }
+    let tracker = Scripted::new(&rig, &[]);
+    all(&mut desk(&rig, &tracker)).await;
+    assert_eq!(tracker.titles(), ["one", "two", "three"]);
+}
+
+#[tokio::test]
 async fn why_and_until_when_a_report_waits_is_there_to_be_seen() {
     let rig = rig(&["a.efi"]).await;
     rig.report(0, &json!({ "title": "t" })).await;
