@@ -24,7 +24,7 @@ pub mod workload;
 
 pub use event::{Effect, Event, Happening};
 pub use host::{Host, HostName, HostPattern, Sighting, Told};
-pub use id::{HostId, JobId, ReportId, RunId, WorkloadId};
+pub use id::{HostId, JobId, ReportId, RunId, RunName, WorkloadId};
 pub use mac::Mac;
 pub use queue::{Change, Job, JobState, Outcome, Snapshot};
 pub use run::{Deadlines, Policy, Run, RunState};

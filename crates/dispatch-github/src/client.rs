@@ -68,6 +68,8 @@ enum Auth {
 pub(crate) struct Seen {
     /// How far GitHub's clock is ahead of ours.
     pub(crate) ahead: SignedDuration,
+    /// What GitHub's clock and ours showed when it last told its time.
+    heard: Option<(Timestamp, Timestamp)>,
     limits: Option<Limits>,
 }
 
@@ -151,7 +153,15 @@ impl GitHub {
         self.0.root.url()
     }
 
-    /// The time by GitHub's clock, as far as its last answer told; by ours before that.
+    /// What GitHub's clock showed in its last answer (`Date`), and what ours did then. Whatever is asked from now on comes
+    /// after that, also if our clock is set: nothing is added here that ours would measure.
+    #[must_use]
+    pub fn heard(&self) -> Option<(Timestamp, Timestamp)> {
+        self.seen().heard
+    }
+
+    /// The time by GitHub's clock, as far as its last answer told; by ours before that. It moves with our clock, which may
+    /// be set.
     #[must_use]
     pub fn github_time(&self) -> Timestamp {
         let now = self.0.web.now();
@@ -174,6 +184,7 @@ impl GitHub {
         let mut seen = self.0.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(date) = date(headers) {
             seen.ahead = date.duration_since(now);
+            seen.heard = Some((date, now));
         }
         seen.limits = limits(headers).or(seen.limits);
     }

@@ -37,14 +37,23 @@ impl Default for GhCli {
 }
 
 impl GhCli {
-    /// The token that it has for a host. None if it has none, is not there, or takes too long.
-    async fn token(&self, hostname: &str) -> Option<SecretString> {
-        let output = Command::new(&self.program)
+    /// Without the variables that it would answer with instead of what it keeps: we know them, and they were tried.
+    fn command(&self, hostname: &str) -> Command {
+        let mut command = Command::new(&self.program);
+        command
             .args(["auth", "token", "--hostname", hostname])
+            .env_remove("GITHUB_TOKEN")
+            .env_remove("GH_TOKEN")
+            .env_remove("GH_HOST")
             .stdin(Stdio::null())
             .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .output();
+            .kill_on_drop(true);
+        command
+    }
+
+    /// The token that it has for a host. None if it has none, is not there, or takes too long.
+    async fn token(&self, hostname: &str) -> Option<SecretString> {
+        let output = self.command(hostname).output();
         let output = tokio::time::timeout(self.limit, output).await.ok()?.ok()?;
         if !output.status.success() {
             return None;
@@ -210,6 +219,30 @@ mod tests {
     async fn what_is_empty_is_not_there() {
         let given = Given { token: Some(SecretString::from(" ")), app: None };
         assert!(candidates(given, |_| Some(" \n".to_owned()), &no_gh(), &api()).await.is_empty());
+    }
+
+    /// The environment of this process cannot be set without harm to other tests: another one has it, which runs the test
+    /// below.
+    #[test]
+    fn gh_answers_with_what_it_keeps_and_not_with_our_variables() {
+        let done = std::process::Command::new(std::env::current_exe().expect("a program"))
+            .args(["--exact", "sign_in::tests::with_variables", "--ignored"])
+            .envs([("GITHUB_TOKEN", "ghp_ours"), ("GH_TOKEN", "ghp_ours"), ("GH_HOST", "other.example")])
+            .output()
+            .expect("it runs");
+        let told = String::from_utf8_lossy(&done.stdout);
+        assert!(done.status.success() && told.contains("1 passed"), "{told}");
+    }
+
+    #[tokio::test]
+    #[ignore = "the test above runs it, with variables of its own"]
+    async fn with_variables() {
+        assert_eq!(std::env::var("GITHUB_TOKEN").as_deref(), Ok("ghp_ours"));
+        let folder = tempfile::tempdir().expect("a folder");
+        let script = "echo \"${GITHUB_TOKEN:-${GH_TOKEN:-${GH_HOST:-gho_kept}}}\"";
+        let gh = stand_in(&folder, script, Duration::from_mins(1));
+        let token = gh.token("github.com").await.expect("a token");
+        assert_eq!(token.expose_secret(), "gho_kept");
     }
 
     #[tokio::test]

@@ -64,6 +64,8 @@ fn machine_readable(stored: &StoredReport, content: &Report) -> String {
         "workload": job.name,
         "job": job.id,
         "run": run.id,
+        // By this name issues know it.
+        "public_run": run.id.public_name(),
         "attempt": run.attempt,
         "host": { "id": host.id, "name": host.name.as_ref().map(ToString::to_string), "macs": host.macs, "address": host.address, "uuid": host.uuid },
         "assigned_at": run.created,
@@ -91,6 +93,7 @@ fn markdown(stored: &StoredReport, content: &Report) -> String {
     }
     row("attempt", &run.attempt.to_string());
     row("run", &run.id.to_string());
+    row("run, in issues", &run.id.public_name().to_string());
     row("reported", &report.at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string());
     for (what, values) in [("labels", &content.labels), ("assignees", &content.assignees)] {
         if !values.is_empty() {

@@ -13,6 +13,10 @@ ALTER TABLE workloads ADD COLUMN deadlines TEXT NOT NULL DEFAULT '{}';
 -- "order" is a word of SQL.
 ALTER TABLE workloads ADD COLUMN place BIGINT NOT NULL DEFAULT 0;
 
+-- In which order effects were asked for: clocks are set, and two may be of one moment. Given out as those of events are.
+ALTER TABLE outbox ADD COLUMN seq BIGINT NOT NULL DEFAULT 0;
+INSERT INTO counters (name, value) VALUES ('effect', 0);
+
 -- How far an effect of several steps has come, as JSON.
 ALTER TABLE outbox ADD COLUMN progress TEXT;
 -- It will never be done; error says why.

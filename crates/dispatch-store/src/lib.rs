@@ -299,7 +299,7 @@ impl Store {
     ) -> Result<Vec<WaitingEffect>, StoreError> {
         let rows = sqlx::query(
             "SELECT * FROM outbox WHERE done_at IS NULL AND due <= $1 AND idempotency_key LIKE $2 \
-             ORDER BY due, idempotency_key LIMIT $3",
+             ORDER BY due, seq, idempotency_key LIMIT $3",
         )
         .bind(now.as_microsecond())
         .bind(lane.pattern())
@@ -309,11 +309,12 @@ impl Store {
         rows.iter().map(rows::waiting_effect).collect()
     }
 
-    /// The effects of a lane that are still to be done, in the order in which they were asked for, at most `limit`.
+    /// The effects of a lane that are still to be done, in the order in which they were asked for, whatever the clock
+    /// showed then, at most `limit`.
     pub async fn waiting_effects(&self, lane: Lane, limit: u32) -> Result<Vec<WaitingEffect>, StoreError> {
         let rows = sqlx::query(
             "SELECT * FROM outbox WHERE done_at IS NULL AND idempotency_key LIKE $1 \
-             ORDER BY at, idempotency_key LIMIT $2",
+             ORDER BY seq, at, idempotency_key LIMIT $2",
         )
         .bind(lane.pattern())
         .bind(i64::from(limit))

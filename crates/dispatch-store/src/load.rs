@@ -279,7 +279,7 @@ pub(crate) async fn overview(connection: &mut AnyConnection) -> Result<Overview,
     let due: i64 = sqlx::Row::try_get(&due.fetch_one(&mut *connection).await?, "due")?;
     let effects_due = u64::try_from(due).unwrap_or(0);
     let first =
-        sqlx::query("SELECT * FROM outbox WHERE done_at IS NULL ORDER BY at, idempotency_key LIMIT $1")
+        sqlx::query("SELECT * FROM outbox WHERE done_at IS NULL ORDER BY seq, at, idempotency_key LIMIT $1")
             .bind(SHOWN);
     let outbox = all(connection, first, rows::waiting_effect).await?;
     let issues = sqlx::query(

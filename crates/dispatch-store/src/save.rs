@@ -291,11 +291,18 @@ async fn save_report(connection: &mut AnyConnection, report: &Report) -> Result<
     Ok(())
 }
 
-async fn append_event(connection: &mut AnyConnection, event: &Event) -> Result<i64, StoreError> {
-    let row = sqlx::query("UPDATE counters SET value = value + 1 WHERE name = 'event' RETURNING value")
-        .fetch_one(&mut *connection)
+/// The next number of a sequence. Whoever took one holds the counter's row until it commits, so that the numbers are in the
+/// order of the commits.
+async fn next(connection: &mut AnyConnection, counter: &str) -> Result<i64, StoreError> {
+    let row = sqlx::query("UPDATE counters SET value = value + 1 WHERE name = $1 RETURNING value")
+        .bind(counter)
+        .fetch_one(connection)
         .await?;
-    let seq: i64 = row.try_get("value")?;
+    Ok(row.try_get("value")?)
+}
+
+async fn append_event(connection: &mut AnyConnection, event: &Event) -> Result<i64, StoreError> {
+    let seq = next(connection, "event").await?;
     sqlx::query("INSERT INTO events (seq, at, job, run, host, data) VALUES ($1, $2, $3, $4, $5, $6)")
         .bind(seq)
         .bind(event.at.as_microsecond())
@@ -313,14 +320,16 @@ async fn save_effect(
     effect: &Effect,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    let seq = next(connection, "effect").await?;
     sqlx::query(
-        "INSERT INTO outbox (idempotency_key, effect, at, due, attempts) VALUES ($1, $2, $3, $4, 0) \
+        "INSERT INTO outbox (idempotency_key, effect, at, due, attempts, seq) VALUES ($1, $2, $3, $4, 0, $5) \
          ON CONFLICT (idempotency_key) DO NOTHING",
     )
     .bind(effect.idempotency_key())
     .bind(json("effect", effect)?)
     .bind(now.as_microsecond())
     .bind(now.as_microsecond())
+    .bind(seq)
     .execute(connection)
     .await?;
     Ok(())

@@ -59,6 +59,8 @@ pub enum Why {
     Refused(String),
     /// The issue was deleted, or moved to another repository, before this could be written.
     Deleted,
+    /// People had locked the issue before this could be written.
+    Locked,
 }
 
 impl fmt::Display for Why {
@@ -72,6 +74,7 @@ impl fmt::Display for Why {
             // Somebody else's words may repeat what the image sent.
             Self::Refused(words) => write!(f, "refused: {}", clean::code(words, LONGEST_NAME)),
             Self::Deleted => f.write_str("the issue was deleted or moved before"),
+            Self::Locked => f.write_str("the issue was locked before"),
         }
     }
 }

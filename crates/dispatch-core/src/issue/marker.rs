@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::id::{ReportId, RunId};
+use crate::id::{ReportId, RunName};
 
 /// How every marker begins. What images send must not.
 pub(super) const OPENING: &str = "<!-- dispatch report=";
@@ -12,8 +12,8 @@ pub(super) const OPENING: &str = "<!-- dispatch report=";
 pub struct Marker {
     /// The report.
     pub report: ReportId,
-    /// Its run.
-    pub run: RunId,
+    /// Its run, by the name that anybody may know.
+    pub run: RunName,
     /// Which part of the report this is, from 1. The first is the issue itself, the others are comments.
     pub part: u32,
     /// How many parts there are.
@@ -50,10 +50,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::id::RunId;
 
     fn marker(part: u32, parts: u32) -> Marker {
         let now = Timestamp::UNIX_EPOCH;
-        Marker { report: ReportId::new(now, [7; 10]), run: RunId::new(now, [9; 10]), part, parts }
+        let run = RunId::new(now, [9; 10]).public_name();
+        Marker { report: ReportId::new(now, [7; 10]), run, part, parts }
     }
 
     #[test]

@@ -4,19 +4,23 @@
 //!   part is the issue, the others are comments. Each begins with a [`Marker`] that nobody sees.
 //! * [`Filing`] is how far a report has come on its way to an issue. It says what is to be done next, and learns what
 //!   came of it; the marker tells it what it did when an answer was lost.
-//! * [`heads`] and [`Pace`] say which reports may be worked on, and how fast.
+//! * [`heads`] and [`Pace`] say which reports may be worked on, and how fast; [`Patience`], how long a session waits for
+//!   them at its end.
 
 mod blocks;
 mod clean;
+mod clocks;
 mod fields;
 mod filing;
 mod marker;
 mod pace;
+mod patience;
 mod split;
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
+pub use clocks::Heard;
 pub use fields::{Field, LeftOut, Why};
 pub use filing::{
     Answer, Failure, FieldTrouble, Filed, Filing, Look, NewIssue, Reason, Request, Seen, SeenComment, Todo,
@@ -24,6 +28,7 @@ pub use filing::{
 };
 pub use marker::{Marker, find_marker};
 pub use pace::{Pace, Queued, heads};
+pub use patience::Patience;
 
 use crate::id::{ReportId, RunId};
 use crate::text;
@@ -135,7 +140,7 @@ pub fn compose(facts: &Facts<'_>, options: Options) -> Draft {
     let pieces = split::split(body.trim_end(), LONGEST_TEXT - OURS);
     let parts = u32::try_from(pieces.len()).unwrap_or(u32::MAX);
     let mut texts = (1..).zip(&pieces).map(|(part, piece)| {
-        let marker = Marker { report: facts.report, run: facts.run, part, parts };
+        let marker = Marker { report: facts.report, run: facts.run.public_name(), part, parts };
         let split::Piece { before, text, after } = piece;
         let (above, below) = match part {
             1 if parts == 1 => (String::new(), String::new()),
@@ -207,7 +212,7 @@ fn footer(facts: &Facts<'_>) -> String {
         name(facts.host),
         facts.attempt,
         text::duration(facts.took),
-        facts.run,
+        facts.run.public_name().short(),
     )
 }
 

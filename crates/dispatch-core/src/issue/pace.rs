@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::filing::later;
+use super::filing::{is_due, later};
 use crate::id::RunId;
 
 /// GitHub asks for at least this long between two requests that make something ("Best practices for using the REST
@@ -30,7 +30,7 @@ pub fn heads(queued: &[Queued<'_>], busy: &BTreeSet<&str>, now: Timestamp) -> Ve
     let (mut runs, mut busy) = (BTreeSet::new(), busy.clone());
     let mut heads = Vec::new();
     for (at, report) in queued.iter().enumerate() {
-        if runs.insert(report.run) && report.due <= now && busy.insert(report.repository) {
+        if runs.insert(report.run) && is_due(report.due, now) && busy.insert(report.repository) {
             heads.push(at);
         }
     }
@@ -62,14 +62,14 @@ impl Pace {
     }
 
     /// A rate limit holds until then, for all that are of this sign-in.
-    pub fn limit(&mut self, until: Timestamp) {
-        self.limited_until = self.limited_until.max(until);
+    pub fn limit(&mut self, until: Timestamp, now: Timestamp) {
+        self.limited_until = self.limited_until(now).map_or(until, |known| known.max(until));
     }
 
     /// Until when nothing may be asked at all, if that is so.
     #[must_use]
     pub fn limited_until(&self, now: Timestamp) -> Option<Timestamp> {
-        (self.limited_until > now).then_some(self.limited_until)
+        (!is_due(self.limited_until, now)).then_some(self.limited_until)
     }
 }
 
@@ -107,10 +107,21 @@ mod tests {
     #[test]
     fn a_rate_limit_holds_for_everybody_until_it_ends() {
         let mut pace = Pace::default();
-        pace.limit(at(100));
-        pace.limit(at(50));
+        pace.limit(at(100), at(0));
+        pace.limit(at(50), at(0));
         assert_eq!(pace.limited_until(at(99)), Some(at(100)));
         assert_eq!(pace.limited_until(at(100)), None);
+    }
+
+    #[test]
+    fn a_clock_that_was_in_the_future_stops_nobody() {
+        let mut pace = Pace::default();
+        let year = 365 * 24 * 3600;
+        pace.limit(at(year), at(year - 60));
+        assert_eq!(pace.limited_until(at(0)), None);
+        pace.limit(at(100), at(0));
+        assert_eq!(pace.limited_until(at(0)), Some(at(100)));
+        assert_eq!(heads(&[queued(1, "o/r", year)], &BTreeSet::new(), at(0)), [0]);
     }
 
     proptest! {

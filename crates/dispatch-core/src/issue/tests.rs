@@ -58,15 +58,27 @@ fn ends_in_code(text: &str) -> bool {
 #[test]
 fn a_report_becomes_an_issue_with_its_footer() {
     let draft = compose(&facts("SNP: ok", "# All\r\nwell"), FOOTER);
+    let run = RunId::new(Timestamp::UNIX_EPOCH, [2; 10]);
     let expected = format!(
         "<!-- dispatch report={report} run={run} part=1/1 -->\n\n# All\nwell\n\n---\n\n<sub>**failed** · `a.efi` \
-         (`sha256:{}`) · host `r1` · attempt 2 · 12 min 5 s · run `{run}`</sub>",
+         (`sha256:{}`) · host `r1` · attempt 2 · 12 min 5 s · run `{short}`</sub>",
         "ab".repeat(32),
         report = draft.report,
-        run = RunId::new(Timestamp::UNIX_EPOCH, [2; 10]),
+        run = run.public_name(),
+        short = run.public_name().short(),
     );
     assert_eq!(draft.body(&[]), expected);
     assert_eq!((draft.title.as_str(), draft.parts()), ("SNP: ok", 1));
+}
+
+#[test]
+fn what_lets_somebody_report_for_a_run_is_nowhere_in_its_issue() {
+    let facts = Facts { body: &"0123456789\n".repeat(12_000), ..facts("t", "") };
+    let id = facts.run.to_string();
+    for part in parts(&compose(&facts, FOOTER)) {
+        assert!(!part.contains(&id) && !part.contains(&id[..18]), "{}", &part[..200]);
+        assert_eq!(find_marker(&part).map(|marker| marker.run), Some(facts.run.public_name()));
+    }
 }
 
 #[test]
@@ -168,7 +180,7 @@ proptest! {
         let texts: Vec<_> = std::iter::once(&issue).chain(&draft.comments).collect();
         for (part, text) in (1..).zip(texts) {
             prop_assert!(text.chars().count() <= LONGEST_TEXT, "part {part}: {}", text.chars().count());
-            let marker = Marker { report: facts.report, run: facts.run, part, parts: draft.parts() };
+            let marker = Marker { report: facts.report, run: facts.run.public_name(), part, parts: draft.parts() };
             prop_assert_eq!(find_marker(text), Some(marker));
             prop_assert_eq!(text.matches("<!-- dispatch").count(), 1);
         }

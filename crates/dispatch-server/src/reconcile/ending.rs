@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use dispatch_core::issue::Patience;
 use dispatch_core::queue::{Ending as End, ending};
 use dispatch_store::StoreError;
 use jiff::Timestamp;
@@ -21,6 +22,7 @@ pub struct Ending {
     engine: Engine,
     /// When the session started to serve.
     started: Timestamp,
+    patience: Patience,
 }
 
 impl Ending {
@@ -28,11 +30,11 @@ impl Ending {
     #[must_use]
     pub fn new(engine: Engine) -> Self {
         let started = engine.clock.now();
-        Self { engine, started }
+        Self { engine, started, patience: Patience::new(started) }
     }
 
     /// Runs until `stop`, or until all is done; then it is what stops everything else. Returns whether it was.
-    pub async fn run(self, stop: CancellationToken) -> bool {
+    pub async fn run(mut self, stop: CancellationToken) -> bool {
         let mut events = self.engine.store.watch_events();
         loop {
             events.mark_unchanged();
@@ -61,21 +63,21 @@ impl Ending {
         }
     }
 
-    async fn activate(&self, now: Timestamp) -> Result<End, StoreError> {
+    pub(super) async fn activate(&mut self, now: Timestamp) -> Result<End, StoreError> {
         // Asked with every event; the overview may be long.
         if self.engine.store.has_open_jobs().await? {
             return Ok(End::NotYet);
         }
         let all = self.engine.store.overview().await?;
         let grace = self.engine.policy.deadlines.grace;
-        match ending(&all.jobs, &all.runs, &all.hosts, self.started, grace) {
-            // A report that cannot be written now is in the state, and written by the next start.
-            End::Now if all.effects_due > 0 => {
-                let last = all.jobs.iter().map(|job| job.since).max().unwrap_or(now);
-                Ok(End::At(later(last, grace)))
-            }
-            ending => Ok(ending),
-        }
+        // What cannot be written or filed now is in the state, and done by the next start.
+        let last = all.jobs.iter().map(|job| job.since).max().unwrap_or(now);
+        let until = self.patience.until(all.effects_due, last, grace, now);
+        Ok(match ending(&all.jobs, &all.runs, &all.hosts, self.started, grace) {
+            End::Now if all.effects_due > 0 => End::At(until),
+            End::At(at) if all.effects_due > 0 => End::At(at.max(until)),
+            ending => ending,
+        })
     }
 }
 

@@ -7,7 +7,6 @@ mod one;
 mod tracker;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -34,7 +33,8 @@ const TROUBLE: Duration = Duration::from_secs(1);
 const BROKEN: Duration = Duration::from_mins(5);
 
 /// Why reports wait that nobody can file.
-const NOT_SIGNED_IN: &str = "not signed in to GitHub: give --token or GITHUB_TOKEN";
+const NOT_SIGNED_IN: &str = "this session is not signed in to GitHub: start it with the same release or --issues-to as \
+                             before, and with --token or GITHUB_TOKEN";
 
 /// Why reports wait that were not tried because others met a limit.
 const LIMITED: &str = "GitHub takes no more requests for the moment";
@@ -69,7 +69,6 @@ struct Desk<T> {
     tracker: Option<T>,
     options: Options,
     pace: Arc<Mutex<Pace>>,
-    has_answered: Arc<AtomicBool>,
     known: BTreeMap<String, Known>,
     /// What is being worked on: which report, and of which repository.
     busy: BTreeMap<Id, (String, String)>,
@@ -107,8 +106,8 @@ type Worked = (Report, Filing, End);
 
 impl<T: Tracker> Desk<T> {
     fn new(engine: Engine, tracker: Option<T>, options: IssueOptions) -> Self {
-        let (pace, has_answered, known, busy) = Default::default();
-        Self { engine, tracker, options: Options { footer: options.footer }, pace, has_answered, known, busy }
+        let (pace, known, busy) = Default::default();
+        Self { engine, tracker, options: Options { footer: options.footer }, pace, known, busy }
     }
 
     async fn run(mut self, stop: CancellationToken) {
@@ -149,11 +148,18 @@ impl<T: Tracker> Desk<T> {
         stop: &CancellationToken,
     ) -> Result<Option<Timestamp>, StoreError> {
         let waiting = self.engine.store.waiting_effects(Lane::Issues, MOST).await?;
+        let keys: BTreeSet<&str> = waiting.iter().map(|effect| effect.key.as_str()).collect();
+        self.known.retain(|key, _| keys.contains(key.as_str()));
         let Some(tracker) = self.tracker.clone() else {
-            self.tell_not_signed_in(&waiting).await?;
+            self.tell_stranded(&waiting, |_| NOT_SIGNED_IN.to_owned()).await?;
             return Ok(None);
         };
         let now = self.engine.clock.now();
+        let api = tracker.api();
+        let (waiting, elsewhere): (Vec<_>, Vec<_>) =
+            waiting.into_iter().partition(|effect| meant_for(effect).is_none_or(|meant| meant == api));
+        self.tell_stranded(&elsewhere, |effect| not_here(meant_for(effect).unwrap_or_default(), &api))
+            .await?;
         self.learn(&waiting, now);
         let reports: Vec<Report> = waiting.iter().filter_map(Report::of).collect();
         let limited_until = self.pace().limited_until(now);
@@ -174,7 +180,6 @@ impl<T: Tracker> Desk<T> {
                 tracker: tracker.clone(),
                 options: self.options,
                 pace: Arc::clone(&self.pace),
-                has_answered: Arc::clone(&self.has_answered),
                 stop: stop.clone(),
             };
             let names = (report.key.clone(), report.repository.clone());
@@ -192,10 +197,8 @@ impl<T: Tracker> Desk<T> {
         self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in what is new, and forgets what is done.
+    /// Takes in what is new.
     fn learn(&mut self, waiting: &[WaitingEffect], now: Timestamp) {
-        let keys: BTreeSet<&str> = waiting.iter().map(|effect| effect.key.as_str()).collect();
-        self.known.retain(|key, _| keys.contains(key.as_str()));
         for effect in waiting {
             let is_busy = self.busy.values().any(|(key, _)| *key == effect.key);
             let known = self.known.get(&effect.key);
@@ -204,7 +207,7 @@ impl<T: Tracker> Desk<T> {
             }
             let filing = stored(effect).resumed(now);
             if let Some(until) = filing.limited_until() {
-                self.pace().limit(until);
+                self.pace().limit(until, now);
             }
             let due = filing.limited_until().unwrap_or(Timestamp::MIN);
             let new = || Known { filing: None, due, told: None };
@@ -241,7 +244,7 @@ impl<T: Tracker> Desk<T> {
         };
         let limit = filing.limited_until();
         if let Some(until) = limit {
-            self.pace().limit(until);
+            self.pace().limit(until, now);
         }
         let Some(known) = self.known.get_mut(&report.key) else { return };
         known.filing = Some(filing);
@@ -278,27 +281,48 @@ impl<T: Tracker> Desk<T> {
         Ok(())
     }
 
-    /// Says once of each report that nobody can file it.
-    async fn tell_not_signed_in(&mut self, waiting: &[WaitingEffect]) -> Result<(), StoreError> {
-        let (mut new, mut repository) = (0, "");
-        for effect in waiting {
-            if effect.error.as_deref() != Some(NOT_SIGNED_IN) {
-                self.engine.store.effect_failed(&effect.key, NOT_SIGNED_IN, effect.due).await?;
+    /// Says once of each report why nobody can file it in this session.
+    async fn tell_stranded(
+        &mut self,
+        stranded: &[WaitingEffect],
+        why: impl Fn(&WaitingEffect) -> String,
+    ) -> Result<(), StoreError> {
+        let mut new: BTreeMap<(&str, String), u64> = BTreeMap::new();
+        for effect in stranded {
+            let why = why(effect);
+            if effect.error.as_deref() != Some(why.as_str()) {
+                self.engine.store.effect_failed(&effect.key, &why, effect.due).await?;
             }
-            if let Effect::FileIssue { repository: wanted, .. } = &effect.effect
+            if let Effect::FileIssue { repository, .. } = &effect.effect
                 && !self.known.contains_key(&effect.key)
             {
-                (new, repository) = (new + 1, wanted);
+                *new.entry((repository, why)).or_default() += 1;
                 let known = Known { filing: None, due: Timestamp::MIN, told: None };
                 self.known.insert(effect.key.clone(), known);
             }
         }
-        if new > 0 {
-            let reports = dispatch_core::text::count(new, "report");
-            tracing::warn!("{reports} cannot be filed as issues of {repository}: {NOT_SIGNED_IN}");
+        for ((repository, why), count) in new {
+            let reports = dispatch_core::text::count(count, "report");
+            tracing::warn!("{reports} cannot be filed as issues of {repository}: {why}");
         }
         Ok(())
     }
+}
+
+/// The root of the API that a report is to be filed with; an older state does not say.
+fn meant_for(waiting: &WaitingEffect) -> Option<&str> {
+    match &waiting.effect {
+        Effect::FileIssue { api, .. } => api.as_deref(),
+        Effect::WriteReport { .. } => None,
+    }
+}
+
+/// Why a report waits that is to be filed on another GitHub.
+fn not_here(meant: &str, api: &str) -> String {
+    format!(
+        "it is for the GitHub whose API is {meant}, and this session is signed in to {api}: start one with \
+         --github-url {meant}"
+    )
 }
 
 /// When the first of those is due that nobody works on.

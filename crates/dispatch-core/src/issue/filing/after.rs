@@ -92,7 +92,9 @@ impl Filing {
     /// A look that began at `asked` has not found what a request may have made.
     fn not_there(&mut self, asked: Timestamp) {
         let Some(flight) = &mut self.flight else { return };
-        let quiet_at = *flight.quiet_at.get_or_insert(later(asked, AT_WORK));
+        // Our clock may have been set back since.
+        let quiet_at = flight.quiet_at.unwrap_or(Timestamp::MAX).min(later(asked, AT_WORK));
+        flight.quiet_at = Some(quiet_at);
         if asked >= quiet_at {
             flight.is_lost = true;
         } else {
@@ -132,7 +134,9 @@ impl Filing {
     fn verify(&mut self, known: &Filed, draft: &Draft, issues: &[Seen], asked: Timestamp) {
         let seen = issues.iter().find(|seen| seen.number == known.number);
         // A list may not show yet what was made a moment ago.
-        let shown_at = later(self.known_at.unwrap_or(asked), AT_WORK);
+        let known_at = self.known_at.unwrap_or(asked).min(asked);
+        self.known_at = Some(known_at);
+        let shown_at = later(known_at, AT_WORK);
         if seen.is_none() && asked < shown_at {
             let why = "the issue is not in the repository's list yet".to_owned();
             self.wait = Some(Wait { until: shown_at, why, reason: Reason::Settling });
@@ -195,6 +199,10 @@ impl Filing {
             return;
         }
         if failure.trouble == Trouble::Refused && self.was_refused(draft, request, failure) {
+            return;
+        }
+        if matches!(request, Request::Comment { .. }) && failure.says_locked() {
+            self.close(draft, &Why::Locked);
             return;
         }
         // A person may have changed the text by then, or deleted it all.

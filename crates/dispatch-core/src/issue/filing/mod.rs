@@ -321,7 +321,7 @@ impl Filing {
         if let Some(why) = &self.refused {
             return Todo::Refused { why: why.clone() };
         }
-        if let Some(wait) = self.wait.as_ref().filter(|wait| now < wait.until) {
+        if let Some(wait) = self.wait.as_ref().filter(|wait| !is_due(wait.until, now)) {
             return Todo::Wait(wait.clone());
         }
         match &self.issue {
@@ -363,7 +363,7 @@ impl Filing {
         Todo::Done { issue: issue.clone(), left_out }
     }
 
-    /// Notes that this is about to be asked, at a time by GitHub's clock. For what [makes
+    /// Notes that this is about to be asked, not before a time by GitHub's clock. For what [makes
     /// something](Request::makes_something) it has to be stored before it is sent.
     pub fn before(&mut self, request: &Request, github_time: Timestamp) {
         self.wait = None;
@@ -377,7 +377,7 @@ impl Filing {
     /// rate limit still holds. What was under way when the session before ended may be under way still.
     #[must_use]
     pub fn resumed(mut self, now: Timestamp) -> Self {
-        self.wait = self.wait.filter(|wait| wait.reason == Reason::Limit && wait.until > now);
+        self.wait = self.wait.filter(|wait| wait.reason == Reason::Limit && !is_due(wait.until, now));
         self.failures = 0;
         // A person may have changed the text in the meantime.
         if self.tasks.contains(&Task::Amend) {
@@ -419,11 +419,17 @@ impl Filing {
     }
 }
 
+/// Whether what was to wait until `until` may be done now. What would have to wait for longer than anything does was told
+/// by a clock that was wrong: it may be done, too.
+pub(super) fn is_due(until: Timestamp, now: Timestamp) -> bool {
+    until <= now || until > later(now, LONGEST_LIMIT + Duration::from_secs(1))
+}
+
 pub(super) fn later(at: Timestamp, by: Duration) -> Timestamp {
     at.checked_add(by).unwrap_or(Timestamp::MAX)
 }
 
-fn earlier(at: Timestamp, by: Duration) -> Timestamp {
+pub(super) fn earlier(at: Timestamp, by: Duration) -> Timestamp {
     at.checked_sub(by).unwrap_or(Timestamp::MIN)
 }
 

@@ -2,13 +2,23 @@
 
 use super::super::Draft;
 use super::super::fields::{Field, Why, same};
-use super::{Failure, FieldTrouble, Filing, Request, Task};
+use super::{Failure, FieldTrouble, Filing, Request, Task, Trouble};
 
 impl Failure {
     /// GitHub says so, with status 422, where requests follow each other too quickly: a rate limit in other words.
     pub(super) fn is_too_quick(&self) -> bool {
         let is_it = |text: &str| text.contains("submitted too quickly");
         is_it(&self.words) || self.fields.iter().any(|field| is_it(&field.message))
+    }
+}
+
+impl Failure {
+    /// People have locked the issue: nobody without push access may comment on it (403).
+    pub(super) fn says_locked(&self) -> bool {
+        let words = self.words.to_lowercase();
+        // Not the word alone: it may be a part of a repository's name.
+        self.trouble == Trouble::Lasting
+            && ["is locked", "been locked", "locked issue"].iter().any(|it| words.contains(it))
     }
 }
 

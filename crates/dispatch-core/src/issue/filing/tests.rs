@@ -240,6 +240,26 @@ fn a_rate_limit_is_waited_for_to_the_second_and_counts_as_no_try() {
 }
 
 #[test]
+fn a_clock_that_was_in_the_future_stops_nobody() {
+    let mut case = Case::new("body");
+    case.now = at(4_000_000_000);
+    let limit = Failure { retry_at: Some(at(4_000_000_500)), ..failure(Trouble::Limited, Look::NotNeeded) };
+    case.answer(Err(limit));
+    case.now = at(1000);
+    assert!(matches!(case.next(), Todo::Ask(_)));
+    assert_eq!(case.filing.clone().resumed(case.now).limited_until(), None);
+    // So also where it is not known yet what became of a request.
+    let mut case = Case::with_milestone("body");
+    case.now = at(4_000_000_000);
+    case.fail(Trouble::Passing, Look::NeededLater);
+    case.now = at(1000);
+    case.answer(Ok(Answer::Issues(Vec::new())));
+    assert_eq!(case.pass_wait(), AT_WORK);
+    case.answer(Ok(Answer::Issues(Vec::new())));
+    assert!(matches!(case.next(), Todo::Ask(Request::Create(_))));
+}
+
+#[test]
 fn a_server_that_says_when_to_come_back_is_not_asked_before() {
     let mut case = Case::new("body");
     let busy = Failure { retry_at: Some(at(1030)), ..failure(Trouble::Passing, Look::NotNeeded) };
@@ -380,6 +400,22 @@ fn a_comment_that_is_refused_is_said_to_be_missing() {
     case.fail(Trouble::Refused, Look::NotNeeded);
     assert!(case.is_done());
     assert_eq!(case.left_out(), [(Field::Text, "part 2", &Why::Refused("no".into()))]);
+}
+
+#[test]
+fn an_issue_that_people_locked_gets_no_more_comments_and_is_done() {
+    let locked = "cannot comment on issue 5 in o/r: the token may not do this (403) (\"Unable to create comment because \
+                  issue is locked.\")";
+    for (words, is_done) in
+        [(locked, true), ("cannot comment on issue 5 in o/locked: you may not (403)", false)]
+    {
+        let mut case = Case::with_milestone(&"line\n".repeat(20_000));
+        let seen = case.seen();
+        case.answer(Ok(Answer::Created(seen)));
+        case.answer(Err(Failure { words: words.into(), ..failure(Trouble::Lasting, Look::NotNeeded) }));
+        assert_eq!(case.is_done(), is_done, "{words}");
+        assert_eq!(case.left_out() == [(Field::Text, "part 2", &Why::Locked)], is_done);
+    }
 }
 
 #[test]

@@ -1,12 +1,11 @@
 //! Files one report, as far as that can be done now.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dispatch_core::issue::{
-    Draft, Facts, Failure, Filed, Filing, LeftOut, Look, Options, Pace, Reason, Request, Todo, Trouble, Wait,
-    compose,
+    Draft, Facts, Failure, Filed, Filing, Heard, LeftOut, Look, Options, Pace, Reason, Request, Todo,
+    Trouble, Wait, compose,
 };
 use dispatch_core::queue::Issue;
 use dispatch_github::Slug;
@@ -31,8 +30,6 @@ pub(super) struct One<T> {
     pub(super) tracker: T,
     pub(super) options: Options,
     pub(super) pace: Arc<Mutex<Pace>>,
-    /// Whether the tracker has answered anything, so that its clock is known.
-    pub(super) has_answered: Arc<AtomicBool>,
     pub(super) stop: CancellationToken,
 }
 
@@ -49,6 +46,14 @@ pub(super) enum End {
     Store(StoreError),
 }
 
+/// Why there is nothing to be filed.
+enum Unreadable {
+    /// The state cannot be read at the moment.
+    Now(String),
+    /// What is there will never be better.
+    ForGood(String),
+}
+
 impl<T: Tracker> One<T> {
     /// Goes on with one report until it is done or has to wait. What is given back is at least as far as what is stored.
     pub(super) async fn file(&self, report: &Report, mut filing: Filing) -> (Filing, End) {
@@ -63,7 +68,8 @@ impl<T: Tracker> One<T> {
         };
         let (draft, name) = match self.draft(report).await {
             Ok(draft) => draft,
-            Err(why) => {
+            Err(Unreadable::ForGood(why)) => return self.refuse(report, &why).await,
+            Err(Unreadable::Now(why)) => {
                 let until = later(self.engine.clock.now(), UNREADABLE);
                 let wait = Wait { until, why, reason: Reason::Trouble };
                 return Ok(End::Waits { wait, name: "a run".to_owned() });
@@ -100,7 +106,8 @@ impl<T: Tracker> One<T> {
                 return Ok(false);
             }
             // By a clock that is wrong nobody would find again what was made.
-            if !self.has_answered.load(Ordering::Relaxed)
+            let now = self.engine.clock.now();
+            if !self.tracker.heard().is_some_and(|heard| heard.is_recent(now))
                 && !self.greet(report, repository, draft, filing, request).await?
             {
                 return Ok(!self.stop.is_cancelled());
@@ -110,7 +117,7 @@ impl<T: Tracker> One<T> {
             return Ok(false);
         }
         let mut asking = filing.clone();
-        asking.before(request, self.tracker.time());
+        asking.before(request, Heard::no_later_than(self.tracker.heard(), self.engine.clock.now()));
         if request.makes_something() {
             // Nothing is sent before it is known that it may have been.
             self.store(report, &asking).await?;
@@ -121,7 +128,6 @@ impl<T: Tracker> One<T> {
             answer = self.tracker.ask(repository, request) => answer,
             () = self.out_of_time(request) => return Ok(false),
         };
-        self.has_answered.fetch_or(answer.is_ok(), Ordering::Relaxed);
         filing.after(draft, request, answer, asked, self.engine.clock.now());
         self.store(report, filing).await?;
         Ok(true)
@@ -139,10 +145,7 @@ impl<T: Tracker> One<T> {
         let asked = self.engine.clock.now();
         match self.stop.run_until_cancelled(self.tracker.greet(repository)).await {
             None => Ok(false),
-            Some(Ok(())) => {
-                self.has_answered.store(true, Ordering::Relaxed);
-                Ok(true)
-            }
+            Some(Ok(())) => Ok(true),
             Some(Err(failure)) => {
                 // It is not the request that failed, which was not even sent.
                 let trouble = match failure.trouble {
@@ -203,16 +206,26 @@ impl<T: Tracker> One<T> {
     }
 
     /// The report as an issue, and the name of its workload; or why it cannot be read.
-    async fn draft(&self, report: &Report) -> Result<(Draft, String), String> {
-        let stored = self.engine.store.report(report.id).await.map_err(|error| error.to_string())?;
-        let stored = stored.ok_or_else(|| "the report is not in the state".to_owned())?;
-        let content = serde_json::from_str(&stored.report.content.json)
-            .map_err(|error| format!("the report in the state is damaged: {error}"))?;
+    async fn draft(&self, report: &Report) -> Result<(Draft, String), Unreadable> {
+        let stored = self.engine.store.report(report.id).await.map_err(|error| match error {
+            StoreError::Damaged { .. } => {
+                Unreadable::ForGood(format!("the report in the state is damaged: {error}"))
+            }
+            other => Unreadable::Now(other.to_string()),
+        })?;
+        let stored = stored.ok_or_else(|| {
+            Unreadable::ForGood(
+                "the report is not in the state any more: nobody knows what it said".to_owned(),
+            )
+        })?;
+        let content = serde_json::from_str(&stored.report.content.json).map_err(|error| {
+            Unreadable::ForGood(format!("the report in the state is damaged and cannot be read: {error}"))
+        })?;
         let options = self.options;
         let name = stored.job.name.clone();
         // A report may have megabytes.
         let draft = tokio::task::spawn_blocking(move || draft(&stored, &content, options)).await;
-        Ok((draft.map_err(|error| error.to_string())?, name))
+        Ok((draft.map_err(|error| Unreadable::Now(error.to_string()))?, name))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The loop, with a tracker that does what it is told, and with the real client against the fake GitHub.
 
+mod ending;
 mod github;
 mod scripted;
 
@@ -62,7 +63,12 @@ struct Rig {
     engine: Engine,
     /// A run for each image, in the order of their names.
     runs: Vec<(Sighting, RunId)>,
+    /// The root of the API that reports are for.
+    api: String,
 }
+
+/// The API of a tracker that is told what to do.
+const API: &str = "http://api.test/";
 
 impl Rig {
     async fn new(clock: Arc<dyn Clock>, images: &[&str]) -> Self {
@@ -81,7 +87,8 @@ impl Rig {
             bytes[2..].copy_from_slice(&count.fetch_add(1, Ordering::Relaxed).to_be_bytes());
             bytes
         });
-        let engine = Engine::new(store, policy("o/r"), clock, random, Source::Directory(directory), "a test");
+        let engine =
+            Engine::new(store, policy("o/r", API), clock, random, Source::Directory(directory), "a test");
         let all = Focus::last_round();
         engine.decide(all, |snapshot, context| snapshot.open(&found, &[], context)).await.expect("a round");
         let mut runs = Vec::new();
@@ -90,7 +97,7 @@ impl Rig {
             let run = boot(&engine, &who).await;
             runs.push((who, run));
         }
-        Self { _folder: folder, engine, runs }
+        Self { _folder: folder, engine, runs, api: API.to_owned() }
     }
 
     /// The image at this place reports.
@@ -102,7 +109,7 @@ impl Rig {
     async fn report_to(&self, repository: &str, place: usize, report: &Value) {
         let (who, run) = &self.runs[place];
         let mut engine = self.engine.clone();
-        engine.policy = policy(repository);
+        engine.policy = policy(repository, &self.api);
         let report = dispatch_wire::boot::Report::from_json(report.to_string().as_bytes()).expect("a report");
         let taken = engine.reported(who, &Told::default(), Some(*run), report).await.expect("a state");
         assert!(taken.is_ok(), "it belongs to the run");
@@ -121,10 +128,10 @@ impl Rig {
     }
 }
 
-fn policy(repository: &str) -> Arc<Policy> {
+fn policy(repository: &str, api: &str) -> Arc<Policy> {
     let sinks = Sinks {
         files: false,
-        issues: Some(IssueTarget { repository: repository.to_owned(), api: "http://api.test/".to_owned() }),
+        issues: Some(IssueTarget { repository: repository.to_owned(), api: api.to_owned() }),
     };
     Arc::new(Policy { sinks, ..Policy::default() })
 }

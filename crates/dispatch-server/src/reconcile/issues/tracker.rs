@@ -1,8 +1,7 @@
 //! Whom the reports are filed with, and what its failures mean to a filing.
 
-use dispatch_core::issue::{Answer, Failure, FieldTrouble, Look, Request, Seen, SeenComment, Trouble};
+use dispatch_core::issue::{Answer, Failure, FieldTrouble, Heard, Look, Request, Seen, SeenComment, Trouble};
 use dispatch_github::{Error, FieldError, GitHub, Issue, Kind, NewIssue, Slug};
-use jiff::Timestamp;
 
 /// Where issues can be filed. Cheap to clone.
 pub(super) trait Tracker: Clone + Send + Sync + 'static {
@@ -16,8 +15,11 @@ pub(super) trait Tracker: Clone + Send + Sync + 'static {
     /// Asks for nothing but an answer, by which its clock is known.
     fn greet(&self, repository: &Slug) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// The time by its own clock; by ours, as long as it has not answered anything.
-    fn time(&self) -> Timestamp;
+    /// The root of its API: which GitHub it is.
+    fn api(&self) -> String;
+
+    /// What its clock and ours showed when it answered last.
+    fn heard(&self) -> Option<Heard>;
 }
 
 impl Tracker for GitHub {
@@ -55,15 +57,23 @@ impl Tracker for GitHub {
                 self.comment(repository, *number, body).await.map(|_| Answer::Commented)
             }
         };
-        answer.map_err(|error| failure(&error))
+        let is_of_issue = matches!(
+            request,
+            Request::Amend { .. } | Request::Comment { .. } | Request::LookForComments { .. }
+        );
+        answer.map_err(|error| failure(&error, is_of_issue))
     }
 
     async fn greet(&self, repository: &Slug) -> Result<(), Failure> {
-        self.repository(repository).await.map(drop).map_err(|error| failure(&error))
+        self.repository(repository).await.map(drop).map_err(|error| failure(&error, false))
     }
 
-    fn time(&self) -> Timestamp {
-        self.github_time()
+    fn api(&self) -> String {
+        Self::api(self).to_string()
+    }
+
+    fn heard(&self) -> Option<Heard> {
+        Self::heard(self).map(|(theirs, ours)| Heard { theirs, ours })
     }
 }
 
@@ -80,39 +90,47 @@ fn seen(issue: Issue) -> Seen {
 }
 
 /// What a failure of the client means to a filing, with what a person can do about it.
-fn failure(error: &Error) -> Failure {
-    let (trouble, advice) = meaning(error.kind());
+fn failure(error: &Error, is_of_issue: bool) -> Failure {
     let look = match (error.may_have_been_applied(), error.may_still_be_applied()) {
         (_, true) => Look::NeededLater,
         (true, false) => Look::Needed,
         (false, false) => Look::NotNeeded,
     };
     Failure {
-        trouble,
+        trouble: meaning(error.kind()),
         look,
-        words: format!("{error}{advice}"),
+        words: format!("{error}{}", advice(error.kind(), is_of_issue)),
         retry_at: error.retry_at(),
         fields: error.field_errors().iter().map(field).collect(),
     }
 }
 
-fn meaning(kind: Kind) -> (Trouble, &'static str) {
+fn meaning(kind: Kind) -> Trouble {
     match kind {
-        Kind::Unreachable | Kind::Interrupted | Kind::Malformed => (Trouble::Passing, ""),
-        Kind::RateLimited => (Trouble::Limited, ""),
-        Kind::BadCredentials => (
-            Trouble::Lasting,
-            "; start again with a token that is good (--token, GITHUB_TOKEN), and nothing is lost",
-        ),
-        Kind::Forbidden => (
-            Trouble::Lasting,
-            "; let the token write issues there, or start again with another one, and nothing is lost",
-        ),
-        Kind::Gone => (Trouble::NotThere, "; turn issues on in the settings of the repository"),
+        Kind::Unreachable | Kind::Interrupted | Kind::Malformed => Trouble::Passing,
+        Kind::RateLimited => Trouble::Limited,
         // Moved, as an issue may be into another repository: then it is not here.
-        Kind::NotFound | Kind::Other(300..=399) => (Trouble::NotThere, ""),
-        Kind::Other(_) => (Trouble::Lasting, ""),
-        Kind::Refused => (Trouble::Refused, ""),
+        Kind::Gone | Kind::NotFound | Kind::Other(300..=399) => Trouble::NotThere,
+        Kind::BadCredentials | Kind::Forbidden | Kind::Other(_) => Trouble::Lasting,
+        Kind::Refused => Trouble::Refused,
+    }
+}
+
+/// What a person can do about it, where an issue or where the repository was asked about.
+fn advice(kind: Kind, is_of_issue: bool) -> &'static str {
+    match kind {
+        Kind::BadCredentials => {
+            "; start again with a token that is good (--token, GITHUB_TOKEN), and nothing is lost"
+        }
+        Kind::Forbidden => {
+            "; let the token write issues there, or start again with another one, and nothing is lost"
+        }
+        Kind::Gone if !is_of_issue => "; turn issues on in the settings of the repository",
+        Kind::NotFound if !is_of_issue => {
+            "; if the repository was deleted or moved, its reports wait until there is one of this name again: nothing \
+             is lost, each of them is in the state"
+        }
+        _ => "",
     }
 }
 

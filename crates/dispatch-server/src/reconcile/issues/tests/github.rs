@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dispatch_github::{Origin, SignIn, Web};
+use dispatch_github::{Now, Origin, SignIn, Web};
 use dispatch_testkit::github::{FakeGithub, Fault, Role, Token, Trouble};
 use secrecy::SecretString;
 use serde_json::json;
@@ -26,9 +26,21 @@ fn fake(role: Role) -> FakeGithub {
 }
 
 fn client(github: &FakeGithub) -> GitHub {
-    let web = Web::new(&[], Arc::new(real_now)).expect("the web");
+    client_with(github, Arc::new(real_now))
+}
+
+/// A client whose clock is this one.
+fn client_with(github: &FakeGithub, now: Now) -> GitHub {
+    let web = Web::new(&[], now).expect("the web");
     let sign_in = SignIn::Token { token: SecretString::from(TOKEN), from: Origin::Flag };
     GitHub::new(web, Url::parse(&github.api()).expect("a URL"), sign_in).expect("a client")
+}
+
+/// An engine whose reports are for this GitHub.
+async fn rig(github: &FakeGithub, clock: Arc<dyn Clock>) -> Rig {
+    let mut rig = Rig::new(clock, &["a.efi"]).await;
+    rig.api = client(github).api().to_string();
+    rig
 }
 
 /// Files all that waits, as a session does.
@@ -50,9 +62,9 @@ async fn file_all(rig: &Rig, github: &FakeGithub) {
 
 /// What is filed in spite of some trouble, with the clock that skips or the real one.
 async fn filed_in_spite_of(trouble: Trouble, clock: Arc<dyn Clock>) -> FakeGithub {
-    let rig = Rig::new(clock, &["a.efi"]).await;
-    rig.report(0, &json!({ "title": "t", "body": "b", "labels": ["os:x"], "milestone": "c1" })).await;
     let github = fake(Role::Write);
+    let rig = rig(&github, clock).await;
+    rig.report(0, &json!({ "title": "t", "body": "b", "labels": ["os:x"], "milestone": "c1" })).await;
     github.trouble(trouble);
     file_all(&rig, &github).await;
     github
@@ -68,13 +80,13 @@ fn count(github: &FakeGithub, method: &str) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_report_is_filed_with_all_that_belongs_to_it() {
-    let rig = Rig::new(Arc::new(Skipping::default()), &["a.efi"]).await;
+    let github = fake(Role::Write);
+    let rig = rig(&github, Arc::new(Skipping::default())).await;
     let report = json!({
         "title": "level 1", "body": "# ok", "labels": ["os:x"], "assignees": ["will"], "milestone": "c1",
         "verdict": "passed",
     });
     rig.report(0, &report).await;
-    let github = fake(Role::Write);
     file_all(&rig, &github).await;
     let issues = github.issues("o/r");
     assert_eq!(issues.len(), 1);
@@ -129,10 +141,10 @@ async fn a_rate_limit_is_waited_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_may_not_push_files_without_and_says_so() {
-    let rig = Rig::new(Arc::new(Skipping::default()), &["a.efi"]).await;
+    let github = fake(Role::Read);
+    let rig = rig(&github, Arc::new(Skipping::default())).await;
     rig.report(0, &json!({ "title": "t", "labels": ["os:x"], "assignees": ["will"], "milestone": "c1" }))
         .await;
-    let github = fake(Role::Read);
     file_all(&rig, &github).await;
     let body = github.issues("o/r")[0].body.clone().unwrap_or_default();
     for what in ["label `os:x`", "assignee `will`", "milestone `c1`"] {
@@ -142,12 +154,12 @@ async fn who_may_not_push_files_without_and_says_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_github_will_not_take_is_left_out_one_by_one() {
-    let rig = Rig::new(Arc::new(Skipping::default()), &["a.efi"]).await;
+    let github = fake(Role::Write);
+    let rig = rig(&github, Arc::new(Skipping::default())).await;
     let report = json!({
         "title": "t", "labels": ["os:x"], "assignees": ["mallory", "will"], "milestone": "c3-beta",
     });
     rig.report(0, &report).await;
-    let github = fake(Role::Write);
     github.change(|model| model.user("mallory").id);
     file_all(&rig, &github).await;
     let issues = github.issues("o/r");
@@ -161,9 +173,9 @@ async fn what_github_will_not_take_is_left_out_one_by_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_closed_milestone_is_found_among_many() {
-    let rig = Rig::new(Arc::new(Skipping::default()), &["a.efi"]).await;
-    rig.report(0, &json!({ "title": "t", "milestone": "the last" })).await;
     let github = fake(Role::Write);
+    let rig = rig(&github, Arc::new(Skipping::default())).await;
+    rig.report(0, &json!({ "title": "t", "milestone": "the last" })).await;
     github.change(|model| {
         let repository = model.repository("o/r");
         for number in 0..150 {
@@ -177,10 +189,10 @@ async fn a_closed_milestone_is_found_among_many() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_text_goes_on_in_comments_in_spite_of_trouble() {
-    let rig = Rig::new(Arc::new(Real), &["a.efi"]).await;
+    let github = fake(Role::Write);
+    let rig = rig(&github, Arc::new(Real)).await;
     let line = "a line of what was tested, with a good word at its end: ok\n";
     rig.report(0, &json!({ "title": "t\u{0}".repeat(300), "body": line.repeat(3500) })).await;
-    let github = fake(Role::Write);
     github.trouble(Trouble::new(Fault::DropAfter).method("POST").path("*/comments").after(1));
     github.trouble(Trouble::new(Fault::Status(500)).method("POST").path("*/comments"));
     file_all(&rig, &github).await;
@@ -197,11 +209,11 @@ async fn a_long_text_goes_on_in_comments_in_spite_of_trouble() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_reports_of_a_run_are_filed_in_their_order_through_an_outage() {
-    let rig = Rig::new(Arc::new(Skipping::default()), &["a.efi"]).await;
+    let github = fake(Role::Write);
+    let rig = rig(&github, Arc::new(Skipping::default())).await;
     for title in ["one", "two", "three"] {
         rig.report(0, &json!({ "title": title })).await;
     }
-    let github = fake(Role::Write);
     github.trouble(Trouble::new(Fault::Status(503)).times(4));
     file_all(&rig, &github).await;
     let titles: Vec<_> = github.issues("o/r").into_iter().map(|issue| issue.title).collect();
@@ -214,9 +226,9 @@ fn desk(rig: &Rig, github: &FakeGithub) -> Desk<GitHub> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_is_refused_is_told_with_what_to_do_and_never_shown() {
-    let rig = Rig::new(Arc::new(Real), &["a.efi"]).await;
-    rig.report(0, &json!({ "title": "t" })).await;
     let github = fake(Role::Write);
+    let rig = rig(&github, Arc::new(Real)).await;
+    rig.report(0, &json!({ "title": "t" })).await;
     github.trouble(posting(Fault::Unauthorized));
     turn(&mut desk(&rig, &github)).await;
     let waiting = rig.waiting().await;
@@ -227,11 +239,21 @@ async fn a_token_that_is_refused_is_told_with_what_to_do_and_never_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn reports_of_a_repository_that_is_gone_wait_and_say_what_to_do() {
+    let github = fake(Role::Write);
+    let rig = rig(&github, Arc::new(Real)).await;
+    rig.report_to("o/gone", 0, &json!({ "title": "t" })).await;
+    turn(&mut desk(&rig, &github)).await;
+    let told = rig.waiting().await[0].error.clone().expect("a reason");
+    assert!(told.contains("its reports wait until there is one of this name again"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_is_hours_off_files_nothing_twice() {
     for hours in [-5, 5] {
-        let rig = Rig::new(Arc::new(Skipping::default()), &["a.efi"]).await;
-        rig.report(0, &json!({ "title": "t" })).await;
         let github = fake(Role::Write);
+        let rig = rig(&github, Arc::new(Skipping::default())).await;
+        rig.report(0, &json!({ "title": "t" })).await;
         github.change(|model| model.set_clock_ahead(SignedDuration::from_hours(hours)));
         github.trouble(posting(Fault::DropAfter));
         file_all(&rig, &github).await;
@@ -239,11 +261,31 @@ async fn a_clock_that_is_hours_off_files_nothing_twice() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_set_while_a_session_runs_files_nothing_twice() {
+    for step in [-3600, 230, 3600] {
+        let clock = Arc::new(Skipping::default());
+        let github = fake(Role::Write);
+        let rig = rig(&github, Arc::clone(&clock) as Arc<dyn Clock>).await;
+        let ours = Arc::clone(&clock);
+        let tracker = client_with(&github, Arc::new(move || ours.now()));
+        let mut desk = Desk::new(rig.engine.clone(), Some(tracker), IssueOptions { footer: true });
+        rig.report(0, &json!({ "title": "one" })).await;
+        all(&mut desk).await;
+        clock.0.fetch_add(step * 1_000_000, Ordering::SeqCst);
+        github.trouble(posting(Fault::DropAfter));
+        rig.report(0, &json!({ "title": "two" })).await;
+        all(&mut desk).await;
+        let titles: Vec<_> = github.issues("o/r").into_iter().map(|issue| issue.title).collect();
+        assert_eq!(titles, ["one", "two"], "{step}");
+    }
+}
+
 /// A report with three parts, of which the last comment is still to be written, and its desk.
 async fn half_commented() -> (Rig, FakeGithub, Desk<GitHub>) {
-    let rig = Rig::new(Arc::new(Real), &["a.efi"]).await;
-    rig.report(0, &json!({ "title": "t", "body": "a line of text\n".repeat(10_000) })).await;
     let github = fake(Role::Write);
+    let rig = rig(&github, Arc::new(Real)).await;
+    rig.report(0, &json!({ "title": "t", "body": "a line of text\n".repeat(10_000) })).await;
     github.trouble(Trouble::new(Fault::Status(503)).method("POST").path("*/comments").after(1));
     let mut desk = desk(&rig, &github);
     turn(&mut desk).await;

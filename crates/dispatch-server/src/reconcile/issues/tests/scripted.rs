@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::MutexGuard;
 
-use dispatch_core::issue::{Answer, Failure, Look, Request, Seen, SeenComment, Trouble};
+use dispatch_core::Verdict;
+use dispatch_core::issue::{Answer, Failure, Heard, Look, Request, Seen, SeenComment, Trouble, find_marker};
+use dispatch_core::queue::{Change, NewReport, Outcome, Report};
 use dispatch_github::Slug;
 use serde_json::json;
 
@@ -127,8 +129,13 @@ impl Tracker for Scripted {
         Ok(())
     }
 
-    fn time(&self) -> Timestamp {
-        self.engine.clock.now()
+    fn api(&self) -> String {
+        API.to_owned()
+    }
+
+    fn heard(&self) -> Option<Heard> {
+        let now = self.engine.clock.now();
+        Some(Heard { theirs: now, ours: now })
     }
 }
 
@@ -183,6 +190,19 @@ async fn the_reports_of_a_run_are_filed_in_their_order_whatever_happens_to_the_f
 }
 
 #[tokio::test]
+async fn a_clock_that_is_set_back_between_two_reports_does_not_change_their_order() {
+    let clock = Arc::new(Skipping::default());
+    let rig = Rig::new(Arc::clone(&clock) as Arc<dyn Clock>, &["a.efi"]).await;
+    for title in ["one", "two", "three"] {
+        rig.report(0, &json!({ "title": title })).await;
+        clock.0.fetch_sub(3_600_000_000, Ordering::SeqCst);
+    }
+    let tracker = Scripted::new(&rig, &[]);
+    all(&mut desk(&rig, &tracker)).await;
+    assert_eq!(tracker.titles(), ["one", "two", "three"]);
+}
+
+#[tokio::test]
 async fn why_and_until_when_a_report_waits_is_there_to_be_seen() {
     let rig = rig(&["a.efi"]).await;
     rig.report(0, &json!({ "title": "t" })).await;
@@ -206,6 +226,41 @@ async fn a_report_that_is_refused_for_good_holds_up_no_other() {
         "{told:?}"
     );
     assert_eq!(rig.engine.store.effects_refused().await.expect("a state"), 1);
+}
+
+#[tokio::test]
+async fn a_report_that_is_damaged_or_lost_is_refused_and_holds_up_no_other() {
+    let rig = rig(&["a.efi"]).await;
+    let run = rig.runs[0].1;
+    let now = rig.engine.clock.now();
+    let effect = |report| Effect::FileIssue { report, run, repository: "o/r".to_owned(), api: None };
+    let (damaged, lost) = (ReportId::new(now, [1; 10]), ReportId::new(now, [2; 10]));
+    let content = NewReport {
+        digest: "d".to_owned(),
+        title: "t".to_owned(),
+        json: "{\"title\":".to_owned(),
+        verdict: Verdict::Passed,
+    };
+    let changes = vec![
+        Change::Report(Report { id: damaged, run, at: now, late: false, content }),
+        Change::Effect(effect(damaged)),
+        Change::Effect(effect(lost)),
+    ];
+    let decided =
+        rig.engine.store.decide(Focus::run(run), &rig.engine.policy, |_| Outcome { answer: (), changes });
+    decided.await.expect("a state");
+    rig.report(0, &json!({ "title": "whole" })).await;
+    let tracker = Scripted::new(&rig, &[]);
+    all(&mut desk(&rig, &tracker)).await;
+    assert_eq!(tracker.titles(), ["whole"]);
+    let told = rig.told().await;
+    let [Happening::IssueRefused { reason: one, .. }, Happening::IssueRefused { reason: two, .. }, _] =
+        told.as_slice()
+    else {
+        panic!("{told:?}")
+    };
+    assert!(one.starts_with("the report in the state is damaged and cannot be read: "), "{one}");
+    assert_eq!(two, "the report is not in the state any more: nobody knows what it said");
 }
 
 #[tokio::test]
@@ -289,7 +344,34 @@ async fn without_a_sign_in_reports_wait_and_say_what_to_do() {
     let mut desk: Desk<Scripted> = Desk::new(rig.engine.clone(), None, IssueOptions { footer: true });
     assert_eq!(turn(&mut desk).await, None);
     let waiting = rig.waiting().await;
-    assert_eq!(waiting[0].error.as_deref(), Some("not signed in to GitHub: give --token or GITHUB_TOKEN"));
+    assert_eq!(
+        waiting[0].error.as_deref(),
+        Some(
+            "this session is not signed in to GitHub: start it with the same release or --issues-to as before, and \
+             with --token or GITHUB_TOKEN"
+        )
+    );
+}
+
+#[tokio::test]
+async fn a_report_for_another_github_waits_there_and_holds_up_no_other() {
+    let mut rig = rig(&["a.efi"]).await;
+    "https://ghe.example/api/v3/".clone_into(&mut rig.api);
+    rig.report(0, &json!({ "title": "one" })).await;
+    API.clone_into(&mut rig.api);
+    rig.report(0, &json!({ "title": "two" })).await;
+    let tracker = Scripted::new(&rig, &[]);
+    let told = Told::default();
+    let _guard = tracing::subscriber::set_default(told.clone());
+    let mut desk = desk(&rig, &tracker);
+    all(&mut desk).await;
+    assert_eq!(turn(&mut desk).await, None);
+    assert_eq!(tracker.titles(), ["two"]);
+    let why = "it is for the GitHub whose API is https://ghe.example/api/v3/, and this session is signed in to \
+               http://api.test/: start one with --github-url https://ghe.example/api/v3/";
+    assert_eq!(rig.waiting().await[0].error.as_deref(), Some(why));
+    let told = told.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    assert_eq!(told, [format!("1 report cannot be filed as issues of o/r: {why}")]);
 }
 
 /// What is told to people, a line each.
@@ -378,4 +460,23 @@ async fn what_makes_something_is_asked_a_second_apart() {
     let took = rig.engine.clock.now().duration_since(before);
     assert_eq!(tracker.log(), ["create t", "comment", "comment", "comment", "comment"]);
     assert!(took >= SignedDuration::from_secs(4), "{took}");
+}
+
+#[tokio::test]
+async fn from_an_issue_a_person_finds_the_files_of_its_report() {
+    let rig = rig(&["a.efi"]).await;
+    rig.report(0, &json!({ "title": "t" })).await;
+    let effect = rig.waiting().await[0].effect.clone();
+    let Effect::FileIssue { report, .. } = effect else { panic!("{effect:?}") };
+    let tracker = Scripted::new(&rig, &[]);
+    all(&mut desk(&rig, &tracker)).await;
+    let body = tracker.state().issues[0].1.body.clone();
+    let run = find_marker(&body).expect("a marker").run;
+    let stored = rig.engine.store.report(report).await.expect("a state").expect("a report");
+    let folder = TempDir::new().expect("a folder");
+    let page = crate::reports::write(folder.path(), &stored).expect("written");
+    let json = std::fs::read(page.with_extension("json")).expect("a file");
+    let json: Value = serde_json::from_slice(&json).expect("json");
+    assert_eq!(json["public_run"], run.to_string());
+    assert!(std::fs::read_to_string(page).expect("a file").contains(&run.to_string()));
 }
