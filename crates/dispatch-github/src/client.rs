@@ -258,15 +258,30 @@ impl GitHub {
     /// Every entry of a list, page by page.
     pub(crate) async fn pages<T: DeserializeOwned>(
         &self,
-        mut url: Url,
+        url: Url,
         signer: Signer<'_>,
         doing: &str,
     ) -> Result<Vec<T>, Error> {
+        self.pages_until(url, signer, doing, |_| false).await.map(|(entries, _)| entries)
+    }
+
+    /// The same up to the first page whose last entry `is_enough`, and of how many pages they are.
+    pub(crate) async fn pages_until<T: DeserializeOwned>(
+        &self,
+        mut url: Url,
+        signer: Signer<'_>,
+        doing: &str,
+        is_enough: impl Fn(&T) -> bool,
+    ) -> Result<(Vec<T>, usize), Error> {
         let mut entries = Vec::new();
-        for _ in 0..MAX_PAGES {
+        for page in 1..=MAX_PAGES {
             let reply = self.ask(&Request::get(url.clone(), signer, doing)).await?;
-            entries.extend(parsed::<Vec<T>>(&reply.body, doing)?);
-            let Some(next) = link::next(&reply.headers) else { return Ok(entries) };
+            let more = parsed::<Vec<T>>(&reply.body, doing)?;
+            let is_over = more.last().is_some_and(&is_enough);
+            entries.extend(more);
+            let Some(next) = link::next(&reply.headers).filter(|_| !is_over) else {
+                return Ok((entries, page));
+            };
             let next = url.join(&next).ok().filter(|next| self.0.root.contains(next));
             url = next.ok_or_else(|| {
                 Error::new(Kind::Malformed, &format!("cannot {doing}: the next page is not at GitHub's API"))
