@@ -1,7 +1,7 @@
 //! One request to GitHub's API and its answer: credentials, redirects within the API, pages, the clock and the limits.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, IF_NONE_MATCH};
@@ -55,6 +55,8 @@ struct Inner {
     root: Root,
     auth: Auth,
     seen: Mutex<Seen>,
+    /// Who we are, once GitHub has told.
+    who: OnceLock<String>,
 }
 
 enum Auth {
@@ -128,7 +130,13 @@ impl GitHub {
             }
             SignIn::App { id, key } => Auth::App(Box::new(App::new(id, &key)?)),
         };
-        Ok(Self(Arc::new(Inner { web, root: Root::new(api)?, auth, seen: Mutex::default() })))
+        Ok(Self(Arc::new(Inner {
+            web,
+            root: Root::new(api)?,
+            auth,
+            seen: Mutex::default(),
+            who: OnceLock::new(),
+        })))
     }
 
     /// Whether requests have credentials.
@@ -151,6 +159,17 @@ impl GitHub {
     #[must_use]
     pub fn api(&self) -> &Url {
         self.0.root.url()
+    }
+
+    /// The login of whoever is signed in, if [`whoami`](Self::whoami) was told: nobody is asked here.
+    #[must_use]
+    pub fn known_as(&self) -> Option<&str> {
+        self.0.who.get().map(String::as_str)
+    }
+
+    pub(crate) fn learn_who(&self, who: &str) {
+        // The same for as long as the token is.
+        let _ = self.0.who.set(who.to_owned());
     }
 
     /// What GitHub's clock showed in its last answer (`Date`), and what ours did then. Whatever is asked from now on comes
@@ -239,15 +258,30 @@ impl GitHub {
     /// Every entry of a list, page by page.
     pub(crate) async fn pages<T: DeserializeOwned>(
         &self,
-        mut url: Url,
+        url: Url,
         signer: Signer<'_>,
         doing: &str,
     ) -> Result<Vec<T>, Error> {
+        self.pages_until(url, signer, doing, |_| false).await.map(|(entries, _)| entries)
+    }
+
+    /// The same up to the first page whose last entry `is_enough`, and of how many pages they are.
+    pub(crate) async fn pages_until<T: DeserializeOwned>(
+        &self,
+        mut url: Url,
+        signer: Signer<'_>,
+        doing: &str,
+        is_enough: impl Fn(&T) -> bool,
+    ) -> Result<(Vec<T>, usize), Error> {
         let mut entries = Vec::new();
-        for _ in 0..MAX_PAGES {
+        for page in 1..=MAX_PAGES {
             let reply = self.ask(&Request::get(url.clone(), signer, doing)).await?;
-            entries.extend(parsed::<Vec<T>>(&reply.body, doing)?);
-            let Some(next) = link::next(&reply.headers) else { return Ok(entries) };
+            let more = parsed::<Vec<T>>(&reply.body, doing)?;
+            let is_over = more.last().is_some_and(&is_enough);
+            entries.extend(more);
+            let Some(next) = link::next(&reply.headers).filter(|_| !is_over) else {
+                return Ok((entries, page));
+            };
             let next = url.join(&next).ok().filter(|next| self.0.root.contains(next));
             url = next.ok_or_else(|| {
                 Error::new(Kind::Malformed, &format!("cannot {doing}: the next page is not at GitHub's API"))

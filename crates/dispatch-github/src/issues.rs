@@ -1,6 +1,6 @@
 //! Issues out: filing them, writing in them, and finding what was filed already.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use reqwest::Method;
@@ -165,23 +165,33 @@ impl GitHub {
         self.read::<ToldComment>(&request).await.map(Comment::from)
     }
 
-    /// The issues, open and closed, that were changed at `since` or later by GitHub's clock, so also all that were
-    /// filed since then; the oldest first, pull requests left out. This is the list and not the search, whose index lags.
+    /// The issues, open and closed, that were filed at `since` or later by GitHub's clock; the oldest first, pull requests
+    /// left out. This is the list and not the search, whose index lags.
     pub async fn issues_since(&self, repo: &Slug, since: Timestamp) -> Result<Vec<Issue>, Error> {
         let doing = format!("list the issues of {repo}");
+        let since = whole_second(since);
         let mut url = self.of(repo, &["issues"], &doing)?;
-        // The oldest first: what is filed while we read comes at the end, and moves nothing from a page that we have not
-        // read to one that we have.
+        // The newest first, and no further than to what is older: a busy repository changes more old ones than there are
+        // pages.
         url.query_pairs_mut()
             .append_pair("state", "all")
             .append_pair("sort", "created")
-            .append_pair("direction", "asc")
-            .append_pair("since", &whole_second(since))
+            .append_pair("direction", "desc")
+            .append_pair("since", &since.to_string())
             .append_pair("per_page", "100");
-        let told: Vec<ToldIssue> = self.pages(url, Signer::On(repo), &doing).await?;
-        let mut seen = BTreeSet::new();
-        let is_new = |told: &ToldIssue| told.pull_request.is_none() && seen.insert(told.number);
-        Ok(told.into_iter().filter(is_new).map(Issue::from).collect())
+        let mut found = BTreeMap::new();
+        // What is deleted while we read moves an entry from a page that we have not read to one that we have: with a
+        // second page it is read twice.
+        for _ in 0..2 {
+            let is_older = |told: &ToldIssue| told.created_at < since;
+            let (told, pages) = self.pages_until(url.clone(), Signer::On(repo), &doing, is_older).await?;
+            found.extend(told.into_iter().map(|told| (told.number, told)));
+            if pages < 2 {
+                break;
+            }
+        }
+        let is_wanted = |told: &ToldIssue| told.pull_request.is_none() && told.created_at >= since;
+        Ok(found.into_values().filter(is_wanted).map(Issue::from).collect())
     }
 
     /// The comments of an issue that were changed at `since` or later by GitHub's clock.
@@ -193,7 +203,9 @@ impl GitHub {
     ) -> Result<Vec<Comment>, Error> {
         let doing = format!("list the comments of issue {number} in {repo}");
         let mut url = self.of(repo, &["issues", &number.to_string(), "comments"], &doing)?;
-        url.query_pairs_mut().append_pair("since", &whole_second(since)).append_pair("per_page", "100");
+        url.query_pairs_mut()
+            .append_pair("since", &whole_second(since).to_string())
+            .append_pair("per_page", "100");
         let told: Vec<ToldComment> = self.pages(url, Signer::On(repo), &doing).await?;
         let mut seen = BTreeSet::new();
         Ok(told.into_iter().filter(|told| seen.insert(told.id)).map(Comment::from).collect())
@@ -234,8 +246,8 @@ fn named(milestones: &[Milestone], title: &str) -> Option<u64> {
 }
 
 /// GitHub's times are whole seconds: the second that it is in, so that nothing is missed.
-fn whole_second(time: Timestamp) -> String {
-    Timestamp::from_second(time.as_second()).unwrap_or(time).to_string()
+fn whole_second(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
 #[cfg(test)]
@@ -280,6 +292,6 @@ mod tests {
     #[test]
     fn since_is_never_later_than_what_was_asked() {
         let time: Timestamp = "2026-11-21T12:00:00.999Z".parse().expect("a time");
-        assert_eq!(whole_second(time), "2026-11-21T12:00:00Z");
+        assert_eq!(whole_second(time).to_string(), "2026-11-21T12:00:00Z");
     }
 }

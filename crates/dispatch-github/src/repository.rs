@@ -65,6 +65,14 @@ impl GitHub {
     /// The login of whoever is signed in; for an App its bot, as `name[bot]`. None for nobody, and for a token of an
     /// installation or of GitHub Actions, which belongs to no user. Credentials that GitHub does not take are an error.
     pub async fn whoami(&self) -> Result<Option<String>, Error> {
+        let who = self.ask_who().await?;
+        if let Some(who) = &who {
+            self.learn_who(who);
+        }
+        Ok(who)
+    }
+
+    async fn ask_who(&self) -> Result<Option<String>, Error> {
         let doing = "sign in to GitHub";
         if !self.signed_in() {
             return Ok(None);

@@ -192,8 +192,41 @@ async fn pages_are_followed_to_the_end_and_no_entry_comes_twice() {
     assert_eq!(issues.iter().map(|issue| issue.number).collect::<Vec<_>>(), [1, 2, 4]);
     assert_eq!(
         server.asked()[0].target(),
-        "/repos/o/r/issues?state=all&sort=created&direction=asc&since=2026-11-21T12%3A00%3A00Z&per_page=100"
+        "/repos/o/r/issues?state=all&sort=created&direction=desc&since=2026-11-21T12%3A00%3A00Z&per_page=100"
     );
+}
+
+#[tokio::test]
+async fn no_page_is_asked_for_behind_one_that_ends_with_an_issue_that_is_too_old() {
+    let old = ISSUE.replace("\"number\": 5", "\"number\": 4").replace("2026", "2025");
+    let server = Server::start(move |asked| {
+        let next = format!("link: <{}&page=2>; rel=\"next\"", asked.target());
+        says("200 OK", &[&next], &format!("[{ISSUE},{old}]"))
+    })
+    .await;
+    let issues = github(web(), server.url("/")).issues_since(&repo(), noon()).await.expect("listed");
+    assert_eq!(issues.iter().map(|issue| issue.number).collect::<Vec<_>>(), [5]);
+    assert_eq!(server.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn an_issue_that_moves_between_two_pages_while_they_are_read_is_found() {
+    let issue = |number: u64| ISSUE.replace("\"number\": 5", &format!("\"number\": {number}"));
+    // Between the two pages issue 4 is deleted, and issue 3 moves from the second to the first.
+    let first = [format!("[{},{}]", issue(5), issue(4)), format!("[{},{}]", issue(5), issue(3))];
+    let last = format!("[{}]", issue(2));
+    let lists = AtomicUsize::new(0);
+    let server = Server::start(move |asked| {
+        if asked.target().ends_with("&page=2") {
+            return says("200 OK", &[], &last);
+        }
+        let list = lists.fetch_add(1, Ordering::SeqCst);
+        says("200 OK", &[&format!("link: <{}&page=2>; rel=\"next\"", asked.target())], &first[list.min(1)])
+    })
+    .await;
+    let issues = github(web(), server.url("/")).issues_since(&repo(), noon()).await.expect("listed");
+    let numbers: Vec<_> = issues.iter().map(|issue| issue.number).collect();
+    assert!(numbers.contains(&3), "{numbers:?}");
 }
 
 #[tokio::test]

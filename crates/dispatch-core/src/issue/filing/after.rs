@@ -75,8 +75,12 @@ impl Filing {
 
     /// The issue may be among these. If somebody has copied it, the oldest is it.
     fn look(&mut self, draft: &Draft, issues: Vec<Seen>, asked: Timestamp, now: Timestamp) {
+        let by = self.flight.as_ref().and_then(|flight| flight.by.as_deref());
         let is_ours = |seen: &Seen| {
-            find_marker(&seen.body).is_some_and(|marker| marker.report == draft.report && marker.part == 1)
+            // Whoever quotes a whole issue quotes its marker.
+            by.is_none_or(|by| is_one_of(seen.user.as_deref(), by))
+                && find_marker(&seen.body)
+                    .is_some_and(|marker| marker.report == draft.report && marker.part == 1)
         };
         let ours = issues.into_iter().filter(is_ours).min_by_key(|seen| seen.number);
         match ours {
@@ -106,7 +110,12 @@ impl Filing {
     /// There is the issue. What GitHub has dropped without a word is said in it, unless a person has changed its text
     /// by now.
     fn take(&mut self, draft: &Draft, seen: &Seen, is_as_sent: bool, now: Timestamp) {
-        self.issue = Some(Filed { number: seen.number, url: seen.url.clone(), created: seen.created });
+        self.issue = Some(Filed {
+            number: seen.number,
+            url: seen.url.clone(),
+            created: seen.created,
+            user: seen.user.clone(),
+        });
         self.known_at = Some(now);
         (self.flight, self.failures, self.said) = (None, 0, self.left_out.len());
         for (field, wanted, given) in [
@@ -166,8 +175,13 @@ impl Filing {
 
     fn count(&mut self, draft: &Draft, comments: &[SeenComment], asked: Timestamp) {
         self.tasks.remove(&Task::Count);
+        let mut ours = self.flight.as_ref().and_then(|flight| flight.by.clone()).unwrap_or_default();
+        let maker = self.issue.as_ref().and_then(|issue| issue.user.clone());
+        let is_known = maker.is_some();
+        ours.extend(maker);
         let parts: Vec<u32> = comments
             .iter()
+            .filter(|comment| !is_known || is_one_of(comment.user.as_deref(), &ours))
             .filter_map(|comment| find_marker(&comment.body))
             .filter(|marker| marker.report == draft.report)
             .map(|marker| marker.part)
@@ -224,6 +238,11 @@ impl Filing {
 /// When to come back, as far as that can be.
 fn believed(retry_at: Option<Timestamp>, now: Timestamp) -> Timestamp {
     retry_at.unwrap_or(now).clamp(now, later(now, LONGEST_LIMIT))
+}
+
+/// Whether a user is one of these.
+fn is_one_of(user: Option<&str>, names: &[String]) -> bool {
+    user.is_some_and(|user| names.iter().any(|name| same(name, user)))
 }
 
 /// Whether a text is still what we sent. GitHub's own pages send lines that end with CR and LF.

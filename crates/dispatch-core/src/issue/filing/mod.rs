@@ -157,6 +157,8 @@ pub struct Seen {
     pub assignees: Vec<String>,
     /// The title of its milestone.
     pub milestone: Option<String>,
+    /// The login name of who made it, if there is such a user.
+    pub user: Option<String>,
     /// When it was made, by GitHub's clock.
     pub created: Timestamp,
 }
@@ -166,6 +168,8 @@ pub struct Seen {
 pub struct SeenComment {
     /// Its text.
     pub body: String,
+    /// The login name of who wrote it, if there is such a user.
+    pub user: Option<String>,
 }
 
 /// What kind of failure a request ended with.
@@ -231,6 +235,9 @@ pub struct Filed {
     pub url: String,
     /// When it was made, by GitHub's clock.
     pub created: Timestamp,
+    /// The login name of who made it.
+    #[serde(default)]
+    pub user: Option<String>,
 }
 
 /// A time before which nothing is to be done.
@@ -265,6 +272,9 @@ struct Flight {
     quiet_at: Option<Timestamp>,
     /// It was looked for after that, and is not there.
     is_lost: bool,
+    /// As whom it was sent. None where that is not known: it may have been anybody.
+    #[serde(default)]
+    by: Option<Vec<String>>,
 }
 
 /// What is to be done with the issue that is there, in this order.
@@ -312,7 +322,7 @@ impl Filing {
     pub fn unknown(at: Timestamp) -> Self {
         // By our clock, which nobody compared with GitHub's.
         let since = earlier(at, Duration::from_hours(24));
-        Self { flight: Some(Flight { since, quiet_at: None, is_lost: false }), ..Self::default() }
+        Self { flight: Some(Flight { since, quiet_at: None, is_lost: false, by: None }), ..Self::default() }
     }
 
     /// What is to be done next.
@@ -363,13 +373,18 @@ impl Filing {
         Todo::Done { issue: issue.clone(), left_out }
     }
 
-    /// Notes that this is about to be asked, not before a time by GitHub's clock. For what [makes
-    /// something](Request::makes_something) it has to be stored before it is sent.
-    pub fn before(&mut self, request: &Request, github_time: Timestamp) {
+    /// Notes that this is about to be asked, not before a time by GitHub's clock, and by whom, if that is known. For what
+    /// [makes something](Request::makes_something) it has to be stored before it is sent.
+    pub fn before(&mut self, request: &Request, github_time: Timestamp, us: Option<&str>) {
         self.wait = None;
         if request.makes_something() {
-            let since = self.flight.as_ref().map_or(github_time, |flight| flight.since.min(github_time));
-            self.flight = Some(Flight { since, quiet_at: None, is_lost: false });
+            let (mut since, mut by) = (github_time, us.map(|us| vec![us.to_owned()]));
+            // The one before may still come to light.
+            if let Some(before) = self.flight.take() {
+                since = since.min(before.since);
+                by = by.zip(before.by).map(|(us, others)| [others, us].concat());
+            }
+            self.flight = Some(Flight { since, quiet_at: None, is_lost: false, by });
         }
     }
 

@@ -123,6 +123,7 @@ impl World {
                 labels: if self.has_push_access { issue.labels.clone() } else { Vec::new() },
                 assignees: if self.has_push_access { issue.assignees.clone() } else { Vec::new() },
                 milestone: issue.milestone.filter(|_| self.has_push_access).map(|_| "m".to_owned()),
+                user: Some("will".into()),
                 created,
             })
             .collect()
@@ -130,7 +131,7 @@ impl World {
 
     fn comments(&self, until: Timestamp) -> Vec<SeenComment> {
         let made = self.made(until).into_iter().filter_map(|made| match made.what {
-            Request::Comment { body, .. } => Some(SeenComment { body }),
+            Request::Comment { body, .. } => Some(SeenComment { body, user: Some("will".into()) }),
             _ => None,
         });
         made.collect()
@@ -173,7 +174,7 @@ impl World {
             }
             Todo::Ask(request) => request,
         };
-        self.filing.before(&request, self.now);
+        self.filing.before(&request, self.now, Some("will"));
         if request.makes_something() {
             self.store();
         }

@@ -29,6 +29,9 @@ pub(super) fn draft_of(body: &str) -> Draft {
     compose(&facts, Options { footer: true })
 }
 
+/// Who files.
+const US: Option<&str> = Some("will");
+
 /// A filing with its draft, at a time.
 struct Case {
     draft: Draft,
@@ -54,7 +57,7 @@ impl Case {
 
     fn answer(&mut self, answer: Result<Answer, Failure>) {
         let Todo::Ask(request) = self.next() else { panic!("it asks nothing: {:?}", self.next()) };
-        self.filing.before(&request, self.now);
+        self.filing.before(&request, self.now, US);
         self.filing.after(&self.draft, &request, answer, self.now, self.now);
     }
 
@@ -99,7 +102,16 @@ impl Case {
         let NewIssue { body, labels, assignees, milestone, .. } = self.filing.request(&self.draft);
         let milestone = milestone.map(|_| "m".to_owned());
         let url = "https://h.example/o/r/issues/5".to_owned();
-        Seen { number: 5, url, body, labels, assignees, milestone, created: self.now }
+        Seen {
+            number: 5,
+            url,
+            body,
+            labels,
+            assignees,
+            milestone,
+            user: US.map(Into::into),
+            created: self.now,
+        }
     }
 
     fn left_out(&self) -> Vec<(Field, &str, &Why)> {
@@ -179,7 +191,7 @@ fn a_whole_answer_of_a_server_in_trouble_is_followed_sooner() {
 fn somebody_who_starts_again_looks_first_and_waits_until_the_request_is_over() {
     let mut case = Case::with_milestone("body");
     let Todo::Ask(request) = case.next() else { panic!("{:?}", case.next()) };
-    case.filing.before(&request, case.now);
+    case.filing.before(&request, case.now, US);
     let stored = serde_json::to_string(&case.filing).expect("json");
     case.now = at(9000);
     case.filing = serde_json::from_str::<Filing>(&stored).expect("a filing").resumed(case.now);
@@ -206,6 +218,53 @@ fn an_issue_that_only_quotes_the_marker_is_not_ours() {
     let quoting = Seen { body: format!("> {}", case.seen().body), ..case.seen() };
     case.answer(Ok(Answer::Issues(vec![quoting])));
     assert_eq!(case.filing.issue, None);
+}
+
+#[test]
+fn an_issue_of_somebody_else_is_not_ours_whatever_it_says() {
+    for (user, is_ours) in [(Some("mallory"), false), (None, false), (Some("Will"), true)] {
+        let mut case = Case::with_milestone("body");
+        case.fail(Trouble::Passing, Look::NeededLater);
+        case.pass_wait();
+        let seen = Seen { user: user.map(Into::into), ..case.seen() };
+        case.answer(Ok(Answer::Issues(vec![seen])));
+        assert_eq!(case.filing.issue.is_some(), is_ours, "{user:?}");
+    }
+}
+
+#[test]
+fn what_was_sent_as_somebody_else_by_an_earlier_session_is_still_ours() {
+    let mut case = Case::with_milestone("body");
+    let request = Request::Create(case.request());
+    case.filing.before(&request, case.now, Some("octocat"));
+    case.filing.before(&request, case.now, US);
+    let seen = Seen { user: Some("octocat".into()), ..case.seen() };
+    case.answer(Ok(Answer::Issues(vec![seen])));
+    assert!(case.filing.issue.is_some());
+}
+
+#[test]
+fn where_it_is_not_known_who_we_are_the_marker_will_do() {
+    let mut case = Case::with_milestone("body");
+    let Todo::Ask(request) = case.next() else { panic!("{:?}", case.next()) };
+    case.filing.before(&request, case.now, None);
+    let seen = Seen { user: Some("github-actions[bot]".into()), ..case.seen() };
+    case.answer(Ok(Answer::Issues(vec![seen])));
+    assert!(case.filing.issue.is_some());
+}
+
+#[test]
+fn a_comment_of_somebody_else_is_not_ours_whatever_it_says() {
+    for (user, is_ours) in [(Some("mallory"), false), (None, false), (Some("will"), true)] {
+        let mut case = Case::with_milestone(&"line\n".repeat(20_000));
+        let seen = case.seen();
+        case.answer(Ok(Answer::Created(seen)));
+        case.fail(Trouble::Passing, Look::NeededLater);
+        case.pass_wait();
+        let comment = SeenComment { body: case.draft.comments[0].clone(), user: user.map(Into::into) };
+        case.answer(Ok(Answer::Comments(vec![comment])));
+        assert_eq!(case.is_done(), is_ours, "{user:?}");
+    }
 }
 
 #[test]
@@ -427,7 +486,7 @@ fn progress_that_cannot_be_read_is_no_reason_to_file_twice() {
     case.answer(Ok(Answer::Issues(vec![seen])));
     assert!(!case.filing.tasks.contains(&Task::Amend));
     assert!(matches!(case.next(), Todo::Ask(Request::LookForComments { .. })));
-    let comment = SeenComment { body: case.draft.comments[0].clone() };
+    let comment = SeenComment { body: case.draft.comments[0].clone(), user: US.map(Into::into) };
     case.answer(Ok(Answer::Comments(vec![comment])));
     assert!(case.is_done());
 }

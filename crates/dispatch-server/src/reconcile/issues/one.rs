@@ -117,7 +117,8 @@ impl<T: Tracker> One<T> {
             return Ok(false);
         }
         let mut asking = filing.clone();
-        asking.before(request, Heard::no_later_than(self.tracker.heard(), self.engine.clock.now()));
+        let time = Heard::no_later_than(self.tracker.heard(), self.engine.clock.now());
+        asking.before(request, time, self.tracker.us().as_deref());
         if request.makes_something() {
             // Nothing is sent before it is known that it may have been.
             self.store(report, &asking).await?;

@@ -18,6 +18,9 @@ pub(super) trait Tracker: Clone + Send + Sync + 'static {
     /// The root of its API: which GitHub it is.
     fn api(&self) -> String;
 
+    /// As whom it is asked, if that is known.
+    fn us(&self) -> Option<String>;
+
     /// What its clock and ours showed when it answered last.
     fn heard(&self) -> Option<Heard>;
 }
@@ -50,7 +53,10 @@ impl Tracker for GitHub {
             }
             Request::LookForComments { number, since } => {
                 let comments = self.comments_since(repository, *number, *since).await;
-                let seen = |comment: dispatch_github::Comment| SeenComment { body: comment.body };
+                let seen = |comment: dispatch_github::Comment| SeenComment {
+                    body: comment.body,
+                    user: comment.user,
+                };
                 comments.map(|comments| Answer::Comments(comments.into_iter().map(seen).collect()))
             }
             Request::Comment { number, body } => {
@@ -72,6 +78,10 @@ impl Tracker for GitHub {
         Self::api(self).to_string()
     }
 
+    fn us(&self) -> Option<String> {
+        self.known_as().map(str::to_owned)
+    }
+
     fn heard(&self) -> Option<Heard> {
         Self::heard(self).map(|(theirs, ours)| Heard { theirs, ours })
     }
@@ -85,6 +95,7 @@ fn seen(issue: Issue) -> Seen {
         labels: issue.labels,
         assignees: issue.assignees,
         milestone: issue.milestone,
+        user: issue.user,
         created: issue.created_at,
     }
 }

@@ -45,7 +45,11 @@ async fn rig(github: &FakeGithub, clock: Arc<dyn Clock>) -> Rig {
 
 /// Files all that waits, as a session does.
 async fn file_all(rig: &Rig, github: &FakeGithub) {
-    let issues = Issues::new(rig.engine.clone(), Some(client(github)), IssueOptions { footer: true });
+    file_all_by(client(github), rig, github).await;
+}
+
+async fn file_all_by(client: GitHub, rig: &Rig, github: &FakeGithub) {
+    let issues = Issues::new(rig.engine.clone(), Some(client), IssueOptions { footer: true });
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
     tasks.spawn(issues.run(stop.clone()));
@@ -66,7 +70,11 @@ async fn filed_in_spite_of(trouble: Trouble, clock: Arc<dyn Clock>) -> FakeGithu
     let rig = rig(&github, clock).await;
     rig.report(0, &json!({ "title": "t", "body": "b", "labels": ["os:x"], "milestone": "c1" })).await;
     github.trouble(trouble);
-    file_all(&rig, &github).await;
+    let client = client(&github);
+    // As in a session, which knows as whom it files.
+    client.whoami().await.expect("an answer");
+    assert_eq!(client.known_as(), Some("will"));
+    file_all_by(client, &rig, &github).await;
     github
 }
 

@@ -76,6 +76,7 @@ impl Scripted {
                     labels: issue.labels.clone(),
                     assignees: issue.assignees.clone(),
                     milestone: None,
+                    user: self.us(),
                     created: self.engine.clock.now(),
                 };
                 state.issues.push((issue.title.clone(), seen.clone()));
@@ -83,7 +84,11 @@ impl Scripted {
             }
             Request::Amend { .. } => Answer::Amended,
             Request::LookForComments { .. } => Answer::Comments(
-                state.comments.iter().map(|body| SeenComment { body: body.clone() }).collect(),
+                state
+                    .comments
+                    .iter()
+                    .map(|body| SeenComment { body: body.clone(), user: self.us() })
+                    .collect(),
             ),
             Request::Comment { body, .. } => {
                 state.comments.push(body.clone());
@@ -131,6 +136,10 @@ impl Tracker for Scripted {
 
     fn api(&self) -> String {
         API.to_owned()
+    }
+
+    fn us(&self) -> Option<String> {
+        Some("will".to_owned())
     }
 
     fn heard(&self) -> Option<Heard> {
