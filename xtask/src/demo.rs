@@ -9,6 +9,7 @@ use clap::Args as ClapArgs;
 use dispatch_core::Event;
 use dispatch_server::log::{Format, Log};
 use dispatch_store::StoredEvent;
+use dispatch_testkit::github::FakeGithub;
 use dispatch_testkit::lab::packages::{Need, ensure_packages};
 use dispatch_testkit::lab::qemu::{HOST, Server, ServerConfig};
 use dispatch_testkit::program::{Program, Setup};
@@ -18,8 +19,9 @@ use dispatch_testkit::rig::{
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-use crate::Failure;
+use crate::fake_github::{OWNER, REPO, TAG, TOKEN};
 use crate::steps::{cargo_with, step};
+use crate::{Failure, fake_github};
 
 /// How the demo is run.
 #[derive(ClapArgs)]
@@ -57,20 +59,25 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     ] {
         println!("   {name:<17} {words}");
     }
-    play(args, &folder)
+    let github = fake_github::with_images(&folder.join("images"))?;
+    play(args, &folder, &github)
 }
 
-fn play(args: &Args, folder: &Path) -> Result<(), Failure> {
+fn play(args: &Args, folder: &Path, github: &FakeGithub) -> Result<(), Failure> {
     let binary = target()?.join("debug/dispatch");
-    let mut setup = Setup::new(&binary.to_string_lossy(), folder).for_qemu();
+    let api = github.api();
+    let release = ["--owner", OWNER, "--repo", REPO, "--tag", TAG];
+    let source = [&release[..], &["--github-url", &api]].concat();
+    let setup = Setup::new(&binary.to_string_lossy(), folder).for_qemu().serving(&source);
+    let mut setup = setup.variable("GITHUB_TOKEN", TOKEN);
     setup.more.extend(demo_arguments());
     if args.keep {
         setup = setup.with(&["--when-idle", "wait"]);
     }
     if !args.no_tui && io::stdin().is_terminal() && io::stdout().is_terminal() {
-        return show(args, setup);
+        return show(args, setup, github);
     }
-    println!("\n── dispatch --dir {}\n", folder.join("images").display());
+    println!("\n── dispatch {} (on a GitHub of the demo's own)\n", release.join(" "));
     let program = setup.start()?;
     let mut narrator = Narrator::new(&program);
     let mut config = server_config(folder, &program);
@@ -97,11 +104,11 @@ fn play(args: &Args, folder: &Path) -> Result<(), Failure> {
     print_table(&setup)?;
     print_reports(&setup);
     check_demo(&setup)?;
-    Ok(())
+    print_issues(&setup, github)
 }
 
 /// The demo in the terminal view, until all is done, or a person ends it.
-fn show(args: &Args, mut setup: Setup) -> Result<(), Failure> {
+fn show(args: &Args, mut setup: Setup, github: &FakeGithub) -> Result<(), Failure> {
     if !args.keep {
         setup = setup.with(&["--exit-when-done"]);
     }
@@ -125,7 +132,7 @@ fn show(args: &Args, mut setup: Setup) -> Result<(), Failure> {
     println!("\n── the virtual server has {off}; it was reset by hand {} times\n", watched.resets);
     print_reports(&setup);
     check_demo(&setup)?;
-    Ok(())
+    print_issues(&setup, github)
 }
 
 /// How a demo in the terminal view came out.
@@ -206,6 +213,26 @@ fn print_reports(setup: &Setup) {
     {
         println!("  {name}");
     }
+}
+
+/// Shows what was filed. Every report is to be one issue.
+fn print_issues(setup: &Setup, github: &FakeGithub) -> Result<(), Failure> {
+    let issues = fake_github::issues(github);
+    println!("\nissues of {OWNER}/{REPO}:");
+    for issue in &issues {
+        let milestone = issue.milestone.iter().map(|title| format!("milestone {title}"));
+        let marks: Vec<String> = issue.labels.iter().cloned().chain(milestone).collect();
+        println!("  #{}  {}  {}", issue.number, issue.title, marks.join(", "));
+    }
+    let reports = setup.reports().iter().filter(|name| is_json(name)).count();
+    if reports == issues.len() {
+        return Ok(());
+    }
+    Err(Failure::Words(format!("{reports} reports have become {} issues", issues.len())))
+}
+
+fn is_json(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|ending| ending == "json")
 }
 
 /// Tells a person what the log says.

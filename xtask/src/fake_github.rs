@@ -27,12 +27,12 @@ pub(crate) struct Args {
     private: bool,
 }
 
-const OWNER: &str = "AMDEPYC";
-const REPO: &str = "sev-certify";
-const TAG: &str = "devel";
+pub(crate) const OWNER: &str = "AMDEPYC";
+pub(crate) const REPO: &str = "sev-certify";
+pub(crate) const TAG: &str = "devel";
 
 /// Whose token may do everything that filing an issue with labels and a milestone takes.
-const TOKEN: &str = "ghp_push";
+pub(crate) const TOKEN: &str = "ghp_push";
 
 /// How long nothing may happen before it is looked at again; nothing comes of it.
 const GLANCE: Duration = Duration::from_hours(1);
@@ -40,7 +40,7 @@ const GLANCE: Duration = Duration::from_hours(1);
 /// Runs until Ctrl-C.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let github = FakeGithub::start_at(args.listen)?;
-    let assets = github.change(|model| furnish(model, args))?;
+    let assets = github.change(|model| furnish(model, args.images.as_deref(), args.private))?;
     println!("GitHub's API         {}", github.api());
     println!("GitHub Enterprise's  {}", github.api_enterprise());
     println!("assets' bytes        {}", github.objects());
@@ -65,18 +65,30 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     }
 }
 
+/// One whose release has the images of a directory, for the demo.
+pub(crate) fn with_images(images: &Path) -> Result<FakeGithub, Failure> {
+    let github = FakeGithub::start()?;
+    github.change(|model| furnish(model, Some(images), false))?;
+    Ok(github)
+}
+
+/// What was filed in the example's repository.
+pub(crate) fn issues(github: &FakeGithub) -> Vec<Issue> {
+    github.issues(&format!("{OWNER}/{REPO}"))
+}
+
 /// Puts the example in, and tells the assets' names.
-fn furnish(model: &mut Model, args: &Args) -> Result<Vec<String>, Failure> {
+fn furnish(model: &mut Model, images: Option<&Path>, is_private: bool) -> Result<Vec<String>, Failure> {
     let full_name = format!("{OWNER}/{REPO}");
     let repository = model.repository(&full_name);
-    repository.private = args.private;
+    repository.private = is_private;
     repository.collaborator("pusher", Role::Write).collaborator("reader", Role::Read);
     for title in ["c1", "c2", "c3"] {
         repository.milestone(title);
     }
     repository.label("certificate");
     let release = repository.release(TAG);
-    match &args.images {
+    match images {
         Some(folder) => hang(release, folder)?,
         None => {
             // It boots nothing, and is as long as one that does.
@@ -163,10 +175,6 @@ fn indented(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn args(images: Option<PathBuf>) -> Args {
-        Args { listen: SocketAddr::from(([127, 0, 0, 1], 0)), images, private: false }
-    }
-
     #[test]
     fn the_images_of_a_directory_hang_on_the_release() {
         let folder = std::env::temp_dir().join(format!("fake-github-{}", std::process::id()));
@@ -175,17 +183,17 @@ mod tests {
             fs::write(folder.join(name), name).expect("a file");
         }
         let mut model = Model::default();
-        let mut names = furnish(&mut model, &args(Some(folder.clone()))).expect("a release");
+        let mut names = furnish(&mut model, Some(&folder), false).expect("a release");
         names.sort();
         fs::remove_dir_all(&folder).expect("a folder");
         assert_eq!(names, ["a.efi", "b.iso"]);
-        assert!(furnish(&mut model, &args(Some(folder))).is_err(), "a directory that is not there");
+        assert!(furnish(&mut model, Some(&folder), false).is_err(), "a directory that is not there");
     }
 
     #[test]
     fn what_is_new_is_shown_once() {
         let mut model = Model::default();
-        furnish(&mut model, &args(None)).expect("a release");
+        furnish(&mut model, None, false).expect("a release");
         let mut shown = Shown::default();
         assert_eq!(shown.next(&model), None);
         let issue = model.repository("AMDEPYC/sev-certify").issue("level 1", "body");
