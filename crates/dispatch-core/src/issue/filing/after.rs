@@ -6,7 +6,7 @@ use super::super::fields::{Field, LeftOut, Why, same};
 use super::super::{Draft, find_marker};
 use super::{
     AT_WORK, Answer, Duration, Failure, Filed, Filing, LIMIT, LONGEST_LIMIT, LONGEST_WAIT, Look, Reason,
-    Request, SEEN, Seen, SeenComment, Task, Trouble, Wait, later,
+    Request, Seen, SeenComment, Task, Trouble, Wait, later,
 };
 
 impl Filing {
@@ -202,8 +202,7 @@ impl Filing {
             match (&mut self.flight, failure.look) {
                 (flight, Look::NotNeeded) => *flight = None,
                 (None, _) => {}
-                (Some(flight), Look::Needed) => flight.quiet_at = Some(later(now, SEEN)),
-                (Some(flight), Look::NeededLater) => flight.quiet_at = Some(later(now, AT_WORK)),
+                (Some(flight), Look::Needed) => flight.quiet_at = Some(later(now, AT_WORK)),
             }
         }
         if failure.trouble == Trouble::Limited || failure.is_too_quick() {

@@ -21,9 +21,6 @@ use super::fields::{Field, LeftOut};
 /// rest is for the way there and for what it takes until everybody sees it.
 const AT_WORK: Duration = Duration::from_secs(12);
 
-/// How long it may take until everybody sees what an answered request has made.
-const SEEN: Duration = Duration::from_secs(3);
-
 /// How long before a request by GitHub's clock a look begins, so that a clock that is a little off hides nothing.
 const MARGIN: Duration = Duration::from_mins(2);
 
@@ -192,10 +189,9 @@ pub enum Trouble {
 pub enum Look {
     /// It was not carried out and will not be: no look is needed.
     NotNeeded,
-    /// It may have been carried out; it is over.
+    /// It may have been carried out, or may be at this moment: also where a server in trouble has answered, another one
+    /// behind it may still be at work, and a list may not show yet what was made.
     Needed,
-    /// It may be carried out at this moment.
-    NeededLater,
 }
 
 /// What GitHub says of one field of a request that it refused.

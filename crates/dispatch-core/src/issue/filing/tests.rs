@@ -152,7 +152,7 @@ fn an_unknown_milestone_is_left_out_and_said() {
 fn a_lost_answer_is_looked_for_before_anything_is_sent_again() {
     let mut case = Case::with_milestone("body");
     let sent = case.now;
-    case.fail(Trouble::Passing, Look::NeededLater);
+    case.fail(Trouble::Passing, Look::Needed);
     assert_eq!(case.pass_wait(), Duration::from_secs(1));
     assert_eq!(case.next(), Todo::Ask(Request::Look { since: earlier(sent, MARGIN) }));
     let seen = case.seen();
@@ -164,7 +164,7 @@ fn a_lost_answer_is_looked_for_before_anything_is_sent_again() {
 fn a_request_that_may_still_be_at_work_is_not_sent_again_before_twelve_seconds() {
     let mut case = Case::with_milestone("body");
     let sent = case.now;
-    case.fail(Trouble::Passing, Look::NeededLater);
+    case.fail(Trouble::Passing, Look::Needed);
     case.pass_wait();
     case.answer(Ok(Answer::Issues(Vec::new())));
     case.pass_wait();
@@ -172,19 +172,6 @@ fn a_request_that_may_still_be_at_work_is_not_sent_again_before_twelve_seconds()
     assert!(matches!(case.next(), Todo::Ask(Request::Look { .. })), "it looks once more first");
     case.answer(Ok(Answer::Issues(Vec::new())));
     assert!(matches!(case.next(), Todo::Ask(Request::Create(_))));
-}
-
-#[test]
-fn a_whole_answer_of_a_server_in_trouble_is_followed_sooner() {
-    let mut case = Case::with_milestone("body");
-    case.fail(Trouble::Passing, Look::Needed);
-    let sent = case.now;
-    for _ in 0..2 {
-        case.pass_wait();
-        case.answer(Ok(Answer::Issues(Vec::new())));
-    }
-    assert!(matches!(case.next(), Todo::Ask(Request::Create(_))));
-    assert!(case.now <= later(sent, Duration::from_secs(5)));
 }
 
 #[test]
@@ -203,7 +190,7 @@ fn somebody_who_starts_again_looks_first_and_waits_until_the_request_is_over() {
 #[test]
 fn of_two_issues_with_the_marker_the_oldest_is_ours() {
     let mut case = Case::with_milestone("body");
-    case.fail(Trouble::Passing, Look::NeededLater);
+    case.fail(Trouble::Passing, Look::Needed);
     case.pass_wait();
     let (seen, copy) = (case.seen(), Seen { number: 9, ..case.seen() });
     case.answer(Ok(Answer::Issues(vec![copy, seen])));
@@ -213,7 +200,7 @@ fn of_two_issues_with_the_marker_the_oldest_is_ours() {
 #[test]
 fn an_issue_that_only_quotes_the_marker_is_not_ours() {
     let mut case = Case::with_milestone("body");
-    case.fail(Trouble::Passing, Look::NeededLater);
+    case.fail(Trouble::Passing, Look::Needed);
     case.pass_wait();
     let quoting = Seen { body: format!("> {}", case.seen().body), ..case.seen() };
     case.answer(Ok(Answer::Issues(vec![quoting])));
@@ -224,7 +211,7 @@ fn an_issue_that_only_quotes_the_marker_is_not_ours() {
 fn an_issue_of_somebody_else_is_not_ours_whatever_it_says() {
     for (user, is_ours) in [(Some("mallory"), false), (None, false), (Some("Will"), true)] {
         let mut case = Case::with_milestone("body");
-        case.fail(Trouble::Passing, Look::NeededLater);
+        case.fail(Trouble::Passing, Look::Needed);
         case.pass_wait();
         let seen = Seen { user: user.map(Into::into), ..case.seen() };
         case.answer(Ok(Answer::Issues(vec![seen])));
@@ -259,7 +246,7 @@ fn a_comment_of_somebody_else_is_not_ours_whatever_it_says() {
         let mut case = Case::with_milestone(&"line\n".repeat(20_000));
         let seen = case.seen();
         case.answer(Ok(Answer::Created(seen)));
-        case.fail(Trouble::Passing, Look::NeededLater);
+        case.fail(Trouble::Passing, Look::Needed);
         case.pass_wait();
         let comment = SeenComment { body: case.draft.comments[0].clone(), user: user.map(Into::into) };
         case.answer(Ok(Answer::Comments(vec![comment])));
@@ -310,7 +297,7 @@ fn a_clock_that_was_in_the_future_stops_nobody() {
     // So also where it is not known yet what became of a request.
     let mut case = Case::with_milestone("body");
     case.now = at(4_000_000_000);
-    case.fail(Trouble::Passing, Look::NeededLater);
+    case.fail(Trouble::Passing, Look::Needed);
     case.now = at(1000);
     case.answer(Ok(Answer::Issues(Vec::new())));
     assert_eq!(case.pass_wait(), AT_WORK);
