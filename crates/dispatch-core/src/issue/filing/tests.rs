@@ -286,6 +286,26 @@ fn a_rate_limit_is_waited_for_to_the_second_and_counts_as_no_try() {
 }
 
 #[test]
+fn a_rate_limit_that_does_not_say_when_it_ends_is_obeyed_with_growing_pauses() {
+    let mut case = Case::with_milestone("body");
+    let mut waits = Vec::new();
+    for _ in 0..6 {
+        case.fail(Trouble::Limited, Look::NotNeeded);
+        case.filing = case.filing.resumed(case.now);
+        waits.push((case.pass_wait().as_secs() - 1) / 60);
+    }
+    assert_eq!(waits, [1, 2, 4, 8, 15, 15]);
+    let said =
+        Failure { retry_at: Some(later(case.now, LIMIT)), ..failure(Trouble::Limited, Look::NotNeeded) };
+    case.answer(Err(said));
+    assert_eq!(case.pass_wait().as_secs(), 61, "what it says counts");
+    let seen = Seen { labels: Vec::new(), ..case.seen() };
+    case.answer(Ok(Answer::Created(seen)));
+    case.fail(Trouble::Limited, Look::NotNeeded);
+    assert_eq!(case.pass_wait().as_secs(), 61, "it begins anew when something was made");
+}
+
+#[test]
 fn a_clock_that_was_in_the_future_stops_nobody() {
     let mut case = Case::new("body");
     case.now = at(4_000_000_000);
@@ -346,19 +366,63 @@ fn assignees_that_are_not_named_are_asked_about_one_by_one() {
 }
 
 #[test]
-fn a_label_that_is_named_is_left_out_and_else_all_are() {
+fn a_label_that_is_named_is_left_out() {
     let mut case = Case::with_milestone("body");
     case.refuse("labels", Some("BUG"));
     assert_eq!(case.request().labels, ["os:ubuntu"]);
+}
+
+#[test]
+fn labels_that_are_not_named_are_left_out_one_at_a_time() {
     let mut case = Case::with_milestone("body");
+    case.refuse("labels", None);
+    assert_eq!(case.request().labels, ["os:ubuntu"]);
+    case.refuse("labels", None);
+    assert_eq!(case.request().labels, ["bug"], "it was not that one");
+    assert_eq!(case.left_out(), [(Field::Label, "os:ubuntu", &Why::Refused("is wrong".into()))]);
+    let seen = case.seen();
+    case.answer(Ok(Answer::Created(seen)));
+    assert!(case.is_done());
+    let mut case = Case::with_milestone("body");
+    for _ in 0..3 {
+        case.refuse("labels", None);
+    }
+    assert!(case.request().labels.is_empty(), "it is more than one");
+    assert_eq!(case.left_out().len(), 2);
+}
+
+#[test]
+fn of_very_many_labels_that_are_not_named_all_are_left_out_in_the_end() {
+    let mut case = Case::with_milestone("body");
+    case.draft.labels = (0..100).map(|number| format!("l{number}")).collect();
+    for _ in 0..MOST_TRIED {
+        case.refuse("labels", None);
+        assert_eq!(case.request().labels.len(), 99);
+    }
     case.refuse("labels", None);
     assert!(case.request().labels.is_empty());
 }
 
 #[test]
+fn labels_are_left_out_before_assignees_of_whom_it_is_known_that_they_may_be() {
+    let mut case = Case::with_milestone("body");
+    let mut left_out = Vec::new();
+    for _ in 0..20 {
+        match case.next() {
+            Todo::Ask(Request::AskAssignee { .. }) => case.answer(Ok(Answer::MayBeAssigned(true))),
+            Todo::Ask(Request::Create(_)) => case.fail(Trouble::Refused, Look::NotNeeded),
+            _ => break,
+        }
+        left_out.extend(case.left_out().last().map(|(field, ..)| *field));
+        left_out.dedup();
+    }
+    assert_eq!(left_out, [Field::Milestone, Field::Label, Field::Assignee]);
+}
+
+#[test]
 fn what_is_still_refused_without_everything_is_refused_for_good() {
     let mut case = Case::with_milestone("body");
-    for _ in 0..6 {
+    for _ in 0..8 {
         match case.next() {
             Todo::Ask(Request::AskAssignee { .. }) => case.answer(Ok(Answer::MayBeAssigned(true))),
             Todo::Ask(Request::Create(_)) => case.refuse("title", None),

@@ -107,7 +107,7 @@ fn failure(error: &Error, is_of_issue: bool) -> Failure {
         trouble: meaning(error.kind()),
         look,
         words: format!("{error}{}", advice(error.kind(), is_of_issue)),
-        retry_at: error.retry_at(),
+        retry_at: error.told_retry_at(),
         fields: error.field_errors().iter().map(field).collect(),
     }
 }
