@@ -35,7 +35,7 @@ async fn a_report_that_is_filed_gives_the_next_one_its_time() {
     let before = rig.engine.clock.now();
     let End::At(_) = ending.activate(before).await.expect("a state") else { panic!("it waits") };
     let key = rig.waiting().await[0].key.clone();
-    let now = later(before, grace / 2);
+    let now = later(before, grace.saturating_sub(Duration::from_secs(1)));
     rig.engine.store.effect_done(&key, now).await.expect("noted");
     assert_eq!(ending.activate(now).await.expect("a state"), End::At(later(now, grace)));
     let End::At(at) = ending.activate(later(now, grace)).await.expect("a state") else { panic!("it waits") };
