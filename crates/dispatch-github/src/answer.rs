@@ -51,10 +51,11 @@ pub(crate) fn failure(answer: &Answer<'_>, who: Who, doing: &str) -> Error {
         .unwrap_or(Value::Null);
     let message = body["message"].as_str().map(|message| answer.theirs(message)).unwrap_or_default();
     let limited = limits::limited(answer.status, answer.headers, &message, answer.now);
+    let told = limited.and_then(|_| limits::told(answer.headers, answer.now));
     let kind = kind(answer.status, limited.is_some());
     let field_errors = field_errors(&body["errors"], answer);
     let reason = match who {
-        Who::GitHub(token) => githubs_words(kind, token, &message, &field_errors, answer, limited),
+        Who::GitHub(token) => githubs_words(kind, token, &message, &field_errors, answer, told),
         Who::Other => format!("the server answered with status {}", answer.status),
     };
     let fate = match answer.status {
@@ -65,6 +66,7 @@ pub(crate) fn failure(answer: &Answer<'_>, who: Who, doing: &str) -> Error {
     Error::new(kind, &format!("cannot {doing}: {reason}"))
         .with_fate(fate)
         .with_retry_at(limited.or_else(|| limits::retry_after(answer.headers, answer.now)))
+        .with_guess(limited.is_some() && told.is_none())
         .with_field_errors(field_errors)
         .with_request_id(answer.header("x-github-request-id"))
 }
@@ -111,7 +113,7 @@ fn githubs_words(
     message: &str,
     fields: &[FieldError],
     answer: &Answer<'_>,
-    limited: Option<Timestamp>,
+    until: Option<Timestamp>,
 ) -> String {
     let said = if message.is_empty() { String::new() } else { format!(" (\"{message}\")") };
     let status = answer.status;
@@ -122,7 +124,7 @@ fn githubs_words(
             } else {
                 ""
             };
-            let until = limited.map(|at| format!(" until {}", seconds(at))).unwrap_or_default();
+            let until = until.map(|at| format!(" until {}", seconds(at))).unwrap_or_default();
             format!("GitHub takes no more requests{until}{advice}{said}")
         }
         Kind::BadCredentials if token == TokenKind::Nobody => {
@@ -261,6 +263,17 @@ mod tests {
             assert!(error.may_have_been_applied());
             assert_eq!(error.may_still_be_applied(), running, "{status}");
         }
+    }
+
+    #[test]
+    fn it_is_told_whether_a_limit_says_when_it_ends() {
+        let body = json!({"message": "You have exceeded a secondary rate limit"});
+        let error = told(403, &HeaderMap::new(), &body);
+        assert!(error.retry_at().is_some() && error.told_retry_at().is_none());
+        let headers = HeaderMap::from_iter([(reqwest::header::RETRY_AFTER, HeaderValue::from_static("7"))]);
+        let error = told(403, &headers, &body);
+        assert!(error.told_retry_at().is_some());
+        assert_eq!(error.told_retry_at(), error.retry_at());
     }
 
     #[test]

@@ -372,7 +372,7 @@ impl GitHub {
             headers.insert(IF_NONE_MATCH, known);
         }
         let limit = self.0.web.limits().answer;
-        let mut sending = self.0.web.client().request(request.method.clone(), url.clone()).timeout(limit);
+        let mut sending = self.0.web.api_client().request(request.method.clone(), url.clone()).timeout(limit);
         if let Some(body) = &request.body {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             sending = sending.body(body.to_string());

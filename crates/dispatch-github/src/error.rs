@@ -69,6 +69,8 @@ struct Facts {
     words: String,
     fate: Fate,
     retry_at: Option<Timestamp>,
+    /// `retry_at` is ours, and not the server's.
+    is_guess: bool,
     field_errors: Vec<FieldError>,
     request_id: Option<String>,
 }
@@ -80,6 +82,7 @@ impl Error {
             words: words::clean(words),
             fate: Fate::NotApplied,
             retry_at: None,
+            is_guess: false,
             field_errors: Vec::new(),
             request_id: None,
         }))
@@ -92,6 +95,11 @@ impl Error {
 
     pub(crate) fn with_retry_at(mut self, retry_at: Option<Timestamp>) -> Self {
         self.0.retry_at = retry_at;
+        self
+    }
+
+    pub(crate) fn with_guess(mut self, is_guess: bool) -> Self {
+        self.0.is_guess = is_guess;
         self
     }
 
@@ -142,10 +150,17 @@ impl Error {
         self.0.fate == Fate::Running
     }
 
-    /// Not before this time, by our own clock, should anything be asked again. None if the server did not say.
+    /// Not before this time, by our own clock, should anything be asked again: of a rate limit that does not say, after a
+    /// minute. None if the server did not say.
     #[must_use]
     pub fn retry_at(&self) -> Option<Timestamp> {
         self.0.retry_at
+    }
+
+    /// The same, if the server did say.
+    #[must_use]
+    pub fn told_retry_at(&self) -> Option<Timestamp> {
+        self.0.retry_at.filter(|_| !self.0.is_guess)
     }
 
     /// What GitHub says of single fields, where it refused them.

@@ -70,17 +70,20 @@ pub(crate) fn limited(status: u16, headers: &HeaderMap, message: &str, now: Time
     if status != 403 && status != 429 {
         return None;
     }
-    if let Some(at) = retry_after(headers, now) {
+    if let Some(at) = told(headers, now) {
         return Some(at);
-    }
-    if number(headers, "x-ratelimit-remaining") == Some(0)
-        && let Some(reset) = reset(headers)
-    {
-        return Some(after(now, reset.duration_since(date(headers).unwrap_or(now))));
     }
     let message = message.to_ascii_lowercase();
     let says_so = message.contains("rate limit") || message.contains("abuse detection");
     (status == 429 || says_so).then(|| after(now, UNSAID))
+}
+
+/// Until when a limit holds by our clock, if its answer tells.
+pub(crate) fn told(headers: &HeaderMap, now: Timestamp) -> Option<Timestamp> {
+    retry_after(headers, now).or_else(|| {
+        let reset = reset(headers).filter(|_| number(headers, "x-ratelimit-remaining") == Some(0))?;
+        Some(after(now, reset.duration_since(date(headers).unwrap_or(now))))
+    })
 }
 
 /// `Retry-After` (RFC 9110 §10.2.3) by our clock.

@@ -36,6 +36,10 @@ const MAX_REFUSAL: usize = 64 * 1024;
 /// that is too old to know of versions speaks the same.
 pub(crate) const API_VERSION: (&str, &str) = ("x-github-api-version", "2022-11-28");
 
+/// For how long the kernel goes on sending what nobody has acknowledged, also when we are dead by then. Shorter than the
+/// twelve seconds after which what was lost is sent again: it must not arrive after that.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(8);
+
 /// Who we say we are.
 const AGENT: &str = concat!("dispatch/", env!("CARGO_PKG_VERSION"));
 
@@ -78,6 +82,8 @@ pub struct Head {
 #[derive(Clone)]
 pub struct Web {
     client: Client,
+    /// For requests to an API, which may make something.
+    api_client: Client,
     now: Now,
     limits: TimeLimits,
 }
@@ -114,17 +120,24 @@ impl Web {
     /// The same with other time limits.
     pub fn with_limits(ca_certs: &[PathBuf], now: Now, limits: TimeLimits) -> Result<Self, SetUpError> {
         crate::proxy::check(|name| std::env::var(name).ok())?;
-        let client = Client::builder()
-            .tls_backend_preconfigured(tls(ca_certs)?)
-            .user_agent(AGENT)
-            .connect_timeout(limits.connect)
-            // A connection that the other side has given up already is a request with an unknown outcome.
-            .pool_idle_timeout(Duration::from_secs(15))
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .build()
-            .map_err(|error| SetUpError::Client(words::cause(&error)))?;
-        Ok(Self { client, now, limits })
+        let tls = tls(ca_certs)?;
+        let client = || {
+            Client::builder()
+                .tls_backend_preconfigured(tls.clone())
+                .user_agent(AGENT)
+                .connect_timeout(limits.connect)
+                // A connection that the other side has given up already is a request with an unknown outcome.
+                .pool_idle_timeout(Duration::from_secs(15))
+                .redirect(reqwest::redirect::Policy::none())
+                .retry(reqwest::retry::never())
+        };
+        let api_client = client();
+        #[cfg(target_os = "linux")]
+        let api_client = api_client.tcp_user_timeout(UNACKNOWLEDGED);
+        let built = |builder: reqwest::ClientBuilder| {
+            builder.build().map_err(|error| SetUpError::Client(words::cause(&error)))
+        };
+        Ok(Self { client: built(client())?, api_client: built(api_client)?, now, limits })
     }
 
     /// The bytes of a file from `start`, without credentials but those in the address; up to five redirects are
@@ -199,8 +212,8 @@ impl Web {
         &self.limits
     }
 
-    pub(crate) fn client(&self) -> &Client {
-        &self.client
+    pub(crate) fn api_client(&self) -> &Client {
+        &self.api_client
     }
 
     /// A download, whatever redirects lie before it.

@@ -5,9 +5,10 @@
 mod common;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use common::{Does, Server, TOKEN, github, impatient, json, noon, says, web};
-use dispatch_github::{Answer, Kind, NewIssue, Slug};
+use common::{Does, Server, TOKEN, clock, github, impatient, json, noon, says, web};
+use dispatch_github::{Answer, Kind, NewIssue, Slug, TimeLimits, Web};
 use url::Url;
 
 const ISSUE: &str = r#"{"number": 5, "html_url": "https://h.example/5", "title": "t", "body": "b", "labels": [],
@@ -215,13 +216,13 @@ async fn an_issue_that_moves_between_two_pages_while_they_are_read_is_found() {
     // Between the two pages issue 4 is deleted, and issue 3 moves from the second to the first.
     let first = [format!("[{},{}]", issue(5), issue(4)), format!("[{},{}]", issue(5), issue(3))];
     let last = format!("[{}]", issue(2));
-    let lists = AtomicUsize::new(0);
+    let asked_before = AtomicUsize::new(0);
     let server = Server::start(move |asked| {
         if asked.target().ends_with("&page=2") {
             return says("200 OK", &[], &last);
         }
-        let list = lists.fetch_add(1, Ordering::SeqCst);
-        says("200 OK", &[&format!("link: <{}&page=2>; rel=\"next\"", asked.target())], &first[list.min(1)])
+        let place = asked_before.fetch_add(1, Ordering::SeqCst).min(1);
+        says("200 OK", &[&format!("link: <{}&page=2>; rel=\"next\"", asked.target())], &first[place])
     })
     .await;
     let issues = github(web(), server.url("/")).issues_since(&repo(), noon()).await.expect("listed");
@@ -347,4 +348,22 @@ async fn assets_of_a_release_that_may_have_been_cut_are_read_page_by_page() {
     let answer = github(web(), server.url("/")).release(&repo(), "v1", None).await.expect("read");
     let Answer::New { value, .. } = answer else { panic!("it is new") };
     assert!(value.assets.iter().map(|asset| asset.id).eq(0..105));
+}
+
+#[tokio::test]
+async fn what_nobody_acknowledges_is_given_up_before_it_is_sent_again() {
+    // It takes the connection and reads nothing: soon the kernel has more than it may send.
+    let deaf = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}/", deaf.local_addr().expect("an address"));
+    let limits = TimeLimits { answer: Duration::from_mins(1), ..TimeLimits::default() };
+    let web = Web::with_limits(&[], clock(), limits).expect("the web");
+    let github = github(web, Url::parse(&url).expect("a URL"));
+    let issue = NewIssue { body: "x".repeat(32 << 20), ..new_issue() };
+    let (repo, taken) = (repo(), deaf.accept());
+    let filing = github.create_issue(&repo, &issue);
+    let both = async { tokio::join!(taken, filing) };
+    let (connection, filed) =
+        tokio::time::timeout(Duration::from_secs(20), both).await.expect("it is given up");
+    drop(connection);
+    assert!(filed.expect_err("nobody took it").may_have_been_applied());
 }

@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use super::super::fields::{Field, LeftOut, Why, same};
 use super::super::{Draft, find_marker};
 use super::{
-    AT_WORK, Answer, Duration, Failure, Filed, Filing, LIMIT, LONGEST_LIMIT, LONGEST_WAIT, Look, Reason,
-    Request, SEEN, Seen, SeenComment, Task, Trouble, Wait, later,
+    AT_WORK, Answer, Duration, Failure, Filed, Filing, LIMIT, LONGEST_LIMIT, LONGEST_UNSAID, LONGEST_WAIT,
+    Look, Reason, Request, Seen, SeenComment, Task, Trouble, Wait, later,
 };
 
 impl Filing {
@@ -46,16 +46,22 @@ impl Filing {
             (Answer::Created(seen), _) => self.take(draft, &seen, true, now),
             (Answer::Amended, _) => {
                 self.tasks.remove(&Task::Amend);
-                self.failures = 0;
+                self.went_well();
             }
             (Answer::Comments(comments), _) => self.count(draft, &comments, asked),
             (Answer::Commented, _) => {
                 self.comments += 1;
-                (self.flight, self.failures) = (None, 0);
+                self.flight = None;
+                self.went_well();
             }
             // An answer to something else: whoever drives this is wrong, and nothing is known.
             (Answer::MayBeAssigned(_), _) => {}
         }
+    }
+
+    /// Something was made, or is there.
+    fn went_well(&mut self) {
+        (self.failures, self.limits) = (0, 0);
     }
 
     pub(super) fn asked_about(&mut self, login: &str, may_be: bool) {
@@ -117,7 +123,8 @@ impl Filing {
             user: seen.user.clone(),
         });
         self.known_at = Some(now);
-        (self.flight, self.failures, self.said) = (None, 0, self.left_out.len());
+        (self.flight, self.said) = (None, self.left_out.len());
+        self.went_well();
         for (field, wanted, given) in [
             (Field::Label, &draft.labels, &seen.labels),
             (Field::Assignee, &draft.assignees, &seen.assignees),
@@ -191,7 +198,8 @@ impl Filing {
             self.comments += 1;
         }
         if self.comments > before {
-            (self.flight, self.failures) = (None, 0);
+            self.flight = None;
+            self.went_well();
         } else {
             self.not_there(asked);
         }
@@ -202,12 +210,13 @@ impl Filing {
             match (&mut self.flight, failure.look) {
                 (flight, Look::NotNeeded) => *flight = None,
                 (None, _) => {}
-                (Some(flight), Look::Needed) => flight.quiet_at = Some(later(now, SEEN)),
-                (Some(flight), Look::NeededLater) => flight.quiet_at = Some(later(now, AT_WORK)),
+                (Some(flight), Look::Needed) => flight.quiet_at = Some(later(now, AT_WORK)),
             }
         }
         if failure.trouble == Trouble::Limited || failure.is_too_quick() {
-            let at = failure.retry_at.unwrap_or_else(|| later(now, LIMIT));
+            let unsaid = LONGEST_UNSAID.min(LIMIT * (1 << self.limits.min(8)));
+            self.limits = self.limits.saturating_add(1);
+            let at = failure.retry_at.unwrap_or_else(|| later(now, unsaid));
             let until = later(believed(Some(at), now), Duration::from_secs(1));
             self.wait = Some(Wait { until, why: failure.words.clone(), reason: Reason::Limit });
             return;

@@ -21,17 +21,20 @@ use super::fields::{Field, LeftOut};
 /// rest is for the way there and for what it takes until everybody sees it.
 const AT_WORK: Duration = Duration::from_secs(12);
 
-/// How long it may take until everybody sees what an answered request has made.
-const SEEN: Duration = Duration::from_secs(3);
-
 /// How long before a request by GitHub's clock a look begins, so that a clock that is a little off hides nothing.
 const MARGIN: Duration = Duration::from_mins(2);
 
-/// How long a rate limit is taken to hold that does not say.
+/// How long a rate limit is taken to hold that does not say; whenever it still holds then, for twice as long.
 const LIMIT: Duration = Duration::from_mins(1);
+
+/// Up to this.
+const LONGEST_UNSAID: Duration = Duration::from_mins(15);
 
 /// A rate limit that says it holds for longer is not believed; GitHub's last an hour.
 const LONGEST_LIMIT: Duration = Duration::from_hours(24);
+
+/// How many labels are left out by themselves to find the one that is refused; then it is all of them.
+const MOST_TRIED: usize = 10;
 
 /// The longest wait between two tries.
 const LONGEST_WAIT: Duration = Duration::from_mins(5);
@@ -192,10 +195,9 @@ pub enum Trouble {
 pub enum Look {
     /// It was not carried out and will not be: no look is needed.
     NotNeeded,
-    /// It may have been carried out; it is over.
+    /// It may have been carried out, or may be at this moment: also where a server in trouble has answered, another one
+    /// behind it may still be at work, and a list may not show yet what was made.
     Needed,
-    /// It may be carried out at this moment.
-    NeededLater,
 }
 
 /// What GitHub says of one field of a request that it refused.
@@ -220,7 +222,7 @@ pub struct Failure {
     pub look: Look,
     /// One sentence for people.
     pub words: String,
-    /// When GitHub says to come back, by our clock.
+    /// When GitHub says to come back, by our clock; None if it does not say.
     pub retry_at: Option<Timestamp>,
     /// What is wrong with single fields.
     pub fields: Vec<FieldTrouble>,
@@ -300,6 +302,10 @@ pub struct Filing {
     left_out: Vec<LeftOut>,
     /// Assignees of whom it is still to be asked whether they may be, once that is in doubt.
     to_ask: Option<Vec<String>>,
+    /// Labels of which one is refused, and it is not known which: these were not left out yet, to see.
+    to_try: Option<Vec<String>>,
+    /// The label that is left out to see whether it is that one.
+    on_trial: Option<String>,
     flight: Option<Flight>,
     issue: Option<Filed>,
     /// Since when the issue is known, by our clock.
@@ -314,6 +320,9 @@ pub struct Filing {
     wait: Option<Wait>,
     /// How often in a row it was tried in vain.
     failures: u32,
+    /// How often in a row it met a rate limit.
+    #[serde(default)]
+    limits: u32,
 }
 
 impl Filing {

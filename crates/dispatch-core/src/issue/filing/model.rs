@@ -21,9 +21,9 @@ enum Fate {
         applied: Option<u64>,
         noticed: u64,
     },
-    /// 500, as a whole answer.
+    /// 500, as a whole answer; carried out after so many milliseconds by a server behind it.
     Error {
-        is_applied: bool,
+        applied: Option<u64>,
     },
     Unreachable,
     Limited {
@@ -53,7 +53,7 @@ fn fate() -> impl Strategy<Value = Fate> {
     prop_oneof![
         3 => Just(Fate::Fine),
         4 => (applied(), 0..30_000_u64).prop_map(|(applied, noticed)| Fate::Lost { applied, noticed }),
-        2 => any::<bool>().prop_map(|is_applied| Fate::Error { is_applied }),
+        2 => applied().prop_map(|applied| Fate::Error { applied }),
         1 => Just(Fate::Unreachable),
         1 => (0..100_u64).prop_map(|seconds| Fate::Limited { seconds }),
         1 => Just(Fate::Forbidden),
@@ -207,10 +207,12 @@ impl World {
                     self.apply(request, after);
                 }
                 self.pass(noticed);
-                (Trouble::Passing, Look::NeededLater)
+                (Trouble::Passing, Look::Needed)
             }
-            Fate::Error { is_applied } => {
-                is_applied.then(|| self.apply(request, 0));
+            Fate::Error { applied } => {
+                if let Some(after) = applied {
+                    self.apply(request, after);
+                }
                 (Trouble::Passing, Look::Needed)
             }
             Fate::Unreachable => (Trouble::Passing, Look::NotNeeded),

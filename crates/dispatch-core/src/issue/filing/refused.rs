@@ -2,7 +2,7 @@
 
 use super::super::Draft;
 use super::super::fields::{Field, Why, same};
-use super::{Failure, FieldTrouble, Filing, Request, Task, Trouble};
+use super::{Failure, FieldTrouble, Filing, MOST_TRIED, Request, Task, Trouble};
 
 impl Failure {
     /// GitHub says so, with status 422, where requests follow each other too quickly: a rate limit in other words.
@@ -63,12 +63,14 @@ impl Filing {
         is_less
     }
 
-    /// The answer names nothing: leaves out one kind of thing. Returns whether there was any.
+    /// The answer names nothing: leaves out one kind of thing. Returns whether there was any. Assignees of whom GitHub said
+    /// that they may be come last.
     fn leave_out_anything(&mut self, draft: &Draft, failure: &Failure) -> bool {
         let unnamed = FieldTrouble { message: failure.words.clone(), ..FieldTrouble::default() };
-        self.refused_assignees(draft, &unnamed)
+        (self.to_ask.is_none() && self.refused_assignees(draft, &unnamed))
             || self.refused_milestone(draft, &failure.words)
             || self.refused_labels(draft, &unnamed)
+            || self.refused_assignees(draft, &unnamed)
     }
 
     fn refused_assignees(&mut self, draft: &Draft, trouble: &FieldTrouble) -> bool {
@@ -98,10 +100,31 @@ impl Filing {
     }
 
     fn refused_labels(&mut self, draft: &Draft, trouble: &FieldTrouble) -> bool {
+        let why = || Why::Refused(trouble.message.clone());
         let wanted = self.wanted(Field::Label, &draft.labels);
-        let is_any_named = wanted.iter().any(|label| trouble.names(label));
-        for label in wanted.iter().filter(|label| !is_any_named || trouble.names(label)) {
-            self.leave_out(Field::Label, label, Why::Refused(trouble.message.clone()));
+        let named: Vec<_> = wanted.iter().filter(|label| trouble.names(label)).collect();
+        if !named.is_empty() {
+            for label in named {
+                self.leave_out(Field::Label, label, why());
+            }
+            return true;
+        }
+        // It is refused still: it was not that one.
+        if let Some(label) = self.on_trial.take() {
+            self.left_out.retain(|one| !one.is(Field::Label, &label));
+        }
+        let wanted = self.wanted(Field::Label, &draft.labels);
+        let to_try = self.to_try.get_or_insert_with(|| match wanted.len() {
+            0 | 1 => Vec::new(),
+            _ => wanted.iter().take(MOST_TRIED).rev().cloned().collect(),
+        });
+        if let Some(label) = to_try.pop() {
+            self.leave_out(Field::Label, &label, why());
+            self.on_trial = Some(label);
+            return true;
+        }
+        for label in &wanted {
+            self.leave_out(Field::Label, label, why());
         }
         !wanted.is_empty()
     }

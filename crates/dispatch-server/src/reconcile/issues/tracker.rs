@@ -102,16 +102,12 @@ fn seen(issue: Issue) -> Seen {
 
 /// What a failure of the client means to a filing, with what a person can do about it.
 fn failure(error: &Error, is_of_issue: bool) -> Failure {
-    let look = match (error.may_have_been_applied(), error.may_still_be_applied()) {
-        (_, true) => Look::NeededLater,
-        (true, false) => Look::Needed,
-        (false, false) => Look::NotNeeded,
-    };
+    let look = if error.may_have_been_applied() { Look::Needed } else { Look::NotNeeded };
     Failure {
         trouble: meaning(error.kind()),
         look,
         words: format!("{error}{}", advice(error.kind(), is_of_issue)),
-        retry_at: error.retry_at(),
+        retry_at: error.told_retry_at(),
         fields: error.field_errors().iter().map(field).collect(),
     }
 }

@@ -193,7 +193,7 @@ async fn the_reports_of_a_run_are_filed_in_their_order_whatever_happens_to_the_f
     }
     let failure = Fate::Fails(Trouble::Passing, Look::NotNeeded);
     let tracker =
-        Scripted::new(&rig, &[failure.clone(), failure, Fate::Fails(Trouble::Passing, Look::NeededLater)]);
+        Scripted::new(&rig, &[failure.clone(), failure, Fate::Fails(Trouble::Passing, Look::Needed)]);
     all(&mut desk(&rig, &tracker)).await;
     assert_eq!(tracker.titles(), ["one", "two", "three"]);
 }
@@ -422,7 +422,7 @@ async fn a_person_is_told_once_of_each_reason_to_wait() {
     let fails = Fate::Fails;
     let (passing, lasting) =
         (fails(Trouble::Passing, Look::NotNeeded), fails(Trouble::Lasting, Look::NotNeeded));
-    let unknown = fails(Trouble::Passing, Look::NeededLater);
+    let unknown = fails(Trouble::Passing, Look::Needed);
     let fates =
         [passing.clone(), passing.clone(), unknown, passing.clone(), lasting.clone(), lasting, passing];
     let tracker = Scripted::new(&rig, &fates);
