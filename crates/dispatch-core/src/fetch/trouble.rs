@@ -13,6 +13,9 @@ const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_min
 /// The shortest pause after an answer that will not change by itself.
 const REFUSED: Duration = Duration::from_secs(30);
 
+/// How long until what was wrong is fetched once more.
+const WRONG: Duration = Duration::from_secs(10);
+
 /// How often it is looked whether another process has fetched an image.
 const BUSY: Duration = Duration::from_secs(2);
 
@@ -102,7 +105,14 @@ pub fn after(before: Option<&Trouble>, failure: &Failure, has_progressed: bool, 
             Next::Spoiled(format!("{words}, and it was fetched twice"))
         }
         Failure::Wrong(_) => {
-            Next::Again(Trouble { tries: 0, wrong: wrong + 1, not_before: now, is_full: false, told: None })
+            // Not at once: whoever answers with something else may be putting things in order.
+            Next::Again(Trouble {
+                tries: 0,
+                wrong: wrong + 1,
+                not_before: later(WRONG),
+                is_full: false,
+                told: None,
+            })
         }
     }
 }

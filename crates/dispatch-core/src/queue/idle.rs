@@ -9,7 +9,7 @@ use super::{Ask, IDLE_PROMISE, Idle, Job, JobState, Offer, Outlook, Snapshot, St
 use crate::event::Happening;
 use crate::host::{Host, Sighting};
 use crate::id::{HostId, JobId, RunId, WorkloadId};
-use crate::run::Run;
+use crate::run::{Run, RunState};
 use crate::workload::{Arch, Kind, Workload};
 
 /// What a host is to do, and why.
@@ -95,6 +95,11 @@ impl Snapshot {
     pub(super) fn keep_near(&mut self, host: HostId, run: RunId, how: Ask, now: Timestamp) -> Offer {
         if let Some(idle) = self.promised_idle(host, how, now) {
             return Offer::Idle(idle);
+        }
+        if let Some(run) = self.run(run).filter(|run| run.state == RunState::Assigned).cloned() {
+            // It does as it is told: its time does not pass meanwhile.
+            let until = now.checked_add(self.deadlines(&run).assigned).unwrap_or(Timestamp::MAX);
+            self.put_run(Run { deadline: run.deadline.max(Some(until)), ..run });
         }
         let workload = self.run(run).and_then(|run| self.workload_of(run.job));
         let name = workload.map_or("its image", |workload| &workload.name);

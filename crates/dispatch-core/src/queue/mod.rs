@@ -390,6 +390,13 @@ pub enum Offer {
     },
     /// Nothing to run.
     Idle(Idle),
+    /// To reset first: only its firmware can boot what comes next.
+    Reset {
+        /// What it is told.
+        idle: Idle,
+        /// What comes next.
+        workload: WorkloadId,
+    },
     /// Nothing, because it may be any of several hosts.
     Several(Idle),
     /// Its own image, which cannot be read at the moment; the text says why.

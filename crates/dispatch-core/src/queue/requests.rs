@@ -62,11 +62,7 @@ impl Snapshot {
             if let Some(run) = self.active_run(host) {
                 let answer = Offer::Image { run: run.id, workload: run.workload };
                 // It was kept near until its image can be read.
-                let is_kept =
-                    self.hosts.iter().find(|known| known.id == host).and_then(|host| host.idle.as_ref());
-                if is_kept.is_some_and(|idle| !idle.is_taken)
-                    && let Some(idle) = self.promised_idle(host, how, now)
-                {
+                if let Some(idle) = self.promised_idle(host, how, now) {
                     return self.outcome(Offer::Idle(idle));
                 }
                 self.change_host(host, |host| host.idle = None);
@@ -80,7 +76,9 @@ impl Snapshot {
         self.note_unfit(host, now);
         let answer = match self.next_job(host, unreadable) {
             Some(job) if self.must_reset_first(host, job) => {
-                Offer::Idle(self.tell_reset(host, job, how, now))
+                let workload = self.workload_of(job).map(|workload| workload.id);
+                let idle = self.tell_reset(host, job, how, now);
+                workload.map_or(Offer::Idle(idle.clone()), |workload| Offer::Reset { idle, workload })
             }
             Some(job) => self.assign(job, host, context),
             None => Offer::Idle(self.tell_idle(host, how, unreadable, now)),

@@ -117,7 +117,7 @@ impl Model {
     pub(super) fn head(&mut self, host: u8) -> Option<String> {
         match self.ask(host, Ask::Head) {
             Offer::Image { run, .. } => Some(self.name_of(run)),
-            Offer::Idle(_) | Offer::Several(_) | Offer::NotNow(_) => None,
+            Offer::Idle(_) | Offer::Reset { .. } | Offer::Several(_) | Offer::NotNow(_) => None,
         }
     }
 

@@ -168,8 +168,14 @@ impl Engine {
         let look = |snapshot: Snapshot| {
             let (workloads, runs) = (snapshot.workloads.clone(), snapshot.runs.clone());
             let outcome = snapshot.ask(who, how, unreadable, &mut Context { now, random: &mut random });
-            let Offer::Image { run, workload } = outcome.answer else { return Preview::Idle };
-            let is_untouched = runs.iter().find(|known| known.id == run).is_none_or(|run| run.transfers == 0);
+            let (run, workload) = match outcome.answer {
+                Offer::Image { run, workload } => (Some(run), workload),
+                // Not for an image that it would have to wait for.
+                Offer::Reset { workload, .. } => (None, workload),
+                Offer::Idle(_) | Offer::Several(_) | Offer::NotNow(_) => return Preview::Idle,
+            };
+            let is_untouched =
+                runs.iter().find(|known| Some(known.id) == run).is_none_or(|run| run.transfers == 0);
             match workloads.into_iter().find(|known| known.id == workload) {
                 Some(workload) => Preview::Image { workload: Box::new(workload), is_untouched },
                 None => Preview::Idle,
@@ -220,8 +226,11 @@ impl Engine {
                 (Offer::Image { run, workload }, Some((known, opened))) if workload == known.id => {
                     return Ok(Work::Image(image(run, &known, opened)));
                 }
+                (Offer::Reset { idle, workload }, Some((known, _))) if workload == known.id => {
+                    return Ok(Work::Idle(idle));
+                }
                 // Somebody was faster; this host has been given something else by now.
-                (Offer::Image { .. }, _) => {}
+                (Offer::Image { .. } | Offer::Reset { .. }, _) => {}
             }
         }
         Err(FindError::Unsettled)

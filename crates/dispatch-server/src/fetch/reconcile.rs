@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use dispatch_boot::cache::{Cache, CacheError, Part, Pin};
 use dispatch_core::fetch::{
-    Entry, FULL, Failure, Key, Need, Next, Plan, Room, Situation, Trouble, Wait, after, needs, plan,
+    Entry, FULL, Failure, Key, Need, Next, Plan, Room, Situation, Trouble, Wait, after, is_asked, needs, plan,
 };
 use dispatch_core::queue::{Outlook, Unreadable};
 use dispatch_core::{Digest, Snapshot};
@@ -22,6 +22,9 @@ use super::images::Images;
 use super::telling::{News, Untold};
 use super::upstream::Upstream;
 use crate::engine::{Engine, later};
+
+/// What is tried again so soon is kept in hand meanwhile.
+const SOON: Duration = Duration::from_secs(10);
 
 /// How long to wait after the store failed.
 const TROUBLE: Duration = Duration::from_secs(1);
@@ -64,6 +67,8 @@ pub struct Fetch {
     has_work: bool,
     /// What the open jobs need and the cache does not have.
     missing: Vec<Key>,
+    /// What another session holds, and until when that is believed.
+    held: BTreeMap<Key, Timestamp>,
     /// Whose bytes were looked at for the processor that they are made for.
     pub(super) looked_at: BTreeSet<Digest>,
     /// Whose jobs were told why they wait.
@@ -115,6 +120,7 @@ impl Fetch {
             wake: None,
             has_work: true,
             missing: Vec::new(),
+            held: BTreeMap::new(),
             looked_at: BTreeSet::new(),
             told: BTreeSet::new(),
             is_first: true,
@@ -181,10 +187,17 @@ impl Fetch {
             Ok(Done::Came(Came::Whole { digest, pin, took })) => self.is_whole(key, digest, pin, took),
             Ok(Done::Came(Came::ByAnother)) => {}
             Ok(Done::Checked(Ok(true))) => drop(self.troubles.remove(&key)),
-            Ok(Done::Came(Came::Paused { part })) => self.parts.extend(part.map(|part| (key, part))),
+            // What is here of it stays on the disk; held any longer, no other session could go on with it. Only where no
+            // digest is known it would be of no use any more.
+            Ok(Done::Came(Came::Paused { part })) => {
+                self.parts.extend(part.filter(|_| key.digest().is_none()).map(|part| (key, part)));
+            }
             Ok(Done::Came(Came::Failed { failure, has_progressed, part })) => {
-                self.parts.extend(part.map(|part| (key, part)));
                 self.failed(key, &name, &failure, has_progressed);
+                let soon = later(self.engine.clock.now(), SOON);
+                if self.troubles.get(&key).is_some_and(|trouble| trouble.not_before <= soon) {
+                    self.parts.extend(part.map(|part| (key, part)));
+                }
             }
             Ok(Done::Checked(Ok(false))) => {
                 let why =
@@ -334,7 +347,9 @@ impl Fetch {
         let is_own = |entry: &&mut Entry| {
             if entry.is_part { self.parts.contains_key(&entry.key) } else { own.contains(&entry.key) }
         };
-        entries.iter_mut().filter(is_own).for_each(|entry| entry.is_pinned = false);
+        self.held.retain(|_, until| *until > now);
+        let may_go = |entry: &&mut Entry| is_own(entry) && !self.held.contains_key(&entry.key);
+        entries.iter_mut().filter(may_go).for_each(|entry| entry.is_pinned = false);
         let plan = loop {
             let room = Room { limit: self.settings.limit, free };
             let plan = self.plan(needs, &entries, room, now);
@@ -342,7 +357,8 @@ impl Fetch {
             if held.is_empty() {
                 break plan;
             }
-            // Somebody else holds it as well.
+            // Somebody else holds it as well, and will for a while.
+            self.held.extend(held.iter().map(|key| (*key, later(now, FULL))));
             for entry in entries.iter_mut().filter(|entry| held.contains(&entry.key)) {
                 entry.is_pinned = true;
             }
@@ -412,27 +428,48 @@ impl Fetch {
     async fn evict(&mut self, evict: &[(Key, bool)]) -> BTreeSet<Key> {
         let mut held = BTreeSet::new();
         for (key, is_part) in evict.iter().copied() {
-            if let Some(digest) = key.digest().filter(|_| !is_part) {
+            let digest = key.digest().filter(|_| !is_part);
+            let mut was_here = None;
+            if let Some(digest) = digest {
+                let now = self.engine.clock.now();
                 let mut state = self.images.state();
-                state.here.remove(&key);
+                if state.asked.get(&key).is_some_and(|at| is_asked(*at, now)) {
+                    // A host has asked for it since the plan was made.
+                    held.insert(key);
+                    continue;
+                }
+                was_here = state.here.remove(&key);
                 state.pins.remove(&digest);
             }
             self.parts.remove(&key);
             let cache = self.images.cache().clone();
-            match tokio::task::spawn_blocking(move || cache.evict(&key, is_part)).await {
-                Ok(Ok(true)) => {
+            let evict = move || {
+                let is_gone = cache.evict(&key, is_part)?;
+                // What stays is held as before.
+                let pin = digest.filter(|_| !is_gone).map(|digest| cache.pin(&digest)).transpose()?.flatten();
+                Ok::<_, CacheError>((is_gone, pin))
+            };
+            let evicted = tokio::task::spawn_blocking(evict).await;
+            let why = match evicted {
+                Ok(Ok((true, _))) => {
                     tracing::debug!("{key} leaves the cache{}", if is_part { ", a part" } else { "" });
+                    continue;
                 }
-                Ok(Ok(false)) => drop(held.insert(key)),
-                Ok(Err(error)) => {
-                    tracing::warn!("nothing can be thrown away: {error}");
-                    held.insert(key);
+                Ok(Ok((false, pin))) => {
+                    if let Some((digest, pin)) = digest.zip(pin) {
+                        let mut state = self.images.state();
+                        state.pins.insert(digest, pin);
+                        state.here.extend(was_here.map(|digest| (key, digest)));
+                    }
+                    None
                 }
-                Err(error) => {
-                    tracing::warn!("nothing can be thrown away: {error}");
-                    held.insert(key);
-                }
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(error) => Some(error.to_string()),
+            };
+            if let Some(why) = why {
+                tracing::warn!("nothing can be thrown away: {why}");
             }
+            held.insert(key);
         }
         held
     }

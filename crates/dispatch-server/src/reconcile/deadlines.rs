@@ -20,6 +20,9 @@ const PROGRESS: u64 = 64 * 1024;
 /// progress of all the others noted.
 const GLANCE: Duration = Duration::from_secs(5);
 
+/// However short a deadline is.
+const SHORTEST_GLANCE: Duration = Duration::from_millis(100);
+
 /// How long it takes to see whether anybody reads a transfer that its host has left.
 const STILL: Duration = Duration::from_secs(4);
 
@@ -98,7 +101,7 @@ impl Deadlines {
             own.min().unwrap_or(usual.download)
         };
         let shortest = self.engine.store.look(Focus::default(), &self.engine.policy, shortest).await?;
-        Ok(GLANCE.min(shortest / 4))
+        Ok(GLANCE.min(shortest / 4).max(SHORTEST_GLANCE))
     }
 
     async fn note_progress(&mut self) -> Result<(), StoreError> {

@@ -85,7 +85,8 @@ pub(super) async fn offered(config: &Config, clock: Arc<dyn Clock>) -> Result<Of
 
 /// Which images there can be no run of without network.
 fn not_cached(found: &[Found], cache: &Cache) -> Option<String> {
-    let is_missing = |file: &&Found| file.digest.is_none_or(|digest| !cache.has(&digest));
+    // One without a digest at its source may be known from before.
+    let is_missing = |file: &&Found| file.digest.is_some_and(|digest| !cache.has(&digest));
     let names: Vec<&str> = found.iter().filter(is_missing).map(|file| file.name.as_str()).collect();
     (!names.is_empty()).then(|| format!("offline: not in the cache, so not to be had: {}", names.join(", ")))
 }

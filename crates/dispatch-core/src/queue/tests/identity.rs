@@ -25,7 +25,7 @@ impl Model {
     fn gets(&mut self, who: &Sighting) -> Option<String> {
         match self.ask_as(who, Ask::Head) {
             Offer::Image { run, .. } => Some(self.name_of(run)),
-            Offer::Idle(_) | Offer::Several(_) | Offer::NotNow(_) => None,
+            Offer::Idle(_) | Offer::Reset { .. } | Offer::Several(_) | Offer::NotNow(_) => None,
         }
     }
 
@@ -402,7 +402,9 @@ fn a_waiting_host_resets_for_a_disk_image_and_for_nothing_else() {
         queue.decide(|snapshot, context| snapshot.open(&files, &[], context));
         if resets {
             for how in [Ask::Head, Ask::Get] {
-                let Offer::Idle(idle) = queue.ask(1, how) else { panic!("it is to reset first") };
+                let (Offer::Idle(idle) | Offer::Reset { idle, .. }) = queue.ask(1, how) else {
+                    panic!("it is to reset first")
+                };
                 assert_eq!((idle.stub, idle.is_urgent), (Some(Stub::Reboot), true));
             }
         }

@@ -99,6 +99,47 @@ fn a_host_that_has_begun_with_an_image_is_kept_near_while_that_is_looked_at_agai
 }
 
 #[test]
+fn a_waiting_host_is_not_reset_for_an_image_that_is_not_here() {
+    let iso = Found { kind: Kind::Iso, ..asset("a.iso", 1) };
+    let mut queue = queue(&[iso, asset("b.efi", 2)]);
+    for name in ["a.iso", "b.efi"] {
+        queue.unreadable.insert(queue.job(name).workload, coming());
+    }
+    for _ in 0..3 {
+        let Offer::Idle(idle) = queue.ask(1, Ask::Head) else { panic!("nothing is here") };
+        assert_eq!(idle.stub, Some(Stub::Wait));
+        queue.pass(31);
+    }
+    let b = queue.job("b.efi").workload;
+    queue.unreadable.remove(&b);
+    assert_eq!(queue.head(1).as_deref(), Some("b.efi"), "what it can start is here");
+    queue.unreadable.clear();
+    let iso = queue.job("a.iso").workload;
+    queue.unreadable.insert(iso, coming());
+    assert_eq!(queue.head(2), None, "a.iso is not here");
+    queue.unreadable.clear();
+    queue.pass(31);
+    let Offer::Reset { idle, workload } = queue.ask(2, Ask::Head) else { panic!("it is here") };
+    assert_eq!((idle.stub, workload), (Some(Stub::Reboot), iso));
+}
+
+#[test]
+fn a_host_that_is_kept_near_does_not_run_out_of_time() {
+    let mut queue = queue(&[asset("a", 1)]);
+    queue.head(1);
+    queue.get(1, 500);
+    queue.unreadable.insert(queue.job("a").workload, coming());
+    for _ in 0..20 {
+        let _ = queue.ask(1, Ask::Head);
+        queue.pass(60);
+        queue.tick();
+    }
+    queue.unreadable.clear();
+    assert_eq!(queue.head(1).as_deref(), Some("a"));
+    assert_eq!(queue.latest("a").attempt, 1);
+}
+
+#[test]
 fn only_a_host_with_all_labels_gets_what_needs_them() {
     let mut queue = queue(&[with(asset("a", 1), |terms| terms.labels = vec!["EPYC".into(), "lab-2".into()])]);
     let pattern = |text: &str| text.parse::<HostPattern>().expect("a host");
