@@ -106,6 +106,8 @@ async fn a_wrong_digest_once_is_thrown_away_and_fetched_again_from_the_beginning
     let world = World::new(&[("a.efi", &a)]).await;
     world.server.will("a.efi", &[Act::Wrong]);
     world.start();
+    world.until_told("a.efi", 1, |what| matches!(what, Happening::NotFetched { .. })).await;
+    world.clock.pass(Duration::from_secs(10));
     world.until_fetched("a.efi").await;
     assert_eq!(world.open("a.efi").await, Ok(a));
     let whole = Request::new("a.efi", 0, None);
@@ -122,6 +124,8 @@ async fn a_wrong_digest_twice_errs_the_job_and_nothing_of_it_is_served() {
         let world = World::new(&[("a.efi", &a), ("b.efi", &b)]).await;
         world.server.will("a.efi", &[act.clone(), act]);
         world.start();
+        world.until_told("a.efi", 1, |what| matches!(what, Happening::NotFetched { .. })).await;
+        world.clock.pass(Duration::from_secs(10));
         world.until_told("a.efi", 1, |what| matches!(what, Happening::Done { .. })).await;
         let job = world.job("a.efi").await;
         assert_eq!((job.state, job.verdict), (JobState::Done, Some(Verdict::Errored)));
