@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use super::super::fields::{Field, LeftOut, Why, same};
 use super::super::{Draft, find_marker};
 use super::{
-    AT_WORK, Answer, Duration, Failure, Filed, Filing, LIMIT, LONGEST_LIMIT, LONGEST_UNSAID, LONGEST_WAIT,
-    Look, Reason, Request, Seen, SeenComment, Task, Trouble, Wait, later,
+    AFTER_DEATH, AT_WORK, Answer, Duration, Failure, Filed, Filing, LIMIT, LONGEST_LIMIT, LONGEST_UNSAID,
+    LONGEST_WAIT, Look, Reason, Request, Seen, SeenComment, Task, Trouble, Wait, later,
 };
 
 impl Filing {
@@ -103,7 +103,7 @@ impl Filing {
     fn not_there(&mut self, asked: Timestamp) {
         let Some(flight) = &mut self.flight else { return };
         // Our clock may have been set back since.
-        let quiet_at = flight.quiet_at.unwrap_or(Timestamp::MAX).min(later(asked, AT_WORK));
+        let quiet_at = flight.quiet_at.unwrap_or(Timestamp::MAX).min(later(asked, AFTER_DEATH));
         flight.quiet_at = Some(quiet_at);
         if asked >= quiet_at {
             flight.is_lost = true;

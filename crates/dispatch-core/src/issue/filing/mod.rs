@@ -21,6 +21,9 @@ use super::fields::{Field, LeftOut};
 /// rest is for the way there and for what it takes until everybody sees it.
 const AT_WORK: Duration = Duration::from_secs(12);
 
+/// The same of one that a process sent which has died since: its system may have gone on with that for eight seconds.
+const AFTER_DEATH: Duration = Duration::from_secs(20);
+
 /// How long before a request by GitHub's clock a look begins, so that a clock that is a little off hides nothing.
 const MARGIN: Duration = Duration::from_mins(2);
 
@@ -409,7 +412,7 @@ impl Filing {
         }
         if let Some(flight) = &mut self.flight {
             // From now on, not from when it was sent: clocks are set, also while nobody looks.
-            flight.quiet_at = Some(later(now, AT_WORK));
+            flight.quiet_at = Some(later(now, AFTER_DEATH));
         }
         self
     }
