@@ -46,7 +46,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         return Err(Failure::Words(format!("there is no firmware at {}", firmware.display())));
     }
     println!("── what the virtual lab needs (QEMU, OVMF, a kernel: Debian's packages)");
-    ensure_packages(Need::ALL)?;
+    ensure_packages(Need::DEMO)?;
     step("dispatch", &mut cargo_with(&["build", "--locked", "--package", "dispatch"]))?;
     let folder = target()?.join("demo");
     let _lock = take(&folder)?;

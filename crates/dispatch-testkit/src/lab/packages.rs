@@ -101,11 +101,12 @@ impl Need {
         Self::Mtools,
         Self::Sbsign,
         Self::Openssl,
+        Self::Nginx,
     ];
     /// What the demo takes.
     pub const DEMO: &[Self] = &[Self::Qemu, Self::Ovmf, Self::EfiStub, Self::Objcopy, Self::Depmod];
     /// What the tests without a virtual server use.
-    pub const QUICK: &[Self] = &[Self::Ip, Self::Avahi, Self::Dnsmasq];
+    pub const QUICK: &[Self] = &[Self::Ip, Self::Avahi, Self::Dnsmasq, Self::Nginx];
     /// What it takes to build an image.
     pub const IMAGE: &[Self] = &[Self::EfiStub, Self::Objcopy, Self::Depmod];
     /// What it takes to run a server.
