@@ -10,6 +10,7 @@ use dispatch_testkit::github::{Content, Fault, Host, Trouble};
 use dispatch_testkit::lab::deadline::Deadline;
 use dispatch_testkit::nginx::Nginx;
 use dispatch_testkit::program::{PATIENCE, Program};
+use serde_json::Value;
 
 /// So many bytes do not fit into the buffers between two programs.
 const BIG: u64 = 24 << 20;
@@ -125,6 +126,10 @@ fn a_wrong_digest_is_fetched_once_more_and_then_errs_the_job() {
     assert_eq!(done["verdict"], "errored");
     assert!(done["reason"].as_str().is_some_and(|reason| reason.contains("digest")), "{done}");
     assert_eq!(hub.fetched("b.efi"), 2, "{}", hub.github.log());
+    let is_here = |line: &Value| line["event"] == "fetched" && line["job"]["name"] == "a.efi";
+    if !program.seen.iter().any(is_here) {
+        program.until("a.efi", is_here).expect("an event");
+    }
     let firmware = server(&program, 1);
     assert_eq!(whole_run(&firmware), "a.efi");
     assert_eq!(hub.fetched("a.efi"), 2, "{}", hub.github.log());
@@ -225,7 +230,7 @@ fn offline_it_starts_with_what_is_cached_and_says_how_old_that_is() {
     assert_eq!(status.code(), Some(1), "without --offline");
     hub.lab.more.push("--offline".to_owned());
     let mut program = hub.lab.start().expect("a start");
-    let said = |line: &serde_json::Value| {
+    let said = |line: &Value| {
         line["message"].as_str().is_some_and(|text| text.contains("offline: ") && text.contains(" ago"))
     };
     program.until("how old its knowledge is", said).expect("a word");
