@@ -95,12 +95,13 @@ pub enum ReportError {
 }
 
 impl Report {
-    /// Reads a report from the body of a `PUT`.
+    /// Reads a report from the body of a `PUT`. What is not UTF-8 in it, such as a piece of a console, becomes U+FFFD:
+    /// no report is lost for that.
     pub fn from_json(body: &[u8]) -> Result<Self, ReportError> {
         if body.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
             return Err(ReportError::NotAnObject);
         }
-        let report: Self = serde_json::from_slice(body)?;
+        let report: Self = serde_json::from_str(&String::from_utf8_lossy(body))?;
         if report.title.trim().is_empty() {
             return Err(ReportError::EmptyTitle);
         }
@@ -163,6 +164,14 @@ mod tests {
             Report::from_json(json).expect("a report"),
             Report { title: "t".into(), ..Report::default() }
         );
+    }
+
+    #[test]
+    fn what_is_no_utf_8_loses_no_report() {
+        let report = Report::from_json(b"{\"title\":\"t\xff\",\"body\":\"a\xc3(b\",\"verdict\":\"failed\"}");
+        let report = report.expect("a report");
+        assert_eq!((report.title.as_str(), report.body.as_str()), ("t\u{fffd}", "a\u{fffd}(b"));
+        assert_eq!(report.verdict, Some(ReportVerdict::Failed));
     }
 
     #[test]

@@ -361,3 +361,42 @@ fn images_by_url_are_served_with_their_digests_from_a_list_or_from_the_url() {
     assert!(words.contains("no line for `b.efi`") && words.contains("#sha256="), "{words}");
     nginx.stop().expect("an end");
 }
+
+/// What a description asks of hosts must hold while it is being replaced: GitHub has no other way than to remove it
+/// first.
+#[test]
+fn a_description_that_is_gone_for_a_moment_goes_on_holding() {
+    const YAML: &str = "application/vnd.dispatch+yaml";
+    let describe =
+        |words: &str| format!("workloads:\n  - {{ name: a.efi, labels: [epyc], description: {words} }}\n");
+    let mut hub = hub(&["a.efi"], &["--watch=3s"]);
+    let change = |hub: &Hub, text: Option<&str>| {
+        hub.github.change(|model| {
+            let release = model.repository(REPOSITORY).release("devel");
+            release.remove_asset("about.yaml");
+            if let Some(text) = text {
+                release.asset("about.yaml", YAML, text);
+            }
+        });
+    };
+    change(&hub, Some(&describe("one")));
+    let mut program = start_with(&mut hub, &["a.efi"]);
+    let firmware = server(&program, 1);
+    stub(&firmware);
+    change(&hub, None);
+    let says = |words: &'static str| {
+        move |line: &Value| line["message"].as_str().is_some_and(|text| text.contains(words))
+    };
+    program
+        .until(
+            "that it is gone",
+            says("about.yaml of AMDEPYC/sev-certify devel described its images, and is gone"),
+        )
+        .expect("a word");
+    stub(&firmware);
+    change(&hub, Some(&describe("two")));
+    program.until("that it can be read again", says("can be read again")).expect("a word");
+    stub(&firmware);
+    assert!(program.seen.iter().all(|line| line["event"] != "assigned"), "no host has the label");
+    terminate(program);
+}

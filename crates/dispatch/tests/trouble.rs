@@ -426,3 +426,20 @@ fn an_output_that_nobody_reads_holds_up_no_host() {
     assert_eq!(firmware.at("/health").head().expect("an answer").status, 200);
     child.kill().and_then(|()| child.wait()).expect("ended");
 }
+
+#[test]
+fn an_image_of_more_than_4_gib_is_served_with_a_word() {
+    const SIZE: u64 = (4 << 30) + 1;
+    let mut lab = lab(&[], &[]);
+    lab.image("large.iso", b"").expect("an image");
+    let path = lab.folder.join("images/large.iso");
+    let file = std::fs::File::options().write(true).open(path).expect("an image");
+    file.set_len(SIZE).expect("a large image");
+    let mut program = lab.start().expect("a start");
+    let is_said = |line: &serde_json::Value| {
+        line["message"].as_str().is_some_and(|text| text.contains("large.iso") && text.contains("4 GiB"))
+    };
+    program.until("the word", is_said).expect("a word");
+    assert_eq!(program.firmware().head().expect("an answer").length().expect("a length"), SIZE);
+    terminate(program);
+}
