@@ -101,12 +101,47 @@ impl Report {
         if body.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
             return Err(ReportError::NotAnObject);
         }
-        let report: Self = serde_json::from_str(&String::from_utf8_lossy(body))?;
+        let text = String::from_utf8_lossy(body);
+        // Only then: what is well-formed is read as it is.
+        let report: Self =
+            serde_json::from_str(&text).or_else(|_| serde_json::from_str(&without_lone_surrogates(&text)))?;
         if report.title.trim().is_empty() {
             return Err(ReportError::EmptyTitle);
         }
         Ok(report)
     }
+}
+
+/// JSON with U+FFFD in place of each surrogate that has no other half. Python writes these for bytes that are no UTF-8
+/// (PEP 383), and no Unicode text has them (RFC 8259 §8.2).
+fn without_lone_surrogates(json: &str) -> String {
+    let mut whole = String::with_capacity(json.len());
+    let mut rest = json;
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        whole.push_str(before);
+        let is_pair = surrogate(escape).is_some_and(|high| high < 0xDC00)
+            && surrogate(&escape[6..]).is_some_and(|low| low >= 0xDC00);
+        let length = match surrogate(escape) {
+            Some(_) if is_pair => 12,
+            Some(_) => 6,
+            // A backslash and what it escapes, which may be another one.
+            None => 1 + escape[1..].chars().next().map_or(0, char::len_utf8),
+        };
+        let is_lone = length == 6;
+        whole.push_str(if is_lone { "\\ufffd" } else { &escape[..length] });
+        rest = &escape[length..];
+    }
+    whole.push_str(rest);
+    whole
+}
+
+/// The surrogate that a text begins with, as an escape such as `\udcff`.
+fn surrogate(text: &str) -> Option<u32> {
+    let digits = text.strip_prefix("\\u")?.get(..4)?;
+    let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let code = u32::from_str_radix(digits, 16).ok().filter(|_| is_hex)?;
+    (0xD800..0xE000).contains(&code).then_some(code)
 }
 
 fn null_as_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
@@ -175,6 +210,14 @@ mod tests {
     }
 
     #[test]
+    fn a_surrogate_without_its_other_half_loses_no_report() {
+        let json = br#"{"title":"t\udcff","body":"\ud83d\ude00 \ud83d \\udcff \ud83d\ud83d\ude00"}"#;
+        let report = Report::from_json(json).expect("a report");
+        assert_eq!(report.title, "t\u{fffd}");
+        assert_eq!(report.body, "\u{1f600} \u{fffd} \\udcff \u{fffd}\u{1f600}");
+    }
+
+    #[test]
     fn an_unknown_verdict_is_malformed() {
         let error = Report::from_json(br#"{"title":"t","verdict":"great"}"#).expect_err("refused");
         assert!(error.to_string().contains("great"), "{error}");
@@ -187,6 +230,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_has_no_lone_surrogate_is_left_as_it_is(text in ".*") {
+            let json = serde_json::to_string(&text).expect("json");
+            prop_assert_eq!(without_lone_surrogates(&json), json);
+        }
+
+        #[test]
+        fn arbitrary_escapes_never_panic(text in "[\\\\udDcC89fé\"]{0,40}") {
+            let _ = without_lone_surrogates(&text);
+        }
+
         #[test]
         fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
             let _ = Report::from_json(&bytes);
