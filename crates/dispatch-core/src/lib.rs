@@ -12,6 +12,7 @@
 pub mod asset;
 pub mod event;
 pub mod fetch;
+pub mod group;
 pub mod host;
 pub mod id;
 pub mod issue;
@@ -23,6 +24,7 @@ pub mod verdict;
 pub mod workload;
 
 pub use event::{Effect, Event, Happening};
+pub use group::{GroupId, GroupKind, HostKey, Spread, TemplateId, UnknownHosts};
 pub use host::{Host, HostName, HostPattern, Sighting, Told};
 pub use id::{HostId, JobId, ReportId, RunId, RunName, WorkloadId};
 pub use mac::Mac;
