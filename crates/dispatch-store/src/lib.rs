@@ -4,6 +4,7 @@
 //! the new state, the events and the effects in one transaction. Nothing else happens inside a transaction.
 
 mod error;
+mod focus;
 mod load;
 mod rows;
 mod save;
@@ -13,9 +14,7 @@ use std::time::Duration;
 
 use dispatch_core::queue::{Issue, Round, Snapshot};
 use dispatch_core::run::Policy;
-use dispatch_core::{
-    Effect, Event, Host, Job, JobId, Mac, Outcome, ReportId, Run, RunId, Sighting, Workload,
-};
+use dispatch_core::{Effect, Event, Host, Job, JobId, Outcome, ReportId, Run, RunId, Workload};
 use jiff::Timestamp;
 use sqlx::any::AnyPoolOptions;
 use sqlx::migrate::{MigrateError, Migrator};
@@ -23,52 +22,12 @@ use sqlx::{AnyConnection, AnyPool, Connection as _, Executor as _};
 use tokio::sync::watch;
 
 pub use error::StoreError;
+pub use focus::{Focus, Near, Scope};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
 /// How long a statement waits for another process that writes.
 const BUSY: Duration = Duration::from_secs(5);
-
-/// What a decision is about, so that no more is loaded than it needs.
-#[derive(Clone, Debug, Default)]
-pub struct Focus {
-    /// The host that asks.
-    pub who: Option<Sighting>,
-    /// The network cards that a host tells: whoever was seen with one of them is concerned.
-    pub cards: Vec<Mac>,
-    /// A run that is named.
-    pub run: Option<RunId>,
-    /// A job that is named.
-    pub job: Option<JobId>,
-    /// All jobs of the latest round, and of each name the newest, and not only what is not over.
-    pub last_round: bool,
-}
-
-impl Focus {
-    /// About the host that asks.
-    #[must_use]
-    pub fn host(who: &Sighting) -> Self {
-        Self { who: Some(who.clone()), ..Self::default() }
-    }
-
-    /// About how a session begins or ends.
-    #[must_use]
-    pub fn last_round() -> Self {
-        Self { last_round: true, ..Self::default() }
-    }
-
-    /// About one job.
-    #[must_use]
-    pub fn job(job: JobId) -> Self {
-        Self { job: Some(job), ..Self::default() }
-    }
-
-    /// About one run.
-    #[must_use]
-    pub fn run(run: RunId) -> Self {
-        Self { run: Some(run), ..Self::default() }
-    }
-}
 
 /// An event and its place in the one global sequence.
 #[derive(Clone, Debug, PartialEq, Eq)]
