@@ -55,7 +55,8 @@ pub(crate) fn ensure_s3_server() -> Result<(), StepError> {
     if s3::program().is_some() {
         return Ok(());
     }
-    let install = ["install", "--locked", "--debug", "--features", "binary", "--version", s3::VERSION, s3::PACKAGE];
+    let install =
+        ["install", "--locked", "--debug", "--features", "binary", "--version", s3::VERSION, s3::PACKAGE];
     step(&format!("installing {} {}", s3::PACKAGE, s3::VERSION), &mut cargo_with(&install))
 }
 

@@ -3,7 +3,9 @@
 use clap::Args as ClapArgs;
 use dispatch_testkit::lab::packages::{Need, ensure_packages};
 
-use crate::steps::{cargo_with, ensure_cargo_tool, ensure_components, ensure_s3_server, has_cargo_tool, step};
+use crate::steps::{
+    cargo_with, ensure_cargo_tool, ensure_components, ensure_s3_server, has_cargo_tool, step,
+};
 use crate::{Failure, dist, rooms};
 
 /// What to test.

@@ -138,7 +138,9 @@ fn spawn(folder: &Path) -> Result<(Child, String), S3Error> {
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()?;
-    let Some(stdout) = child.stdout.take() else { return Err(S3Error::Silent("it has no output".to_owned())) };
+    let Some(stdout) = child.stdout.take() else {
+        return Err(S3Error::Silent("it has no output".to_owned()));
+    };
     let (tell, told) = channel();
     // It reads to the end: a full pipe would stop the server.
     std::thread::spawn(move || {

@@ -112,3 +112,6 @@ impl Outbox {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,7 +58,9 @@ pub enum StorageError {
         why: String,
     },
     /// We may not do that.
-    #[error("{place} does not let us {doing} ({why}): allow that to the user that dispatch runs or signs in as")]
+    #[error(
+        "{place} does not let us {doing} ({why}): allow that to the user that dispatch runs or signs in as"
+    )]
     Forbidden {
         /// The storage.
         place: String,
@@ -88,7 +90,9 @@ pub enum StorageError {
         why: String,
     },
     /// Something else has that name, and is kept.
-    #[error("{place} has another object of the name {key}, which is kept: remove or rename it if it is not needed")]
+    #[error(
+        "{place} has another object of the name {key}, which is kept: remove or rename it if it is not needed"
+    )]
     Different {
         /// The storage.
         place: String,
@@ -240,12 +244,22 @@ fn of_code(answer: &Answer) -> Option<Cause> {
         "PreconditionFailed" => Cause::Exists,
         "ConditionalRequestConflict" | "OperationAborted" | "NoSuchUpload" => Cause::Busy(words),
         "InvalidRange" => Cause::Range,
-        "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "ExpiredToken" | "InvalidToken" | "NotSignedUp"
-        | "RequestTimeTooSkewed" | "InvalidSecurity" | "TokenRefreshRequired" => Cause::Credentials(words),
+        "InvalidAccessKeyId"
+        | "SignatureDoesNotMatch"
+        | "ExpiredToken"
+        | "InvalidToken"
+        | "NotSignedUp"
+        | "RequestTimeTooSkewed"
+        | "InvalidSecurity"
+        | "TokenRefreshRequired" => Cause::Credentials(words),
         "AccessDenied" | "AllAccessDisabled" | "AccountProblem" => Cause::Forbidden(words),
         "PermanentRedirect" | "AuthorizationHeaderMalformed" | "TemporaryRedirect" => Cause::Region,
-        "QuotaExceeded" | "XMinioStorageFull" | "XMinioAdminBucketQuotaExceeded" | "InsufficientStorage"
-        | "StorageFull" | "TooManyBuckets" => Cause::Full(words),
+        "QuotaExceeded"
+        | "XMinioStorageFull"
+        | "XMinioAdminBucketQuotaExceeded"
+        | "InsufficientStorage"
+        | "StorageFull"
+        | "TooManyBuckets" => Cause::Full(words),
         "SlowDown" | "ServiceUnavailable" | "InternalError" | "RequestTimeout" => Cause::Busy(words),
         _ => return None,
     })
@@ -325,7 +339,8 @@ mod tests {
 
     #[test]
     fn what_the_server_repeats_of_the_request_is_not_told() {
-        let body = "<Error><Code>SignatureDoesNotMatch</Code><AWSAccessKeyId>AKIAHUNTER2</AWSAccessKeyId></Error>";
+        let body =
+            "<Error><Code>SignatureDoesNotMatch</Code><AWSAccessKeyId>AKIAHUNTER2</AWSAccessKeyId></Error>";
         let error = generic(format!("Server returned non-2xx status code: 403 Forbidden: {body}"));
         let words = cause(&error).into_error("s3://lab".to_owned(), "store a").to_string();
         assert!(words.contains("SignatureDoesNotMatch"), "{words}");

@@ -11,7 +11,7 @@ mod place;
 mod reading;
 mod s3;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod writing;
 
 use std::collections::BTreeMap;
@@ -260,7 +260,9 @@ impl Storage {
         limit: usize,
     ) -> Result<Page, StorageError> {
         let inner = &self.inner;
-        let below = below.map(|key| inner.name(key)).or_else(|| inner.prefix.as_ref().map(|key| name_of(key.as_str())));
+        let below = below
+            .map(|key| inner.name(key))
+            .or_else(|| inner.prefix.as_ref().map(|key| name_of(key.as_str())));
         let limit = limit.max(1);
         let mut found = match after {
             Some(after) => inner.store.list_with_offset(below.as_ref(), &inner.name(after)),
@@ -322,8 +324,10 @@ impl Inner {
     fn of_folder(folder: &Path, random: &Random, limits: Limits) -> Result<Self, StorageError> {
         let place = folder.display().to_string();
         let failed = |error: object_store::Error| cause(&error).into_error(place.clone(), "be opened");
-        let made = std::fs::create_dir_all(folder.join(INCOMING));
-        made.map_err(|error| failed(object_store::Error::Generic { store: "file", source: Box::new(error) }))?;
+        let made = make(folder);
+        made.map_err(|error| {
+            failed(object_store::Error::Generic { store: "file", source: Box::new(error) })
+        })?;
         let store = LocalFileSystem::new_with_prefix(folder).map_err(&failed)?.with_fsync(true);
         let incoming = Incoming {
             folder: folder.join(INCOMING),
@@ -356,6 +360,16 @@ impl Inner {
 fn name_of(key: &str) -> Name {
     // A property test holds that it takes each key as it is.
     Name::parse(key).unwrap_or_else(|_| Name::from(key))
+}
+
+/// Makes the folder, so that it is there after a crash as well.
+fn make(folder: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder.join(INCOMING))?;
+    let sync = |folder: &Path| std::fs::File::open(folder)?.sync_all();
+    sync(folder)?;
+    // Of a relative path without folders the parent is empty, and means the one that we are in.
+    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
+    sync(parent.unwrap_or(Path::new(".")))
 }
 
 fn head_of(key: Key, meta: &object_store::ObjectMeta) -> Head {

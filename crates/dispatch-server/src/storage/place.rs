@@ -47,7 +47,9 @@ pub enum PlaceError {
     #[error("storage.url: file:/// is the root of the file system: write a folder of its own")]
     Root,
     /// A query or fragment.
-    #[error("storage.url: a URL of a storage has no ? and no #: settings such as the region have keys of their own")]
+    #[error(
+        "storage.url: a URL of a storage has no ? and no #: settings such as the region have keys of their own"
+    )]
     Query,
     /// Credentials. They are not repeated.
     #[error(
@@ -89,7 +91,8 @@ impl FromStr for Place {
         if authority.contains('@') && !rest.starts_with("///") {
             return Err(PlaceError::Credentials);
         }
-        let is_scheme = !scheme.is_empty() && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+        let is_scheme =
+            !scheme.is_empty() && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
         if !is_scheme {
             return Err(PlaceError::NoUrl(text.to_owned()));
         }

@@ -73,7 +73,11 @@ impl Reading {
         }
         let Some((digest, hasher)) = &self.expected else { return Ok(()) };
         let found = Digest::new(hasher.clone().finalize().into());
-        if found == *digest { Ok(()) } else { Err(damaged(format!("its digest is {found} and not {digest}"))) }
+        if found == *digest {
+            Ok(())
+        } else {
+            Err(damaged(format!("its digest is {found} and not {digest}")))
+        }
     }
 
     /// All of it at once, if that is not more than `limit` bytes.

@@ -6,7 +6,8 @@ use http_body_util::BodyExt as _;
 use object_store::ClientOptions;
 use object_store::aws::{AmazonS3, AmazonS3Builder, S3ConditionalPut};
 use object_store::client::{
-    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody, HttpService,
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody,
+    HttpService,
 };
 use object_store::{BackoffConfig, RetryConfig};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -46,15 +47,19 @@ pub struct S3Settings {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum S3OptionsError {
     /// Half a pair, or none.
-    #[error("there is no {0} for S3: set storage.access_key and storage.secret_key, or AWS_ACCESS_KEY_ID and \
-             AWS_SECRET_ACCESS_KEY")]
+    #[error(
+        "there is no {0} for S3: set storage.access_key and storage.secret_key, or AWS_ACCESS_KEY_ID and \
+             AWS_SECRET_ACCESS_KEY"
+    )]
     NoCredentials(&'static str),
     /// Amazon has many.
     #[error("there is no region for S3: set storage.region or AWS_REGION to that of the bucket")]
     NoRegion,
     /// Not the root of a server. It is not repeated: there may be a secret in it.
-    #[error("storage.endpoint must be the root of a server, https://HOST or http://HOST:PORT, without user, query and \
-             fragment")]
+    #[error(
+        "storage.endpoint must be the root of a server, https://HOST or http://HOST:PORT, without user, query and \
+             fragment"
+    )]
     Endpoint,
 }
 
@@ -70,7 +75,8 @@ impl S3Options {
         let endpoint = self.endpoint.or_else(|| variable("AWS_ENDPOINT_URL_S3"));
         let endpoint = endpoint.or_else(|| variable("AWS_ENDPOINT_URL"));
         let endpoint = endpoint.map(|endpoint| root(&endpoint)).transpose()?;
-        let region = self.region.or_else(|| variable("AWS_REGION")).or_else(|| variable("AWS_DEFAULT_REGION"));
+        let region =
+            self.region.or_else(|| variable("AWS_REGION")).or_else(|| variable("AWS_DEFAULT_REGION"));
         // Servers of other makers take any region, and most are set up with this one.
         let region = region.or_else(|| endpoint.as_ref().map(|_| "us-east-1".to_owned()));
         let is_configured = self.access_key.is_some() || self.secret_key.is_some();
@@ -128,7 +134,14 @@ impl S3Settings {
             .with_secret_access_key(self.secret_key.expose_secret())
             .with_virtual_hosted_style_request(!self.is_path_style)
             .with_conditional_put(S3ConditionalPut::ETagMatch)
-            .with_retry(RetryConfig { max_retries: 0, backoff: BackoffConfig::default(), ..RetryConfig::default() })
+            // One at a time: not every server speaks the request for many, and some of those say nothing of a bucket
+            // that is not there.
+            .with_disable_bulk_delete(true)
+            .with_retry(RetryConfig {
+                max_retries: 0,
+                backoff: BackoffConfig::default(),
+                ..RetryConfig::default()
+            })
             .with_http_connector(Connector(web));
         if let Some(token) = &self.session_token {
             builder = builder.with_token(token.expose_secret());
@@ -262,7 +275,9 @@ mod tests {
 
     #[test]
     fn an_endpoint_is_the_root_of_a_server_and_is_not_repeated_where_it_is_not() {
-        for wrong in ["s3.lab", "ftp://s3.lab", "https://key:hunter2@s3.lab", "https://s3.lab/?a", "https://s3.lab/#a"] {
+        for wrong in
+            ["s3.lab", "ftp://s3.lab", "https://key:hunter2@s3.lab", "https://s3.lab/?a", "https://s3.lab/#a"]
+        {
             let options = S3Options { endpoint: Some(wrong.to_owned()), ..keys() };
             let error = options.resolve("lab", &silent).expect_err(wrong);
             assert_eq!(error, S3OptionsError::Endpoint);

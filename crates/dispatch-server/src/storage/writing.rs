@@ -75,8 +75,10 @@ impl Storage {
             return self.same(parts.object(key)).await;
         }
         let target = self.staged().unwrap_or_else(|| self.inner.name(key));
-        let options =
-            PutMultipartOptions { attributes: self.attributes(content_type), ..PutMultipartOptions::default() };
+        let options = PutMultipartOptions {
+            attributes: self.attributes(content_type),
+            ..PutMultipartOptions::default()
+        };
         let doing = format!("store {key}");
         let begun = self.inner.store.put_multipart_opts(&target, options);
         let mut upload = self.done(&doing, self.inner.limits.answer, begun).await?;

@@ -71,7 +71,8 @@ async fn a_process_that_is_killed_in_the_middle_of_something_large_leaves_nothin
     assert_eq!(storage.head(&key("images/a")).await.expect("an answer"), None);
     assert_eq!(storage.list(None, None, 10).await.expect("a list").items, []);
     // What it began is no object, and goes once nobody can be writing it any more.
-    let kept = Timestamp::try_from(std::fs::metadata(folder.path()).expect("a folder").modified().expect("a time"));
+    let kept =
+        Timestamp::try_from(std::fs::metadata(folder.path()).expect("a folder").modified().expect("a time"));
     let kept = kept.expect("a time");
     assert_eq!(storage.sweep(kept).await.expect("swept"), 0);
     assert_eq!(storage.sweep(kept + jiff::SignedDuration::from_hours(25)).await.expect("swept"), 1);

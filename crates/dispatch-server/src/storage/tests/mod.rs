@@ -17,24 +17,24 @@ use tempfile::TempDir;
 use super::*;
 use crate::clock::Random;
 
-const BUCKET: &str = "lab-1";
+pub(crate) const BUCKET: &str = "lab-1";
 
 /// A storage with what it is kept in.
-struct Rig {
-    storage: Storage,
-    folder: Option<TempDir>,
-    server: Option<S3Server>,
+pub(crate) struct Rig {
+    pub(crate) storage: Storage,
+    pub(crate) folder: Option<TempDir>,
+    pub(crate) server: Option<S3Server>,
 }
 
-fn web() -> Web {
+pub(crate) fn web() -> Web {
     Web::new(&[], Arc::new(|| Timestamp::UNIX_EPOCH)).expect("a web")
 }
 
-fn random() -> Random {
+pub(crate) fn random() -> Random {
     Arc::new(|| [7; 10])
 }
 
-fn options(endpoint: &str) -> S3Options {
+pub(crate) fn options(endpoint: &str) -> S3Options {
     S3Options {
         endpoint: Some(endpoint.to_owned()),
         access_key: Some(ACCESS_KEY.to_owned()),
@@ -43,34 +43,34 @@ fn options(endpoint: &str) -> S3Options {
     }
 }
 
-fn open(url: &str, options: S3Options, limits: Limits) -> Storage {
+pub(crate) fn open(url: &str, options: S3Options, limits: Limits) -> Storage {
     let place: Place = url.parse().expect("a place");
     let backend = Backend::new(&place, options, &|_| None).expect("settings");
     Storage::open(backend, &web(), &random(), limits).expect("a storage")
 }
 
-fn in_folder() -> Rig {
+pub(crate) fn in_folder() -> Rig {
     let folder = TempDir::new().expect("a folder");
     let url = format!("file://{}/new", folder.path().display());
     Rig { storage: open(&url, S3Options::default(), Limits::default()), folder: Some(folder), server: None }
 }
 
-fn in_bucket() -> Option<Rig> {
+pub(crate) fn in_bucket() -> Option<Rig> {
     let server = S3Server::start_or_leave_out(&[BUCKET])?;
     let storage = open(&format!("s3://{BUCKET}/a/b"), options(&server.endpoint), Limits::default());
     Some(Rig { storage, folder: None, server: Some(server) })
 }
 
 /// What is said of a storage has to hold for both.
-fn both() -> Vec<Rig> {
+pub(crate) fn both() -> Vec<Rig> {
     [Some(in_folder()), in_bucket()].into_iter().flatten().collect()
 }
 
-fn key(text: &str) -> Key {
+pub(crate) fn key(text: &str) -> Key {
     text.parse().expect("a key")
 }
 
-async fn read(storage: &Storage, name: &str) -> Option<Bytes> {
+pub(crate) async fn read(storage: &Storage, name: &str) -> Option<Bytes> {
     let reading = storage.get(&key(name), None).await.expect("an answer")?;
     Some(reading.bytes(u64::MAX).await.expect("bytes"))
 }

@@ -48,6 +48,14 @@ async fn what_is_not_there_is_none() {
 }
 
 #[tokio::test]
+async fn what_other_keys_begin_with_is_no_object() {
+    let rig = in_folder();
+    put(&rig.storage, "b/1", b"hello").await;
+    assert_eq!(rig.storage.head(&key("b")).await.expect("an answer"), None);
+    assert_eq!(read(&rig.storage, "b").await, None);
+}
+
+#[tokio::test]
 async fn the_same_bytes_twice_are_fine() {
     for rig in both() {
         assert_eq!(put(&rig.storage, "a", b"hello").await, put(&rig.storage, "a", b"hello").await);

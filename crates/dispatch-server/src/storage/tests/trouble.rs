@@ -32,7 +32,8 @@ async fn every_call(storage: &Storage) -> Vec<(&'static str, StorageError)> {
 async fn a_wrong_secret_is_told_as_such() {
     let Some(rig) = in_bucket() else { return };
     let server = rig.server.expect("a server");
-    let wrong = S3Options { secret_key: Some(SecretString::from("another-hunter2")), ..options(&server.endpoint) };
+    let wrong =
+        S3Options { secret_key: Some(SecretString::from("another-hunter2")), ..options(&server.endpoint) };
     let storage = open(&format!("s3://{BUCKET}"), wrong, Limits::default());
     // A HEAD has no words, so that nothing but its status is known.
     for (call, error) in every_call(&storage).await {
