@@ -235,14 +235,13 @@ impl Answer {
     }
 }
 
-/// <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>, and what MinIO and Ceph have besides.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>, and what other servers have besides.
 fn of_code(answer: &Answer) -> Option<Cause> {
     let words = answer.words();
     Some(match answer.code.as_deref()? {
         "NoSuchBucket" => Cause::NoBucket,
         "NoSuchKey" => Cause::Absent,
         "PreconditionFailed" => Cause::Exists,
-        "ConditionalRequestConflict" | "OperationAborted" | "NoSuchUpload" => Cause::Busy(words),
         "InvalidRange" => Cause::Range,
         "InvalidAccessKeyId"
         | "SignatureDoesNotMatch"
@@ -260,7 +259,13 @@ fn of_code(answer: &Answer) -> Option<Cause> {
         | "InsufficientStorage"
         | "StorageFull"
         | "TooManyBuckets" => Cause::Full(words),
-        "SlowDown" | "ServiceUnavailable" | "InternalError" | "RequestTimeout" => Cause::Busy(words),
+        "SlowDown"
+        | "ServiceUnavailable"
+        | "InternalError"
+        | "RequestTimeout"
+        | "ConditionalRequestConflict"
+        | "OperationAborted"
+        | "NoSuchUpload" => Cause::Busy(words),
         _ => return None,
     })
 }

@@ -299,13 +299,13 @@ impl Storage {
         limit: Duration,
         answer: impl Future<Output = object_store::Result<T>>,
     ) -> Result<Result<T, Cause>, StorageError> {
-        match tokio::time::timeout(limit, answer).await {
-            Ok(answer) => Ok(answer.map_err(|error| cause(&error))),
-            Err(_) => {
-                let place = self.inner.place.clone();
-                Err(StorageError::Slow { place, doing: doing.to_owned(), limit })
-            }
-        }
+        let answer = tokio::time::timeout(limit, answer).await;
+        let answer = answer.map_err(|_| StorageError::Slow {
+            place: self.inner.place.clone(),
+            doing: doing.to_owned(),
+            limit,
+        })?;
+        Ok(answer.map_err(|error| cause(&error)))
     }
 
     /// The same where each failure is one.
