@@ -5,6 +5,7 @@
 //! * [`github`] is a GitHub of our own, with a model that tests change and read, and trouble on demand.
 //! * [`lab`] is one virtual server with real firmware, and the images for it.
 //! * [`rig`] puts a `dispatch` process and a virtual server together, and plays the person beside them.
+//! * [`s3`] is a real S3 server on loopback.
 
 pub mod firmware;
 pub mod github;
@@ -12,3 +13,4 @@ pub mod lab;
 pub mod nginx;
 pub mod program;
 pub mod rig;
+pub mod s3;
