@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use dispatch_core::{HostId, RunId};
+use sqlx::error::DatabaseError;
 
 use crate::engine::Place;
 use crate::postgres::PostgresError;
@@ -110,12 +111,11 @@ impl From<sqlx::Error> for StoreError {
     /// PostgreSQL has a code of five characters for each error ("PostgreSQL Error Codes", appendix A of its manual); those
     /// of SQLite are numbers of one to four.
     fn from(error: sqlx::Error) -> Self {
-        let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default().into_owned();
+        let code = error.as_database_error().and_then(DatabaseError::code).unwrap_or_default().into_owned();
         match (&error, code.as_str()) {
-            (sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Tls(_), _) => Self::Lost(error),
-            // The server ends or begins, or took us for gone.
-            (_, "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "53300") => Self::Lost(error),
-            (_, code) if code.len() == 5 && code.starts_with("08") => Self::Lost(error),
+            // The server ends or begins, took us for gone, or has too many.
+            (sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Tls(_), _)
+            | (_, "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "53300" | "08006") => Self::Lost(error),
             (_, "40001" | "40P01" | "55P03") => Self::Conflict(error),
             (_, "57014") => Self::Slow(error),
             _ => Self::Sql(error),

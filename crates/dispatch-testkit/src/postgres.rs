@@ -124,21 +124,18 @@ impl Postgres {
         let lock = folder.with_extension("lock");
         let file = File::create(&lock).map_err(io(&lock))?;
         file.lock().map_err(io(&lock))?;
-        let server = match fs::read_to_string(folder.join("port")) {
-            Ok(port) => {
-                let port = port.parse().map_err(|_| PostgresError::Odd(format!("no port: {port}")))?;
-                Self { bin: programs().ok_or(PostgresError::Missing)?, folder, port }
+        let server = if let Ok(port) = fs::read_to_string(folder.join("port")) {
+            let port = port.parse().map_err(|_| PostgresError::Odd(format!("no port: {port}")))?;
+            Self { bin: programs().ok_or(PostgresError::Missing)?, folder, port }
+        } else {
+            if folder.exists() {
+                // Somebody was killed while it started.
+                fs::remove_dir_all(&folder).map_err(io(&folder))?;
             }
-            Err(_) => {
-                if folder.exists() {
-                    // Somebody was killed while it started.
-                    fs::remove_dir_all(&folder).map_err(io(&folder))?;
-                }
-                let server = Self::start_in(&folder, alive, None)?;
-                let port = folder.join("port");
-                fs::write(&port, server.port.to_string()).map_err(io(&port))?;
-                server
-            }
+            let server = Self::start_in(&folder, alive, None)?;
+            let port = folder.join("port");
+            fs::write(&port, server.port.to_string()).map_err(io(&port))?;
+            server
         };
         // Whoever waits has it open: nobody needs the name any more.
         let _ = fs::remove_file(&lock);
@@ -172,7 +169,7 @@ impl Postgres {
         // A language whose order of letters is not that of their bytes: nothing may depend on it.
         initdb.args(["--encoding=UTF8", "--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en"]);
         initdb.args(["--no-sync", "--auth-local=trust", "--auth-host=scram-sha-256"]);
-        run(initdb.args(["--username", USER]), LIMIT).map_err(odd)?;
+        run(initdb.args(["--username", USER]), LIMIT).map_err(|error| odd(&error))?;
         let mut tries = 0;
         loop {
             tries += 1;
@@ -222,12 +219,12 @@ impl Postgres {
         let mut psql = Command::new(self.bin.join("psql"));
         psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", USER, "-d", database, "-h"]);
         psql.arg(&self.folder).args(["-p", &self.port.to_string(), "-c", statement]);
-        let printed = run(&mut psql, LIMIT).map_err(odd)?;
+        let printed = run(&mut psql, LIMIT).map_err(|error| odd(&error))?;
         Ok(String::from_utf8_lossy(&printed).trim_end().to_owned())
     }
 }
 
-fn odd(error: crate::lab::LabError) -> PostgresError {
+fn odd(error: &crate::lab::LabError) -> PostgresError {
     PostgresError::Odd(error.to_string())
 }
 

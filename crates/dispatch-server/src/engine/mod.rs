@@ -80,11 +80,11 @@ impl Engine {
         &self.live
     }
 
-    /// Decides and commits.
+    /// Decides and commits. The decision is made again if it was lost on its way into the database.
     pub async fn decide<T>(
         &self,
         focus: Focus,
-        decision: impl FnOnce(Snapshot, &mut Context<'_>) -> Outcome<T>,
+        mut decision: impl FnMut(Snapshot, &mut Context<'_>) -> Outcome<T>,
     ) -> Result<T, StoreError> {
         let mut random = || (self.random)();
         self.store
@@ -395,7 +395,7 @@ impl Queue for Engine {
     ) -> Result<Result<Accepted, NoRun>, Unavailable> {
         let report = judged(&report, &self.policy).map_err(|error| Unavailable(error.to_string()))?;
         let focus = Focus { run, cards: told.macs.clone(), ..Focus::host(who) };
-        self.decide(focus, |snapshot, context| snapshot.report(who, told, run, report, context))
+        self.decide(focus, |snapshot, context| snapshot.report(who, told, run, report.clone(), context))
             .await
             .map_err(unavailable)
     }

@@ -255,8 +255,8 @@ async fn a_report_that_is_damaged_or_lost_is_refused_and_holds_up_no_other() {
         Change::Effect(effect(damaged)),
         Change::Effect(effect(lost)),
     ];
-    let decided =
-        rig.engine.store.decide(Focus::run(run), &rig.engine.policy, |_| Outcome { answer: (), changes });
+    let decision = |_| Outcome { answer: (), changes: changes.clone() };
+    let decided = rig.engine.store.decide(Focus::run(run), &rig.engine.policy, decision);
     decided.await.expect("a state");
     rig.report(0, &json!({ "title": "whole" })).await;
     let tracker = Scripted::new(&rig, &[]);
