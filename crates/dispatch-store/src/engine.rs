@@ -205,10 +205,16 @@ impl Engine {
 
     async fn pools(database: &Database, mode: &str) -> Result<Self, StoreError> {
         let url = database.url(mode)?;
+        let kind = match database {
+            Database::Sqlite { .. } => Kind::Sqlite,
+            Database::Postgres(_) => Kind::Postgres,
+        };
         let pool = |connections: u32| {
             let set_up = Arc::new(database.set_up());
-            AnyPoolOptions::new().max_connections(connections).acquire_timeout(BUSY * 6).after_connect(
-                move |connection: &mut AnyConnection, _| {
+            let options = AnyPoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(BUSY * 6)
+                .after_connect(move |connection: &mut AnyConnection, _| {
                     let set_up = Arc::clone(&set_up);
                     Box::pin(async move {
                         for statement in set_up.iter() {
@@ -216,16 +222,17 @@ impl Engine {
                         }
                         Ok(())
                     })
-                },
-            )
+                });
+            match kind {
+                Kind::Sqlite => options,
+                Kind::Postgres => options
+                    .test_before_acquire(false)
+                    .before_acquire(|connection, _| Box::pin(postgres::is_idle(connection))),
+            }
         };
         let open = |error| database.not_open(error);
         let writer = pool(1).connect(url.expose_secret()).await.map_err(open)?;
         let readers = pool(database.readers()).connect(url.expose_secret()).await.map_err(open)?;
-        let kind = match database {
-            Database::Sqlite { .. } => Kind::Sqlite,
-            Database::Postgres(_) => Kind::Postgres,
-        };
         Ok(Self { kind, writer, readers, follower: Arc::default() })
     }
 
@@ -247,10 +254,11 @@ impl Engine {
         match self.kind {
             Kind::Sqlite => self.writer.begin_with("BEGIN IMMEDIATE").await,
             Kind::Postgres => {
-                let begin = format!(
-                    "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT pg_advisory_xact_lock({LOCK})"
-                );
-                self.writer.begin_with(AssertSqlSafe(begin)).await
+                let mut transaction =
+                    self.writer.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE").await?;
+                let lock = format!("SELECT pg_advisory_xact_lock({LOCK})");
+                transaction.execute(AssertSqlSafe(lock)).await?;
+                Ok(transaction)
             }
         }
     }
@@ -299,11 +307,13 @@ impl Engine {
 
 /// Brings a database up to date. Processes that start at the same time wait for one another: on SQLite for the one that
 /// may write, on PostgreSQL for the lock that sqlx takes.
+///
+/// `run_direct` and not `run`: with a single connection, the latter cannot be awaited where a task may change its thread.
 async fn migrate(database: &Database, connection: &mut AnyConnection) -> Result<(), StoreError> {
     let migrated = match database {
         Database::Sqlite { .. } => {
             let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-            let migrated = MIGRATIONS.run(&mut *transaction).await;
+            let migrated = MIGRATIONS.run_direct(None, &mut *transaction, false).await;
             if migrated.is_ok() {
                 transaction.commit().await?;
             }
@@ -312,7 +322,7 @@ async fn migrate(database: &Database, connection: &mut AnyConnection) -> Result<
         Database::Postgres(_) => {
             // It takes as long as it takes, and so does the wait for another that does it.
             connection.execute("SET statement_timeout = 0").await?;
-            MIGRATIONS.run(connection).await
+            MIGRATIONS.run_direct(None, connection, false).await
         }
     };
     migrated.map_err(|error| not_migrated(database, error))

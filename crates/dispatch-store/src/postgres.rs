@@ -8,7 +8,7 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
-use sqlx::{AnyPool, Row as _};
+use sqlx::{AnyConnection, AnyPool, Executor as _, Row as _};
 use tokio::sync::watch;
 use url::Url;
 
@@ -333,6 +333,17 @@ pub enum PostgresError {
         /// Why.
         why: String,
     },
+}
+
+/// Whether a connection that was given back is alive, and in no transaction. Who no longer waits for a transaction that
+/// begins leaves it behind without the library noticing, and what the next one does would never be committed.
+///
+/// Outside of a transaction the statement is one, and both times are the same. As one message of the simple protocol:
+/// the extended one has several, each with a time of its own.
+pub(crate) async fn is_idle(connection: &mut AnyConnection) -> Result<bool, sqlx::Error> {
+    let look = "SELECT CASE WHEN now() = statement_timestamp() THEN 1 ELSE 0 END AS idle";
+    let idle: i32 = connection.fetch_one(look).await?.try_get("idle")?;
+    Ok(idle == 1)
 }
 
 /// The statement that tells other processes of a new event, if it is committed.

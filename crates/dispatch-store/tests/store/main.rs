@@ -20,7 +20,10 @@ macro_rules! on_both {
     };
 }
 
+mod connecting;
 mod lab;
 mod migrations;
 mod place;
 mod queue;
+mod races;
+mod trouble;
