@@ -324,7 +324,7 @@ impl Store {
     /// Notes how far an effect has come, before its next step is taken.
     pub async fn effect_progress(&self, key: &str, progress: &str) -> Result<(), StoreError> {
         sqlx::query("UPDATE outbox SET progress = $1 WHERE idempotency_key = $2")
-            .bind(progress)
+            .bind(save::plain(progress))
             .bind(key)
             .execute(&self.writer)
             .await?;
@@ -356,7 +356,7 @@ impl Store {
             "UPDATE outbox SET due = $1, error = $2, attempts = attempts + 1 WHERE idempotency_key = $3",
         )
         .bind(due.as_microsecond())
-        .bind(error)
+        .bind(save::plain(error))
         .bind(key)
         .execute(&self.writer)
         .await?;

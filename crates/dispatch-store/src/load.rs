@@ -267,9 +267,10 @@ pub(crate) async fn overview(connection: &mut AnyConnection) -> Result<Overview,
     )
     .bind(number);
     let runs = all(connection, runs, rows::run).await?;
-    let workloads =
-        sqlx::query("SELECT * FROM workloads WHERE id IN (SELECT workload FROM jobs WHERE round = $1)")
-            .bind(number);
+    let workloads = sqlx::query(
+        "SELECT * FROM workloads WHERE id IN (SELECT workload FROM jobs WHERE round = $1) ORDER BY id",
+    )
+    .bind(number);
     let workloads = all(connection, workloads, rows::workload).await?;
     let mut hosts =
         all(connection, sqlx::query("SELECT * FROM hosts ORDER BY first_seen, id"), rows::host).await?;
