@@ -26,4 +26,5 @@ mod migrations;
 mod place;
 mod queue;
 mod races;
+mod random;
 mod trouble;
