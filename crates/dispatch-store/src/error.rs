@@ -3,15 +3,19 @@
 use std::path::PathBuf;
 
 use dispatch_core::{HostId, RunId};
+use sqlx::error::DatabaseError;
+
+use crate::engine::Place;
+use crate::postgres::PostgresError;
 
 /// What can go wrong with the database.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// It was written by an older version, and has not been brought up to date.
-    #[error("the state in {} is of an older version: start its session once with this one", path.display())]
+    #[error("{place} is of an older version: start what works with it once with this one")]
     Older {
         /// The database.
-        path: PathBuf,
+        place: Place,
     },
     /// The path cannot be part of a URL.
     #[error("the path {} is not valid UTF-8: choose another place for the state", path.display())]
@@ -34,28 +38,44 @@ pub enum StoreError {
         error: sqlx::Error,
     },
     /// A newer program has written it.
-    #[error(
-        "the state {} was written by a newer dispatch (schema {version}): use that version, or another --state, or \
-         --fresh to begin anew",
-        path.display()
-    )]
+    #[error("{place} was written by a newer dispatch (schema {version}): use that version, or {}", place.another())]
     Newer {
         /// Which.
-        path: PathBuf,
+        place: Place,
         /// Its schema.
         version: i64,
     },
     /// It cannot be brought up to date.
-    #[error("cannot bring the state {} up to date: {error}", path.display())]
+    #[error("cannot bring {place} up to date: {error}; use the version that it was last used with, or {}", place.another())]
     Migrate {
         /// Which.
-        path: PathBuf,
+        place: Place,
         /// Why.
         error: Box<sqlx::migrate::MigrateError>,
     },
+    /// A server that does not let us in.
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
+    /// The connection was lost, or there was none in time. Nothing was changed.
+    #[error("the database does not answer: {0}; check that its server runs, and try again")]
+    Lost(#[source] sqlx::Error),
+    /// The connection was lost at the worst moment.
+    #[error(
+        "the connection to the database was lost while a change was committed, and nobody knows whether it was: look \
+         before trying again ({0})"
+    )]
+    Unknown(#[source] sqlx::Error),
+    /// A statement took longer than it may.
+    #[error(
+        "the database took longer than its statement_timeout allows: allow more, or see what keeps it ({0})"
+    )]
+    Slow(#[source] sqlx::Error),
+    /// Somebody else was in the way. Nothing was changed.
+    #[error("somebody else works with the database in a way that keeps us from it ({0}): try again")]
+    Conflict(#[source] sqlx::Error),
     /// A statement failed.
     #[error("the state cannot be read or written: {0}; is there room on its disk?")]
-    Sql(#[from] sqlx::Error),
+    Sql(#[source] sqlx::Error),
     /// A row says something that this program does not know.
     #[error(
         "the state is damaged: column {column} holds `{value}`; give another --state, or --fresh to begin anew"
@@ -74,4 +94,31 @@ pub enum StoreError {
         /// The target.
         host: HostId,
     },
+}
+
+impl StoreError {
+    /// Whether nothing has been changed, and it may be otherwise when it is tried again at once.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            // Who waited for a connection has waited long enough.
+            Self::Lost(error) => !matches!(error, sqlx::Error::PoolTimedOut),
+            other => matches!(other, Self::Conflict(_)),
+        }
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    /// PostgreSQL has a code of five characters for each error ("PostgreSQL Error Codes", appendix A of its manual); those
+    /// of SQLite are numbers of one to four.
+    fn from(error: sqlx::Error) -> Self {
+        let code = error.as_database_error().and_then(DatabaseError::code).unwrap_or_default().into_owned();
+        match (&error, code.as_str()) {
+            // The server ends or begins, took us for gone, or has too many.
+            (sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Tls(_), _)
+            | (_, "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "53300" | "08006") => Self::Lost(error),
+            (_, "40001" | "40P01" | "55P03") => Self::Conflict(error),
+            (_, "57014") => Self::Slow(error),
+            _ => Self::Sql(error),
+        }
+    }
 }

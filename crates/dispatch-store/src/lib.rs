@@ -3,31 +3,31 @@
 //! [`Store::decide`] is how anything changes: it loads a [`Snapshot`], lets `dispatch-core` decide, and commits
 //! the new state, the events and the effects in one transaction. Nothing else happens inside a transaction.
 
+mod engine;
 mod error;
 mod focus;
 mod load;
+mod postgres;
 mod rows;
 mod save;
 
 use std::path::Path;
-use std::time::Duration;
 
 use dispatch_core::queue::{Issue, Round, Snapshot};
 use dispatch_core::run::Policy;
 use dispatch_core::{Effect, Event, Host, Job, JobId, Outcome, ReportId, Run, RunId, Workload};
 use jiff::Timestamp;
-use sqlx::any::AnyPoolOptions;
-use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::{AnyConnection, AnyPool, Connection as _, Executor as _};
+use sqlx::AnyPool;
 use tokio::sync::watch;
 
+use engine::Engine;
+pub use engine::{Database, Place};
 pub use error::StoreError;
 pub use focus::{Focus, Near, Scope};
+pub use postgres::{Postgres, PostgresError, SslMode};
 
-static MIGRATIONS: Migrator = sqlx::migrate!();
-
-/// How long a statement waits for another process that writes.
-const BUSY: Duration = Duration::from_secs(5);
+/// How often a decision is made that was lost before it was committed.
+const TRIES: u32 = 5;
 
 /// An event and its place in the one global sequence.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,7 +122,7 @@ impl Cursor {
 /// The database. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Store {
-    /// One connection: SQLite has one writer, and waiting in our own queue is fairer than its busy handler.
+    engine: Engine,
     writer: AnyPool,
     readers: AnyPool,
     last_event: watch::Sender<i64>,
@@ -132,74 +132,58 @@ impl Store {
     /// Opens the SQLite database at `path`, makes it if it is not there, and brings it up to date. A database
     /// that a newer program has written is refused.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
-        let store = Self::connect(path, "rwc").await?;
-        match MIGRATIONS.run(&store.writer).await {
-            Ok(()) => {}
-            Err(MigrateError::VersionMissing(version) | MigrateError::VersionTooNew(version, _)) => {
-                return Err(StoreError::Newer { path: path.to_owned(), version });
-            }
-            Err(MigrateError::Execute(error)) => return Err(error.into()),
-            Err(error) => return Err(StoreError::Migrate { path: path.to_owned(), error: Box::new(error) }),
-        }
-        let last = store.last_seq().await?;
-        store.last_event.send_replace(last);
+        Self::connect(&Database::Sqlite { path: path.to_owned() }).await
+    }
+
+    /// Opens a database, on whichever engine, and brings it up to date. One that a newer program has written is refused.
+    pub async fn connect(database: &Database) -> Result<Self, StoreError> {
+        let store = Self::new(Engine::open(database).await?);
+        store.last_event.send_replace(store.last_seq().await?);
+        store.engine.follow(database, &store.last_event);
         Ok(store)
     }
 
     /// Opens a database that is there already, to look at it while another process works with it.
     pub async fn open_to_read(path: &Path) -> Result<Self, StoreError> {
-        if !path.is_file() {
-            return Err(StoreError::Missing { path: path.to_owned() });
-        }
-        let store = Self::connect(path, "rw").await?;
-        let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
-        let row = sqlx::query("SELECT MAX(version) AS version FROM _sqlx_migrations")
-            .fetch_one(&store.readers)
-            .await?;
-        let version: i64 = sqlx::Row::try_get(&row, "version")?;
-        if version > known {
-            return Err(StoreError::Newer { path: path.to_owned(), version });
-        }
-        if version < known {
-            return Err(StoreError::Older { path: path.to_owned() });
-        }
-        Ok(store)
+        Self::connect_to_read(&Database::Sqlite { path: path.to_owned() }).await
     }
 
-    async fn connect(path: &Path, mode: &str) -> Result<Self, StoreError> {
-        sqlx::any::install_default_drivers();
-        let Some(name) = path.to_str() else {
-            return Err(StoreError::Path { path: path.to_owned() });
-        };
-        // The name is part of a URL: these characters would end it.
-        let name = name.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
-        let url = format!("sqlite://{name}?mode={mode}");
-        let pool = |connections: u32| {
-            AnyPoolOptions::new()
-                .max_connections(connections)
-                .acquire_timeout(BUSY * 6)
-                .after_connect(|connection: &mut AnyConnection, _| Box::pin(set_up(connection)))
-        };
-        let open = |error| StoreError::Open { path: path.to_owned(), error };
-        // One connection by itself first: a pool would go on trying until its time is up, whatever is wrong.
-        let mut first = AnyConnection::connect(&url).await.map_err(open)?;
-        set_up(&mut first).await.map_err(open)?;
-        first.close().await.map_err(open)?;
-        let writer = pool(1).connect(&url).await.map_err(open)?;
-        let readers = pool(4).connect(&url).await.map_err(open)?;
-        Ok(Self { writer, readers, last_event: watch::Sender::new(0) })
+    /// The same, on whichever engine.
+    pub async fn connect_to_read(database: &Database) -> Result<Self, StoreError> {
+        Ok(Self::new(Engine::open_to_read(database).await?))
+    }
+
+    fn new(engine: Engine) -> Self {
+        let (writer, readers) = (engine.writer.clone(), engine.readers.clone());
+        Self { engine, writer, readers, last_event: watch::Sender::new(0) }
     }
 
     /// Loads a snapshot, lets `decision` decide, and commits what it decided in one transaction. `decision` must
-    /// not wait for anything.
+    /// not wait for anything. It is asked again, on a new snapshot, if what it decided was lost before it was committed.
+    ///
+    /// Decisions are made one after the other, by however many processes.
     pub async fn decide<T>(
         &self,
         focus: Focus,
         policy: &Policy,
-        decision: impl FnOnce(Snapshot) -> Outcome<T>,
+        mut decision: impl FnMut(Snapshot) -> Outcome<T>,
     ) -> Result<T, StoreError> {
-        let mut connection = self.writer.acquire().await?;
-        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        let mut tries = 1;
+        loop {
+            match self.decide_once(focus.clone(), policy, &mut decision).await {
+                Err(error) if error.is_passing() && tries < TRIES => tries += 1,
+                decided => return decided,
+            }
+        }
+    }
+
+    async fn decide_once<T>(
+        &self,
+        focus: Focus,
+        policy: &Policy,
+        decision: &mut impl FnMut(Snapshot) -> Outcome<T>,
+    ) -> Result<T, StoreError> {
+        let mut transaction = self.engine.begin_to_decide().await?;
         let snapshot = load::snapshot(&mut transaction, focus, policy).await?;
         let Outcome { answer, changes } = decision(snapshot);
         if changes.is_empty() {
@@ -207,9 +191,12 @@ impl Store {
             return Ok(answer);
         }
         let last = save::changes(&mut transaction, &changes).await?;
-        transaction.commit().await?;
         if let Some(last) = last {
-            self.last_event.send_replace(last);
+            self.engine.tell(&mut transaction, last).await?;
+        }
+        self.engine.commit(transaction).await?;
+        if let Some(last) = last {
+            postgres::advance(&self.last_event, last);
         }
         Ok(answer)
     }
@@ -221,7 +208,7 @@ impl Store {
         policy: &Policy,
         look: impl FnOnce(Snapshot) -> T,
     ) -> Result<T, StoreError> {
-        let mut transaction = self.readers.begin().await?;
+        let mut transaction = self.engine.begin_to_read().await?;
         let snapshot = load::snapshot(&mut transaction, focus, policy).await?;
         transaction.rollback().await?;
         Ok(look(snapshot))
@@ -296,7 +283,7 @@ impl Store {
     /// Notes how far an effect has come, before its next step is taken.
     pub async fn effect_progress(&self, key: &str, progress: &str) -> Result<(), StoreError> {
         sqlx::query("UPDATE outbox SET progress = $1 WHERE idempotency_key = $2")
-            .bind(progress)
+            .bind(save::plain(progress))
             .bind(key)
             .execute(&self.writer)
             .await?;
@@ -328,7 +315,7 @@ impl Store {
             "UPDATE outbox SET due = $1, error = $2, attempts = attempts + 1 WHERE idempotency_key = $3",
         )
         .bind(due.as_microsecond())
-        .bind(error)
+        .bind(save::plain(error))
         .bind(key)
         .execute(&self.writer)
         .await?;
@@ -361,7 +348,7 @@ impl Store {
 
     /// One report with its run, job and host.
     pub async fn report(&self, id: ReportId) -> Result<Option<StoredReport>, StoreError> {
-        let mut transaction = self.readers.begin().await?;
+        let mut transaction = self.engine.begin_to_read().await?;
         load::report(&mut transaction, id).await
     }
 
@@ -377,7 +364,7 @@ impl Store {
 
     /// The reports of all runs of a job, in the order in which they came.
     pub async fn reports_of(&self, job: JobId) -> Result<Vec<StoredReport>, StoreError> {
-        let mut transaction = self.readers.begin().await?;
+        let mut transaction = self.engine.begin_to_read().await?;
         load::reports_of(&mut transaction, job).await
     }
 
@@ -395,29 +382,14 @@ impl Store {
 
     /// The jobs of the latest round in queue order, their runs in the order of their making, and all hosts.
     pub async fn overview(&self) -> Result<Overview, StoreError> {
-        let mut transaction = self.readers.begin().await?;
+        let mut transaction = self.engine.begin_to_read().await?;
         load::overview(&mut transaction).await
     }
 
     /// Closes all connections.
     pub async fn close(&self) {
-        self.readers.close().await;
-        self.writer.close().await;
+        self.engine.close().await;
     }
-}
-
-/// Makes a fresh connection ready.
-async fn set_up(connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
-    for pragma in [
-        "PRAGMA busy_timeout = 5000",
-        "PRAGMA journal_mode = WAL",
-        // A report that was answered with 200 survives a power cut.
-        "PRAGMA synchronous = FULL",
-        "PRAGMA foreign_keys = ON",
-    ] {
-        connection.execute(pragma).await?;
-    }
-    Ok(())
 }
 
 /// Everything there is to see of a queue.

@@ -324,9 +324,10 @@ pub(crate) async fn overview(connection: &mut AnyConnection) -> Result<Overview,
     )
     .bind(number);
     let runs = all(connection, runs, rows::run).await?;
-    let workloads =
-        sqlx::query("SELECT * FROM workloads WHERE id IN (SELECT workload FROM jobs WHERE round = $1)")
-            .bind(number);
+    let workloads = sqlx::query(
+        "SELECT * FROM workloads WHERE id IN (SELECT workload FROM jobs WHERE round = $1) ORDER BY id",
+    )
+    .bind(number);
     let workloads = all(connection, workloads, rows::workload).await?;
     let hosts = all_hosts(connection).await?;
     let due = sqlx::query("SELECT COUNT(*) AS due FROM outbox WHERE done_at IS NULL");

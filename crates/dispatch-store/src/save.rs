@@ -57,6 +57,11 @@ fn big(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
+/// Text as both engines keep it: PostgreSQL refuses the character of number 0, and a report must not be lost for one.
+pub(crate) fn plain(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
 fn word(verdict: Option<Verdict>) -> Option<&'static str> {
     verdict.map(Verdict::as_str)
 }
@@ -80,9 +85,9 @@ async fn save_host(connection: &mut AnyConnection, host: &Host) -> Result<(), St
     .bind(host.id.to_string())
     .bind(host.name.as_ref().map(ToString::to_string))
     .bind(host.address.to_string())
-    .bind(host.uuid.clone())
+    .bind(host.uuid.as_deref().map(plain))
     .bind(host.arch.map(Arch::as_str))
-    .bind(host.shared.clone())
+    .bind(host.shared.as_deref().map(plain))
     .bind(big(host.epoch))
     .bind(idle)
     .bind(host.first_seen.as_microsecond())
@@ -154,14 +159,14 @@ async fn save_workload(connection: &mut AnyConnection, workload: &Workload) -> R
          made_for = excluded.made_for, offered = excluded.offered, queued_for = excluded.queued_for",
     )
     .bind(workload.id.to_string())
-    .bind(workload.name.clone())
+    .bind(plain(&workload.name))
     .bind(workload.kind.as_str())
     .bind(big(workload.size))
     .bind(workload.modified.as_microsecond())
     .bind(workload.digest.map(|digest| digest.to_string()))
-    .bind(workload.origin.clone())
+    .bind(workload.origin.as_deref().map(plain))
     .bind(i64::from(terms.reboots))
-    .bind(terms.description.clone())
+    .bind(terms.description.as_deref().map(plain))
     .bind(terms.arch.map(Arch::as_str))
     .bind(json("labels", &terms.labels)?)
     .bind(terms.retries.map(i64::from))
@@ -197,14 +202,14 @@ async fn save_job(connection: &mut AnyConnection, job: &Job) -> Result<(), Store
          deleted = excluded.deleted",
     )
     .bind(job.id.to_string())
-    .bind(job.name.clone())
+    .bind(plain(&job.name))
     .bind(job.workload.to_string())
     .bind(job.priority)
     .bind(job.position)
     .bind(job.state.as_str())
     .bind(word(job.verdict))
-    .bind(job.reason.clone())
-    .bind(job.waits.clone())
+    .bind(job.reason.as_deref().map(plain))
+    .bind(job.waits.as_deref().map(plain))
     .bind(job.since.as_microsecond())
     .bind(i64::from(job.round))
     .bind(i64::from(job.forgiven))
@@ -347,7 +352,7 @@ async fn save_run(connection: &mut AnyConnection, run: &Run) -> Result<(), Store
     .bind(run.state.as_str())
     .bind(i64::from(!run.state.is_final()))
     .bind(word(run.verdict))
-    .bind(run.reason.clone())
+    .bind(run.reason.as_deref().map(plain))
     .bind(run.created.as_microsecond())
     .bind(run.since.as_microsecond())
     .bind(run.deadline.map(Timestamp::as_microsecond))
@@ -426,10 +431,10 @@ async fn save_report(connection: &mut AnyConnection, report: &Report) -> Result<
     .bind(report.run.to_string())
     .bind(report.at.as_microsecond())
     .bind(i64::from(report.late))
-    .bind(report.content.digest.clone())
-    .bind(report.content.title.clone())
+    .bind(plain(&report.content.digest))
+    .bind(plain(&report.content.title))
     .bind(report.content.verdict.as_str())
-    .bind(report.content.json.clone())
+    .bind(plain(&report.content.json))
     .execute(connection)
     .await?;
     Ok(())
@@ -487,7 +492,7 @@ async fn settle_effect(connection: &mut AnyConnection, settled: &Settled) -> Res
         "UPDATE outbox SET done_at = $1, error = $2, refused = $3, attempts = attempts + 1 WHERE idempotency_key = $4",
     )
     .bind(settled.at.as_microsecond())
-    .bind(settled.refused.clone())
+    .bind(settled.refused.as_deref().map(plain))
     .bind(i64::from(settled.refused.is_some()))
     .bind(settled.key.clone())
     .execute(connection)
@@ -503,7 +508,7 @@ async fn save_issue(connection: &mut AnyConnection, issue: &Issue) -> Result<(),
     .bind(issue.report.to_string())
     .bind(issue.repository.clone())
     .bind(big(issue.number))
-    .bind(issue.url.clone())
+    .bind(plain(&issue.url))
     .execute(connection)
     .await?;
     Ok(())

@@ -5,7 +5,7 @@ mod promised;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use dispatch_boot::{Asked, Image, Progress, Queue, Stop, Unavailable, Work};
@@ -14,13 +14,17 @@ use dispatch_core::queue::{
 };
 use dispatch_core::run::{End, Policy, RunEvent};
 use dispatch_core::verdict::{Judge, ReportFacts};
-use dispatch_core::{JobId, Outcome, RunId, RunState, Sighting, Snapshot, Told, Workload, WorkloadId};
-use dispatch_store::{Focus, Store, StoreError};
+use dispatch_core::{
+    JobId, Outcome, RunId, RunState, Sighting, Snapshot, SourceId, Told, Workload, WorkloadId,
+};
+use dispatch_store::{Focus, Scope, Store, StoreError};
 use dispatch_wire::boot::Report;
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
+use tokio::sync::watch;
 
 use crate::clock::{Clock, Random};
+use crate::fetch::Images;
 use crate::page;
 use crate::requests::{Request, joined};
 use crate::source::{Opened, Source};
@@ -34,12 +38,11 @@ use promised::Promised;
 pub struct Engine {
     /// The state.
     pub store: Store,
-    /// The settings.
-    pub policy: Arc<Policy>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     random: Random,
-    source: Arc<Source>,
+    policy: watch::Sender<Arc<Policy>>,
+    sources: Arc<RwLock<BTreeMap<SourceId, Arc<Source>>>>,
     live: Arc<Live>,
     promised: Arc<Promised>,
     asked: Arc<Mutex<VecDeque<Request>>>,
@@ -59,7 +62,7 @@ enum Preview {
 }
 
 impl Engine {
-    /// An engine over a store and a source. `title` names the source for people.
+    /// An engine over a store and the source of a session. `title` names the source for people.
     #[must_use]
     pub fn new(
         store: Store,
@@ -69,9 +72,67 @@ impl Engine {
         source: Source,
         title: &str,
     ) -> Self {
-        let (live, promised, asked, several) = Default::default();
-        let (source, title, since) = (Arc::new(source), title.into(), clock.now());
-        Self { store, policy, clock, random, source, live, promised, asked, several, title, since }
+        let engine = Self::without_sources(store, policy, clock, random, title);
+        engine.set_sources(BTreeMap::from([(SourceId::session(), Arc::new(source))]));
+        engine
+    }
+
+    /// An engine whose sources are still to be named. `title` is what people read above its page.
+    #[must_use]
+    pub fn without_sources(
+        store: Store,
+        policy: Arc<Policy>,
+        clock: Arc<dyn Clock>,
+        random: Random,
+        title: &str,
+    ) -> Self {
+        let (sources, live, promised, asked, several) = Default::default();
+        let (policy, title, since) = (watch::Sender::new(policy), title.into(), clock.now());
+        Self { store, clock, random, policy, sources, live, promised, asked, several, title, since }
+    }
+
+    /// The settings as they are now.
+    #[must_use]
+    pub fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.policy.borrow())
+    }
+
+    /// From now on these are the settings. What is being decided is decided by those before.
+    pub fn set_policy(&self, policy: Arc<Policy>) {
+        self.policy.send_replace(policy);
+    }
+
+    /// From now on these are the sources.
+    pub fn set_sources(&self, sources: BTreeMap<SourceId, Arc<Source>>) {
+        *self.sources.write().unwrap_or_else(PoisonError::into_inner) = sources;
+    }
+
+    fn source(&self, id: &SourceId) -> Option<Arc<Source>> {
+        self.sources.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    /// The images that are fetched: all sources that fetch share one cache.
+    fn images(&self) -> Option<Images> {
+        let sources = self.sources.read().unwrap_or_else(PoisonError::into_inner);
+        sources.values().find_map(|source| match &**source {
+            Source::Fetched(images) => Some(images.clone()),
+            Source::Directory(_) => None,
+        })
+    }
+
+    /// Which of the jobs that are not over matter where a host asks: in a session all, so that it is told when none is
+    /// left.
+    fn candidates(&self) -> Scope {
+        if self.policy().is_service() { Scope::Candidates } else { Scope::Open }
+    }
+
+    /// Which of the jobs that are not over matter where nothing is given to anybody.
+    pub(crate) fn at_work(&self) -> Scope {
+        if self.policy().is_service() { Scope::Active } else { Scope::Open }
+    }
+
+    pub(crate) fn about_run(&self, run: RunId) -> Focus {
+        Focus::run(run).within(self.at_work())
     }
 
     /// The transfers that are going on.
@@ -80,15 +141,15 @@ impl Engine {
         &self.live
     }
 
-    /// Decides and commits.
+    /// Decides and commits. The decision is made again if it was lost on its way into the database.
     pub async fn decide<T>(
         &self,
         focus: Focus,
-        decision: impl FnOnce(Snapshot, &mut Context<'_>) -> Outcome<T>,
+        mut decision: impl FnMut(Snapshot, &mut Context<'_>) -> Outcome<T>,
     ) -> Result<T, StoreError> {
         let mut random = || (self.random)();
         self.store
-            .decide(focus, &self.policy, |snapshot| {
+            .decide(focus, &self.policy(), |snapshot| {
                 // Not before: waiting for our turn takes time.
                 let now = self.clock.now();
                 decision(snapshot, &mut Context { now, random: &mut random })
@@ -118,7 +179,7 @@ impl Engine {
     /// Two hosts take the image of one run: nobody can tell any more which of them it is on.
     pub(crate) async fn dispute(&self, run: RunId) -> Result<bool, StoreError> {
         let why = "two downloads of one image go on at the same time";
-        self.decide(Focus::run(run), |snapshot, context| snapshot.dispute(run, why, context.now)).await
+        self.decide(self.about_run(run), |snapshot, context| snapshot.dispute(run, why, context.now)).await
     }
 
     /// What people see of the queue.
@@ -131,13 +192,8 @@ impl Engine {
     /// The images that are being fetched, and how far they are.
     #[must_use]
     pub fn fetching(&self) -> Vec<Fetching> {
-        match &*self.source {
-            Source::Directory(_) => Vec::new(),
-            Source::Fetched(images) => {
-                let coming = images.progress().into_iter().filter(|progress| !progress.is_check);
-                coming.map(Into::into).collect()
-            }
-        }
+        let coming = self.images().map(|images| images.progress()).unwrap_or_default();
+        coming.into_iter().filter(|progress| !progress.is_check).map(Into::into).collect()
     }
 
     /// Notes what happened to a run. What is not noted is a run that comes out wrong: not given up at the first
@@ -147,7 +203,7 @@ impl Engine {
         loop {
             let note = |snapshot: Snapshot, context: &mut Context<'_>| snapshot.note(run, event, context.now);
             tries -= 1;
-            match self.decide(Focus::run(run), note).await {
+            match self.decide(self.about_run(run), note).await {
                 Err(error) if tries > 0 => {
                     tracing::warn!("the end of a transfer cannot be noted yet: {error}");
                     self.clock.sleep_until(later(self.clock.now(), NOTE.1)).await;
@@ -181,7 +237,7 @@ impl Engine {
                 None => Preview::Idle,
             }
         };
-        self.store.look(Focus::host(who), &self.policy, look).await
+        self.store.look(Focus::host(who).within(self.candidates()), &self.policy(), look).await
     }
 
     /// Finds work for a host. Files are opened between decisions, never inside one: a file system that hangs
@@ -199,13 +255,13 @@ impl Engine {
                         Err(OpenError::Unreadable(why)) => {
                             if why.outlook == Outlook::Coming {
                                 // It has been asked for; the others that are not here need not be.
-                                self.leave_out_absent(&mut unreadable).await?;
+                                self.leave_out_absent(who, &mut unreadable).await?;
                             }
                             unreadable.insert(id, why);
                             continue;
                         }
                         Err(OpenError::Replaced(found)) => {
-                            let focus = Focus::host(who);
+                            let focus = Focus::host(who).within(self.candidates());
                             self.decide(focus, |snapshot, context| snapshot.replace(id, &found, context))
                                 .await?;
                             continue;
@@ -213,9 +269,9 @@ impl Engine {
                     }
                 }
             };
-            let offer = self
-                .decide(Focus::host(who), |snapshot, context| snapshot.ask(who, how, &unreadable, context))
-                .await?;
+            let focus = Focus::host(who).within(self.candidates());
+            let offer =
+                self.decide(focus, |snapshot, context| snapshot.ask(who, how, &unreadable, context)).await?;
             match (offer, opened) {
                 (Offer::Idle(idle), _) => return Ok(Work::Idle(idle)),
                 (Offer::Several(idle), _) => {
@@ -239,11 +295,16 @@ impl Engine {
     /// Leaves out all images that have to be fetched first.
     async fn leave_out_absent(
         &self,
+        who: &Sighting,
         unreadable: &mut BTreeMap<WorkloadId, Unreadable>,
     ) -> Result<(), StoreError> {
-        if let Source::Fetched(images) = &*self.source {
-            let workloads =
-                self.store.look(Focus::default(), &self.policy, |snapshot| snapshot.workloads).await?;
+        if let Some(images) = self.images() {
+            let focus = Focus::host(who).within(self.candidates());
+            let mut workloads = self.store.look(focus, &self.policy(), |snapshot| snapshot.workloads).await?;
+            let is_fetched = |workload: &Workload| {
+                matches!(self.source(&workload.source).as_deref(), Some(Source::Fetched(_)))
+            };
+            workloads.retain(is_fetched);
             unreadable.extend(images.absent(&workloads));
         }
         Ok(())
@@ -268,7 +329,11 @@ impl Engine {
         if let Some(why) = hangs {
             return Err(OpenError::Unreadable(why.clone()));
         }
-        let opened = self.source.open(workload).await.map_err(|why| {
+        let Some(source) = self.source(&workload.source) else {
+            let why = "its source has left the configuration".to_owned();
+            return Err(OpenError::Unreadable(Unreadable { why, outlook: Outlook::Lasting }));
+        };
+        let opened = source.open(workload).await.map_err(|why| {
             if why.outlook == Outlook::Passing {
                 *hangs = Some(why.clone());
             }
@@ -277,7 +342,7 @@ impl Engine {
         let unreadable = |why: &str, outlook| OpenError::Unreadable(Unreadable { why: why.into(), outlook });
         match () {
             // What was fetched has been compared with its digest.
-            () if opened.is(workload) || matches!(*self.source, Source::Fetched(_)) => Ok(opened),
+            () if opened.is(workload) || matches!(*source, Source::Fetched(_)) => Ok(opened),
             () if opened.is_fresh(self.clock.now()) => {
                 Err(unreadable("it is being written at the moment", Outlook::Passing))
             }
@@ -352,8 +417,8 @@ impl Queue for Engine {
     }
 
     async fn begin(&self, run: RunId, size: u64, start: u64) -> Result<Option<Arc<Progress>>, Unavailable> {
-        let begun =
-            self.decide(Focus::run(run), |snapshot, context| snapshot.begin(run, size, start, context.now));
+        let begun = self
+            .decide(self.about_run(run), |snapshot, context| snapshot.begin(run, size, start, context.now));
         let transfer = begun.await.map_err(unavailable)?;
         Ok(transfer.map(|transfer| {
             let progress = Arc::new(Progress::new(transfer, start));
@@ -381,7 +446,7 @@ impl Queue for Engine {
     }
 
     async fn started(&self, who: &Sighting, told: &Told) -> Result<Result<RunId, NoRun>, Unavailable> {
-        let focus = Focus { cards: told.macs.clone(), ..Focus::host(who) };
+        let focus = Focus { cards: told.macs.clone(), ..Focus::host(who) }.within(self.at_work());
         self.decide(focus, |snapshot, context| snapshot.start(who, told, context)).await.map_err(unavailable)
     }
 
@@ -393,9 +458,9 @@ impl Queue for Engine {
         report: Report,
     ) -> Result<Result<Accepted, NoRun>, Unavailable> {
         let json = serde_json::to_string(&report).map_err(|error| Unavailable(error.to_string()))?;
-        let focus = Focus { run, cards: told.macs.clone(), ..Focus::host(who) };
+        let focus = Focus { run, cards: told.macs.clone(), ..Focus::host(who) }.within(self.at_work());
         let decision = |snapshot: Snapshot, context: &mut Context<'_>| {
-            let report = judged(&report, json, snapshot.judge_for(who, told, run));
+            let report = judged(&report, json.clone(), snapshot.judge_for(who, told, run));
             snapshot.report(who, told, run, report, context)
         };
         self.decide(focus, decision).await.map_err(unavailable)

@@ -264,7 +264,7 @@ impl Fetch {
     /// Once around.
     async fn activate(&mut self) -> Result<(), StoreError> {
         let now = self.engine.clock.now();
-        let snapshot = self.engine.store.look(Focus::default(), &self.engine.policy, |known| known).await?;
+        let snapshot = self.engine.store.look(Focus::default(), &self.engine.policy(), |known| known).await?;
         let needs = self.needs_of(&snapshot, now);
         self.tell_news(&needs).await?;
         // Most of what happens in a session says nothing of its images.

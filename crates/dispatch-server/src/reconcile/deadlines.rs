@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dispatch_boot::Stop;
 use dispatch_core::run::RunEvent;
-use dispatch_core::{RunId, Snapshot};
+use dispatch_core::{RunId, Snapshot, Workload};
 use dispatch_store::{Focus, StoreError};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -82,25 +82,29 @@ impl Deadlines {
             self.look_at_left().await?;
             self.next_glance = later(now, self.glance().await?);
         }
-        let next =
-            self.engine.decide(Focus::default(), |snapshot, context| snapshot.tick(context.now)).await?;
+        let focus = Focus::default().within(self.engine.at_work());
+        let next = self.engine.decide(focus, |snapshot, context| snapshot.tick(context.now)).await?;
         let live = self.engine.live().all();
         if live.is_empty() {
             return Ok(next);
         }
         let look = |snapshot| stop_orphans(&live, &snapshot);
-        self.engine.store.look(Focus::default(), &self.engine.policy, look).await?;
+        let focus = Focus::default().within(self.engine.at_work());
+        self.engine.store.look(focus, &self.engine.policy(), look).await?;
         Ok(Some(next.map_or(self.next_glance, |next| next.min(self.next_glance))))
     }
 
     /// How long progress may go unnoted: a quarter of the shortest deadline that it renews.
     async fn glance(&self) -> Result<Duration, StoreError> {
-        let usual = self.engine.policy.deadlines;
+        let policy = self.engine.policy();
         let shortest = |snapshot: Snapshot| {
-            let own = snapshot.workloads.iter().map(|known| usual.with(&known.terms.deadlines).download);
-            own.min().unwrap_or(usual.download)
+            let usual = |known: &Workload| policy.deadlines_of(&known.group);
+            let own =
+                snapshot.workloads.iter().map(|known| usual(known).with(&known.terms.deadlines).download);
+            own.min().unwrap_or(policy.deadlines.download)
         };
-        let shortest = self.engine.store.look(Focus::default(), &self.engine.policy, shortest).await?;
+        let focus = Focus::default().within(self.engine.at_work());
+        let shortest = self.engine.store.look(focus, &policy, shortest).await?;
         Ok(GLANCE.min(shortest / 4).max(SHORTEST_GLANCE))
     }
 
@@ -118,7 +122,9 @@ impl Deadlines {
             *noted = sent;
             let event = RunEvent::Progress { transfer, sent };
             self.engine
-                .decide(Focus::run(run), |snapshot, context| snapshot.note(run, &event, context.now))
+                .decide(self.engine.about_run(run), |snapshot, context| {
+                    snapshot.note(run, &event, context.now)
+                })
                 .await?;
         }
         Ok(())

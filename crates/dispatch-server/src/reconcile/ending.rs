@@ -69,7 +69,7 @@ impl Ending {
             return Ok(End::NotYet);
         }
         let all = self.engine.store.overview().await?;
-        let grace = self.engine.policy.deadlines.grace;
+        let grace = self.engine.policy().deadlines.grace;
         // What cannot be written or filed now is in the state, and done by the next start.
         let last = all.jobs.iter().map(|job| job.since).max().unwrap_or(now);
         let until = self.patience.until(all.effects_due, last, grace, now);

@@ -202,8 +202,9 @@ impl Session {
             Opened::Round(..) | Opened::GoesOn(_) => {}
         }
         notices.extend(missing(&again, &opening.missing));
-        if !engine.policy.hosts.is_empty() {
-            notices.extend(not_seen(&engine.policy.hosts, &engine.store.overview().await?.hosts));
+        let hosts = engine.policy().hosts.clone();
+        if !hosts.is_empty() {
+            notices.extend(not_seen(&hosts, &engine.store.overview().await?.hosts));
         }
         let fetched = offered.fetched;
         Ok(Self {

@@ -82,6 +82,8 @@ pub enum Need {
     Openssl,
     /// What `cargo xtask bench` compares with; nothing else needs it.
     Nginx,
+    /// The server of the database, for the store's tests.
+    Postgres,
 }
 
 impl Need {
@@ -102,11 +104,12 @@ impl Need {
         Self::Sbsign,
         Self::Openssl,
         Self::Nginx,
+        Self::Postgres,
     ];
     /// What the demo takes.
     pub const DEMO: &[Self] = &[Self::Qemu, Self::Ovmf, Self::EfiStub, Self::Objcopy, Self::Depmod];
     /// What the tests without a virtual server use.
-    pub const QUICK: &[Self] = &[Self::Ip, Self::Avahi, Self::Dnsmasq, Self::Nginx];
+    pub const QUICK: &[Self] = &[Self::Ip, Self::Avahi, Self::Dnsmasq, Self::Nginx, Self::Postgres];
     /// What it takes to build an image.
     pub const IMAGE: &[Self] = &[Self::EfiStub, Self::Objcopy, Self::Depmod];
     /// What it takes to run a server.
@@ -130,6 +133,7 @@ impl Need {
             Self::Sbsign => "sbsigntool",
             Self::Openssl => "openssl",
             Self::Nginx => "nginx-light",
+            Self::Postgres => "postgresql",
         }
     }
 
@@ -152,6 +156,7 @@ impl Need {
             Self::Sbsign => find_tool("sbsign").is_some(),
             Self::Openssl => find_tool("openssl").is_some(),
             Self::Nginx => find_tool("nginx").is_some(),
+            Self::Postgres => crate::postgres::is_installed(),
         }
     }
 }

@@ -188,9 +188,10 @@ impl<T: Tracker> One<T> {
             number: issue.number,
             url: issue.url,
         };
-        let omitted = left_out.iter().map(ToString::to_string).collect();
+        let omitted: Vec<String> = left_out.iter().map(ToString::to_string).collect();
         self.engine
             .decide(Focus::run(report.run), |snapshot, context| {
+                let (issue, omitted) = (issue.clone(), omitted.clone());
                 snapshot.issue_filed(report.run, &report.effect, issue, omitted, context.now)
             })
             .await?;

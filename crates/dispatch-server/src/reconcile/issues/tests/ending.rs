@@ -24,14 +24,14 @@ async fn a_session_that_starts_long_after_the_last_job_gives_its_reports_their_t
     let now = rig.engine.clock.now();
     let mut ending = Ending::new(rig.engine.clone());
     let End::At(at) = ending.activate(now).await.expect("a state") else { panic!("it waits") };
-    assert!(at >= later(now, rig.engine.policy.deadlines.grace), "{at} {now}");
+    assert!(at >= later(now, rig.engine.policy().deadlines.grace), "{at} {now}");
 }
 
 #[tokio::test]
 async fn a_report_that_is_filed_gives_the_next_one_its_time() {
     let rig = over().await;
     let mut ending = Ending::new(rig.engine.clone());
-    let grace = rig.engine.policy.deadlines.grace;
+    let grace = rig.engine.policy().deadlines.grace;
     let before = rig.engine.clock.now();
     let End::At(_) = ending.activate(before).await.expect("a state") else { panic!("it waits") };
     let key = rig.waiting().await[0].key.clone();

@@ -255,9 +255,9 @@ async fn a_report_that_is_damaged_or_lost_is_refused_and_holds_up_no_other() {
         Change::Effect(effect(damaged)),
         Change::Effect(effect(lost)),
     ];
-    let decided =
-        rig.engine.store.decide(Focus::run(run), &rig.engine.policy, |_| Outcome { answer: (), changes });
-    decided.await.expect("a state");
+    let decision = |_| Outcome { answer: (), changes: changes.clone() };
+    let policy = rig.engine.policy();
+    rig.engine.store.decide(Focus::run(run), &policy, decision).await.expect("a state");
     rig.report(0, &json!({ "title": "whole" })).await;
     let tracker = Scripted::new(&rig, &[]);
     all(&mut desk(&rig, &tracker)).await;

@@ -1,125 +1,40 @@
 //! What the rules decide is what the database holds, also after it was closed, and the database refuses what
 //! the rules would never decide.
 
-#![expect(clippy::expect_used, reason = "a test may panic, also in its helpers")]
-
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::time::Duration;
 
-use dispatch_core::queue::{Ask, Context, Found, Issue, NewReport, Offer};
+use dispatch_core::queue::{Ask, Found, Issue, Offer};
 use dispatch_core::run::{End, Policy, RunEvent};
-use dispatch_core::{Effect, Kind, Mac, Outcome, ReportId, RunId, Sighting, Snapshot, Terms, Told, Verdict};
+use dispatch_core::{Effect, Kind, Mac, ReportId, Sighting, Snapshot, Terms, Told, Verdict};
 use dispatch_store::{Cursor, Focus, Lane, Refused, Store, StoreError};
-use jiff::Timestamp;
 use tempfile::TempDir;
 
-struct Lab {
-    dir: TempDir,
-    store: Store,
-    now: Timestamp,
-    seed: u64,
-}
+use crate::lab::{Lab, at};
+use crate::place::Place;
 
-impl Lab {
-    async fn new(images: &[&str]) -> Self {
-        let dir = TempDir::new().expect("a folder");
-        let store = Store::open(&dir.path().join("dispatch.db")).await.expect("a store");
-        let mut lab =
-            Self { dir, store, now: Timestamp::from_second(1_700_000_000).expect("a time"), seed: 0 };
-        let found: Vec<Found> = images
-            .iter()
-            .map(|name| Found {
-                name: (*name).into(),
-                kind: Kind::Efi,
-                size: 1000,
-                modified: lab.now,
-                digest: None,
-                origin: None,
-                terms: Terms::default(),
-            })
-            .collect();
-        lab.decide(Focus::last_round(), |snapshot, context| snapshot.open(&found, &[], context))
-            .await
-            .expect("a sync");
-        lab
-    }
+on_both![
+    everything_survives_closing_and_opening,
+    a_snapshot_is_the_same_before_and_after,
+    events_are_numbered_without_gaps_and_tell_the_whole_story,
+    an_effect_stays_until_it_is_done,
+    what_became_of_the_issues_of_a_round_is_seen,
+    a_report_is_found_with_its_run_job_and_host,
+    a_job_has_its_own_timeline_and_its_own_reports,
+    a_decision_that_fails_commits_nothing,
+    the_database_itself_refuses_two_active_runs_of_a_job_or_on_a_host,
+    a_state_of_a_newer_version_is_refused_and_says_what_to_do,
+    a_host_keeps_its_name_and_all_of_its_macs,
+    a_cursor_is_kept_until_it_is_removed,
+    a_session_begins_and_ends_without_the_runs_and_reports_of_earlier_rounds,
+    whether_jobs_are_left_is_known_without_the_overview,
+    forty_thousand_hosts_are_seen_with_their_macs,
+    a_host_that_has_the_beginning_of_another_image_gets_no_rest_of_this_one,
+    the_cards_of_one_machine_become_one_host,
+];
 
-    async fn decide<T>(
-        &mut self,
-        focus: Focus,
-        decision: impl FnOnce(Snapshot, &mut Context<'_>) -> Outcome<T>,
-    ) -> Result<T, StoreError> {
-        let (seed, now) = (&mut self.seed, self.now);
-        let mut random = || {
-            *seed += 1;
-            let mut bytes = [7; 10];
-            bytes[2..].copy_from_slice(&seed.to_be_bytes());
-            bytes
-        };
-        self.store
-            .decide(focus, &Policy::default(), |snapshot| {
-                decision(snapshot, &mut Context { now, random: &mut random })
-            })
-            .await
-    }
-
-    async fn ask(&mut self, host: u8) -> Offer {
-        let who = at(host);
-        self.decide(Focus::host(&who), |snapshot, context| {
-            snapshot.ask(&who, Ask::Get, &BTreeMap::new(), context)
-        })
-        .await
-        .expect("an answer")
-    }
-
-    async fn boot(&mut self, host: u8) -> RunId {
-        let Offer::Image { run, .. } = self.ask(host).await else { panic!("no work") };
-        let now = self.now;
-        let focus = Focus::run(run);
-        let transfer =
-            self.decide(focus.clone(), |snapshot, _| snapshot.begin(run, 1000, 0, now)).await.expect("begun");
-        let transfer = transfer.expect("a transfer");
-        let event = RunEvent::Ended { transfer, sent: 1000, count: 1000, end: End::Whole };
-        self.decide(focus, |snapshot, _| snapshot.note(run, &event, now)).await.expect("ended");
-        let who = at(host);
-        let told = Told { uuid: Some("uuid".into()), macs: who.mac.into_iter().collect() };
-        self.decide(Focus::host(&who), |snapshot, context| snapshot.start(&who, &told, context))
-            .await
-            .expect("started")
-            .expect("a run")
-    }
-
-    async fn report(&mut self, host: u8, text: &str, verdict: Verdict) -> bool {
-        let who = at(host);
-        let report = NewReport { digest: text.into(), title: text.into(), json: "{}".into(), verdict };
-        self.decide(Focus::host(&who), |snapshot, context| {
-            snapshot.report(&who, &Told::default(), None, report, context)
-        })
-        .await
-        .expect("an answer")
-        .is_ok()
-    }
-
-    async fn restart(self) -> Self {
-        self.store.close().await;
-        let store = Store::open(&self.dir.path().join("dispatch.db")).await.expect("a store");
-        Self { store, ..self }
-    }
-
-    fn url(&self) -> String {
-        format!("sqlite://{}?mode=rw", self.dir.path().join("dispatch.db").display())
-    }
-}
-
-fn at(host: u8) -> Sighting {
-    let mac = Mac([0x52, 0x54, 0, 0, 0, host]);
-    Sighting { address: IpAddr::from([192, 0, 2, host]), mac: Some(mac), name: None }
-}
-
-#[tokio::test]
-async fn everything_survives_closing_and_opening() {
-    let mut lab = Lab::new(&["a.efi", "b.efi"]).await;
+async fn everything_survives_closing_and_opening(place: Place) {
+    let mut lab = Lab::new(place, &["a.efi", "b.efi"]).await;
     lab.boot(1).await;
     assert!(lab.report(1, "one", Verdict::Passed).await);
     lab.ask(2).await;
@@ -131,9 +46,8 @@ async fn everything_survives_closing_and_opening() {
 }
 
 /// What core's rules see after a restart is what they saw before, row for row.
-#[tokio::test]
-async fn a_snapshot_is_the_same_before_and_after() {
-    let mut lab = Lab::new(&["a.efi", "b.efi"]).await;
+async fn a_snapshot_is_the_same_before_and_after(place: Place) {
+    let mut lab = Lab::new(place, &["a.efi", "b.efi"]).await;
     lab.boot(1).await;
     lab.report(1, "one", Verdict::Failed).await;
     let look = |snapshot: Snapshot| format!("{snapshot:?}");
@@ -143,9 +57,8 @@ async fn a_snapshot_is_the_same_before_and_after() {
     assert_eq!(lab.store.look(focus, &Policy::default(), look).await.expect("a look"), before);
 }
 
-#[tokio::test]
-async fn events_are_numbered_without_gaps_and_tell_the_whole_story() {
-    let mut lab = Lab::new(&["a.efi"]).await;
+async fn events_are_numbered_without_gaps_and_tell_the_whole_story(place: Place) {
+    let mut lab = Lab::new(place, &["a.efi"]).await;
     lab.boot(1).await;
     lab.report(1, "one", Verdict::Passed).await;
     lab.ask(1).await;
@@ -178,9 +91,8 @@ async fn events_are_numbered_without_gaps_and_tell_the_whole_story() {
     assert_eq!(lab.store.events_after(numbers[2], 2).await.expect("events")[0].seq, numbers[3]);
 }
 
-#[tokio::test]
-async fn an_effect_stays_until_it_is_done() {
-    let mut lab = Lab::new(&["a.efi"]).await;
+async fn an_effect_stays_until_it_is_done(place: Place) {
+    let mut lab = Lab::new(place, &["a.efi"]).await;
     lab.boot(1).await;
     lab.report(1, "one", Verdict::Passed).await;
     let lab = lab.restart().await;
@@ -199,9 +111,8 @@ async fn an_effect_stays_until_it_is_done() {
     assert_eq!(lab.store.next_effect(Lane::Files).await.expect("a time"), None);
 }
 
-#[tokio::test]
-async fn what_became_of_the_issues_of_a_round_is_seen() {
-    let mut lab = Lab::new(&["a.efi"]).await;
+async fn what_became_of_the_issues_of_a_round_is_seen(place: Place) {
+    let mut lab = Lab::new(place, &["a.efi"]).await;
     let run = lab.boot(1).await;
     lab.report(1, "one", Verdict::Passed).await;
     lab.report(1, "two", Verdict::Passed).await;
@@ -224,7 +135,7 @@ async fn what_became_of_the_issues_of_a_round_is_seen() {
     let issue = Issue { report: reports[0], repository: "o/r".to_owned(), number: 7, url };
     let filed = issue.clone();
     lab.decide(Focus::run(run), |snapshot, _| {
-        snapshot.issue_filed(run, &effect(reports[0]), filed, Vec::new(), now)
+        snapshot.issue_filed(run, &effect(reports[0]), filed.clone(), Vec::new(), now)
     })
     .await
     .expect("noted");
@@ -239,9 +150,8 @@ async fn what_became_of_the_issues_of_a_round_is_seen() {
     assert_eq!(seen.outbox.len(), 2, "the files are still to be written");
 }
 
-#[tokio::test]
-async fn a_report_is_found_with_its_run_job_and_host() {
-    let mut lab = Lab::new(&["a.efi"]).await;
+async fn a_report_is_found_with_its_run_job_and_host(place: Place) {
+    let mut lab = Lab::new(place, &["a.efi"]).await;
     let run = lab.boot(1).await;
     lab.report(1, "one", Verdict::Failed).await;
     let due = lab.store.due_effects(Lane::Files, lab.now, 1).await.expect("effects");
@@ -252,9 +162,8 @@ async fn a_report_is_found_with_its_run_job_and_host() {
     assert_eq!(stored.report.content.verdict, Verdict::Failed);
 }
 
-#[tokio::test]
-async fn a_job_has_its_own_timeline_and_its_own_reports() {
-    let mut lab = Lab::new(&["a.efi", "b.efi"]).await;
+async fn a_job_has_its_own_timeline_and_its_own_reports(place: Place) {
+    let mut lab = Lab::new(place, &["a.efi", "b.efi"]).await;
     lab.boot(1).await;
     lab.report(1, "one", Verdict::Passed).await;
     lab.report(1, "two", Verdict::Failed).await;
@@ -277,9 +186,8 @@ async fn a_job_has_its_own_timeline_and_its_own_reports() {
     assert_eq!(latest, timeline[timeline.len() - 2..]);
 }
 
-#[tokio::test]
-async fn a_decision_that_fails_commits_nothing() {
-    let mut lab = Lab::new(&["a.efi"]).await;
+async fn a_decision_that_fails_commits_nothing(place: Place) {
+    let mut lab = Lab::new(place, &["a.efi"]).await;
     let run = lab.boot(1).await;
     let before = lab.store.overview().await.expect("an overview");
     // Somebody else has taken the host: the lease has another epoch.
@@ -294,32 +202,31 @@ async fn a_decision_that_fails_commits_nothing() {
     assert_eq!((before.jobs, before.runs), (after.jobs, after.runs));
 }
 
-#[tokio::test]
-async fn the_database_itself_refuses_two_active_runs_of_a_job_or_on_a_host() {
-    let mut lab = Lab::new(&["a.efi", "b.efi"]).await;
+async fn the_database_itself_refuses_two_active_runs_of_a_job_or_on_a_host(place: Place) {
+    let mut lab = Lab::new(place, &["a.efi", "b.efi"]).await;
     lab.boot(1).await;
     lab.boot(2).await;
     for column in ["job", "host"] {
         let statement = format!("UPDATE runs SET {column} = (SELECT MIN({column}) FROM runs)");
-        assert!(sqlx_try(&lab, &statement).await.is_err(), "{column}");
+        assert!(lab.place.execute(&statement).await.is_err(), "{column}");
     }
 }
 
-#[tokio::test]
-async fn a_state_of_a_newer_version_is_refused_and_says_what_to_do() {
-    let lab = Lab::new(&["a.efi"]).await;
+async fn a_state_of_a_newer_version_is_refused_and_says_what_to_do(place: Place) {
+    let lab = Lab::new(place, &["a.efi"]).await;
     sqlx_execute(
         &lab,
-        "INSERT INTO _sqlx_migrations (version, description, installed_on, success, checksum, execution_time) \
-         VALUES (9999, 'from the future', '2030-01-01', 1, X'00', 0)",
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+         SELECT 9999, 'from the future', success, checksum, 0 FROM _sqlx_migrations WHERE version = 1",
     )
     .await;
-    let path = lab.dir.path().join("dispatch.db");
     lab.store.close().await;
-    for error in [Store::open(&path).await.err(), Store::open_to_read(&path).await.err()] {
+    let database = lab.place.database();
+    for error in [Store::connect(&database).await.err(), Store::connect_to_read(&database).await.err()] {
         let error = error.expect("refused");
         assert!(matches!(error, StoreError::Newer { version: 9999, .. }), "{error}");
-        assert!(error.to_string().contains("--fresh"), "{error}");
+        let instead = if lab.place.is_postgres() { "another database" } else { "--fresh" };
+        assert!(error.to_string().contains(instead), "{error}");
     }
 }
 
@@ -343,9 +250,8 @@ async fn odd_characters_in_the_path_are_part_of_the_path() {
     assert!(folder.join("dispatch.db").is_file());
 }
 
-#[tokio::test]
-async fn a_host_keeps_its_name_and_all_of_its_macs() {
-    let mut lab = Lab::new(&["a.efi"]).await;
+async fn a_host_keeps_its_name_and_all_of_its_macs(place: Place) {
+    let mut lab = Lab::new(place, &["a.efi"]).await;
     let macs = |numbers: &[u8]| numbers.iter().map(|n| Mac([2, 0, 0, 0, 0, *n])).collect::<Vec<_>>();
     let mut who = Sighting { name: "r1".parse().ok(), ..at(1) };
     for mac in macs(&[9, 1, 5]) {
@@ -363,9 +269,8 @@ async fn a_host_keeps_its_name_and_all_of_its_macs() {
     assert_eq!((hosts[0].macs.clone(), hosts[0].label()), (macs(&[9, 1, 5]), "r1 (192.0.2.1)".to_owned()));
 }
 
-#[tokio::test]
-async fn a_cursor_is_kept_until_it_is_removed() {
-    let lab = Lab::new(&["a.efi"]).await;
+async fn a_cursor_is_kept_until_it_is_removed(place: Place) {
+    let lab = Lab::new(place, &["a.efi"]).await;
     assert_eq!(lab.store.cursor(Cursor::OnEvent).await.expect("read"), None);
     for seq in [3, 7] {
         lab.store.set_cursor(Cursor::OnEvent, Some(seq)).await.expect("written");
@@ -379,9 +284,8 @@ async fn a_cursor_is_kept_until_it_is_removed() {
     assert_eq!(lab.store.cursor(Cursor::OnEvent).await.expect("read"), None);
 }
 
-#[tokio::test]
-async fn a_session_begins_and_ends_without_the_runs_and_reports_of_earlier_rounds() {
-    let mut lab = Lab::new(&["a.efi", "b.efi"]).await;
+async fn a_session_begins_and_ends_without_the_runs_and_reports_of_earlier_rounds(place: Place) {
+    let mut lab = Lab::new(place, &["a.efi", "b.efi"]).await;
     for text in ["one", "two"] {
         lab.boot(1).await;
         lab.report(1, text, Verdict::Passed).await;
@@ -425,9 +329,8 @@ async fn a_session_begins_and_ends_without_the_runs_and_reports_of_earlier_round
     assert_eq!((runs, reports), (1, 1));
 }
 
-#[tokio::test]
-async fn whether_jobs_are_left_is_known_without_the_overview() {
-    let mut lab = Lab::new(&["a.efi"]).await;
+async fn whether_jobs_are_left_is_known_without_the_overview(place: Place) {
+    let mut lab = Lab::new(place, &["a.efi"]).await;
     assert!(lab.store.has_open_jobs().await.expect("an answer"));
     lab.boot(1).await;
     lab.report(1, "good", Verdict::Passed).await;
@@ -437,18 +340,26 @@ async fn whether_jobs_are_left_is_known_without_the_overview() {
 }
 
 /// More hosts than one query takes values.
-#[tokio::test]
-async fn forty_thousand_hosts_are_seen_with_their_macs() {
-    let lab = Lab::new(&["a.efi"]).await;
+async fn forty_thousand_hosts_are_seen_with_their_macs(place: Place) {
+    let lab = Lab::new(place, &["a.efi"]).await;
     let numbers = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 40000)";
-    let id = "printf('%08x-0000-7000-8000-000000000000', i)";
+    let hex = |number: &str, width: u8| {
+        if lab.place.is_postgres() {
+            format!("lpad(to_hex({number}), {width}, '0')")
+        } else {
+            format!("printf('%0{width}x', {number})")
+        }
+    };
+    let id = format!("{} || '-0000-7000-8000-000000000000'", hex("i", 8));
     let hosts = format!(
         "{numbers} INSERT INTO hosts (id, address, epoch, first_seen, last_seen) SELECT {id}, '192.0.2.1', 0, i, i FROM n"
     );
     assert_eq!(sqlx_execute(&lab, &hosts).await, 40_000);
     let macs = format!(
         "{numbers} INSERT INTO host_macs (host, mac, seen, place) \
-         SELECT {id}, printf('52:54:00:00:%02x:%02x', i / 256, i % 256), 1, 0 FROM n"
+         SELECT {id}, '52:54:00:00:' || {} || ':' || {}, 1, 0 FROM n",
+        hex("i / 256", 2),
+        hex("i % 256", 2),
     );
     assert_eq!(sqlx_execute(&lab, &macs).await, 40_000);
     let hosts = lab.store.overview().await.expect("an overview").hosts;
@@ -460,22 +371,13 @@ async fn forty_thousand_hosts_are_seen_with_their_macs() {
     assert_eq!(known.expect("a look"), 40_000);
 }
 
-async fn sqlx_try(lab: &Lab, statement: &str) -> Result<u64, sqlx::Error> {
-    sqlx::any::install_default_drivers();
-    let mut connection = <sqlx::AnyConnection as sqlx::Connection>::connect(&lab.url()).await?;
-    let done = sqlx::query(sqlx::AssertSqlSafe(statement.to_owned())).execute(&mut connection).await?;
-    sqlx::Connection::close(connection).await?;
-    Ok(done.rows_affected())
-}
-
 async fn sqlx_execute(lab: &Lab, statement: &str) -> u64 {
-    sqlx_try(lab, statement).await.expect("a statement that works")
+    lab.place.execute(statement).await.expect("a statement that works")
 }
 
 /// What begins a transfer knows what its host had before, also of a job that is over.
-#[tokio::test]
-async fn a_host_that_has_the_beginning_of_another_image_gets_no_rest_of_this_one() {
-    let mut lab = Lab::new(&["a.efi", "b.efi"]).await;
+async fn a_host_that_has_the_beginning_of_another_image_gets_no_rest_of_this_one(place: Place) {
+    let mut lab = Lab::new(place, &["a.efi", "b.efi"]).await;
     let now = lab.now;
     let Offer::Image { run, .. } = lab.ask(1).await else { panic!("no work") };
     let begun = lab.decide(Focus::run(run), |snapshot, _| snapshot.begin(run, 1000, 0, now)).await;
@@ -492,9 +394,8 @@ async fn a_host_that_has_the_beginning_of_another_image_gets_no_rest_of_this_one
 }
 
 /// A machine with two cards, of which each has asked: what it tells is written for both of the hosts it was taken for.
-#[tokio::test]
-async fn the_cards_of_one_machine_become_one_host() {
-    let mut lab = Lab::new(&["a.efi", "b.efi"]).await;
+async fn the_cards_of_one_machine_become_one_host(place: Place) {
+    let mut lab = Lab::new(place, &["a.efi", "b.efi"]).await;
     lab.ask(1).await;
     let Offer::Image { run, .. } = lab.ask(2).await else { panic!("no work") };
     let now = lab.now;

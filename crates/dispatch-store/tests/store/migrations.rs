@@ -1,5 +1,4 @@
 //! Every migration is applied over a database that the program before it has filled.
-#![expect(clippy::expect_used, reason = "a test may panic, also in its helpers")]
 
 use std::path::Path;
 
@@ -8,6 +7,13 @@ use dispatch_core::{JobState, Sighting};
 use dispatch_store::{Focus, Store, StoreError};
 use sqlx::{AnyConnection, Connection as _, Executor as _};
 use tempfile::TempDir;
+
+use crate::place::Place;
+
+on_both![
+    the_second_migration_keeps_hosts_runs_and_what_was_left_out,
+    an_empty_database_of_the_first_version_has_no_round_yet,
+];
 
 /// What a session of the first version left: a host that was seen by its MAC with a run that is going on, one known by
 /// its address, a job that is done, and one that the filters had left out.
@@ -31,8 +37,7 @@ INSERT INTO leases (host, run, epoch, held_until) VALUES
 ";
 
 /// A database as the versions up to this migration made it.
-async fn database(path: &Path, last: &str) -> AnyConnection {
-    sqlx::any::install_default_drivers();
+async fn database(place: &Place, last: &str) -> AnyConnection {
     let folder = TempDir::new().expect("a folder");
     let all = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
     for entry in std::fs::read_dir(all).expect("the migrations") {
@@ -42,24 +47,20 @@ async fn database(path: &Path, last: &str) -> AnyConnection {
         }
     }
     let migrator = sqlx::migrate::Migrator::new(folder.path()).await.expect("migrations");
-    let url = format!("sqlite://{}?mode=rwc", path.display());
-    let mut connection = AnyConnection::connect(&url).await.expect("a database");
+    let mut connection = place.connection().await;
     migrator.run(&mut connection).await.expect("migrated");
     connection
 }
 
-#[tokio::test]
-async fn the_second_migration_keeps_hosts_runs_and_what_was_left_out() {
-    let dir = TempDir::new().expect("a folder");
-    let path = dir.path().join("dispatch.db");
-    let mut connection = database(&path, "0001_queue.sql").await;
+async fn the_second_migration_keeps_hosts_runs_and_what_was_left_out(place: Place) {
+    let mut connection = database(&place, "0001_queue.sql").await;
     connection.execute(FIRST).await.expect("filled");
     connection.close().await.expect("closed");
 
-    let error = Store::open_to_read(&path).await.expect_err("it is older");
+    let error = Store::connect_to_read(&place.database()).await.expect_err("it is older");
     assert!(matches!(error, StoreError::Older { .. }), "{error}");
 
-    let store = Store::open(&path).await.expect("a store");
+    let store = place.store().await;
     let all = store.overview().await.expect("an overview");
     assert_eq!(all.round.as_ref().map(|round| (round.number, round.is_over)), Some((1, false)));
     assert_eq!(all.jobs.len(), 2);
@@ -79,12 +80,9 @@ async fn the_second_migration_keeps_hosts_runs_and_what_was_left_out() {
     store.close().await;
 }
 
-#[tokio::test]
-async fn an_empty_database_of_the_first_version_has_no_round_yet() {
-    let dir = TempDir::new().expect("a folder");
-    let path = dir.path().join("dispatch.db");
-    database(&path, "0001_queue.sql").await.close().await.expect("closed");
-    let store = Store::open(&path).await.expect("a store");
+async fn an_empty_database_of_the_first_version_has_no_round_yet(place: Place) {
+    database(&place, "0001_queue.sql").await.close().await.expect("closed");
+    let store = place.store().await;
     assert_eq!(store.overview().await.expect("an overview").round, None);
     store.close().await;
 }

@@ -1,0 +1,30 @@
+//! What the store promises, on both engines. Each test is there twice: `sqlite::…` and `postgres::…`.
+
+#![expect(clippy::expect_used, reason = "a test may panic, also in its helpers")]
+
+/// Makes two tests of each function that takes a [`place::Place`].
+macro_rules! on_both {
+    ($($test:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$test(crate::place::Place::sqlite()).await;
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$test(crate::place::Place::postgres()).await;
+            })*
+        }
+    };
+}
+
+mod connecting;
+mod lab;
+mod migrations;
+mod place;
+mod queue;
+mod races;
+mod random;
+mod trouble;
