@@ -39,7 +39,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
 ];
 
 /// Libraries that belong to one room.
-const OWNERS: [(&str, &[&str]); 12] = [
+const OWNERS: [(&str, &[&str]); 13] = [
     ("sqlx", &["dispatch-store"]),
     ("rtnetlink", &["dispatch-boot"]),
     ("dynasmrt", &["dispatch-boot"]),
@@ -48,6 +48,7 @@ const OWNERS: [(&str, &[&str]); 12] = [
     ("clap", &["dispatch", "beacon", "xtask"]),
     ("ureq", &["beacon"]),
     ("reqwest", &["dispatch-github"]),
+    ("object_store", &["dispatch-server"]),
     ("jsonwebtoken", &["dispatch-github"]),
     ("axum", &["dispatch-testkit"]),
     ("ratatui", &["dispatch"]),

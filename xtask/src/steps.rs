@@ -5,6 +5,7 @@ use std::process::Command;
 
 use dispatch_testkit::lab::process::find_tool;
 use dispatch_testkit::rig::cargo;
+use dispatch_testkit::s3;
 
 /// A step failed.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +48,16 @@ pub(crate) fn ensure_cargo_tool(name: &str, version: &str) -> Result<(), StepErr
     }
     let install = ["install", "--locked", "--version", version, name];
     step(&format!("installing {name} {version}"), &mut cargo_with(&install))
+}
+
+/// Installs the S3 server of the tests if it is not there. Not optimised: it is built once and serves tests only.
+pub(crate) fn ensure_s3_server() -> Result<(), StepError> {
+    if s3::program().is_some() {
+        return Ok(());
+    }
+    let install =
+        ["install", "--locked", "--debug", "--features", "binary", "--version", s3::VERSION, s3::PACKAGE];
+    step(&format!("installing {} {}", s3::PACKAGE, s3::VERSION), &mut cargo_with(&install))
 }
 
 /// Adds rustfmt and clippy where rustup has left them out.

@@ -3,7 +3,9 @@
 use clap::Args as ClapArgs;
 use dispatch_testkit::lab::packages::{Need, ensure_packages};
 
-use crate::steps::{cargo_with, ensure_cargo_tool, ensure_components, has_cargo_tool, step};
+use crate::steps::{
+    cargo_with, ensure_cargo_tool, ensure_components, ensure_s3_server, has_cargo_tool, step,
+};
 use crate::{Failure, dist, rooms};
 
 /// What to test.
@@ -20,6 +22,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     step("format", &mut cargo_with(&["fmt", "--all", "--check"]))?;
     rooms::run()?;
     ensure_cargo_tool("cargo-nextest", "0.9.143")?;
+    ensure_s3_server()?;
     println!("\n── packages");
     ensure_packages(if args.quick { Need::QUICK } else { Need::ALL })?;
     let clippy = ["clippy", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"];

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::group::GroupId;
 use crate::host::Host;
 use crate::id::{HostId, JobId, ReportId, RunId};
 use crate::queue::{Job, Stub};
@@ -182,6 +183,30 @@ pub enum Happening {
         /// Why.
         reason: String,
     },
+    /// A person changed what a job is, or when and where it runs.
+    Edited,
+    /// A job has another place in the queue.
+    Moved,
+    /// A job is not to start until a person says so.
+    Paused,
+    /// A job may start again.
+    Unpaused,
+    /// A job was taken out of sight.
+    Deleted,
+    /// Nothing of a group is started until a person says so.
+    GroupPaused,
+    /// A group takes no more jobs, and works off those that it has.
+    GroupDraining,
+    /// A group takes and starts jobs again.
+    GroupOpen,
+    /// A person let a host work.
+    HostAccepted,
+    /// A person changed what is said of a host.
+    HostEdited,
+    /// A host gets no work until a person says so.
+    HostPaused,
+    /// A host gets work again.
+    HostUnpaused,
     /// A host asked, and there was no work for it.
     Idle {
         /// What it was told to do; nothing if it was told that there is nothing.
@@ -223,6 +248,18 @@ impl Happening {
             Self::NotFetched { .. } => "not-fetched",
             Self::IssueFiled { .. } => "issue-filed",
             Self::IssueRefused { .. } => "issue-refused",
+            Self::Edited => "edited",
+            Self::Moved => "moved",
+            Self::Paused => "paused",
+            Self::Unpaused => "unpaused",
+            Self::Deleted => "deleted",
+            Self::GroupPaused => "group-paused",
+            Self::GroupDraining => "group-draining",
+            Self::GroupOpen => "group-open",
+            Self::HostAccepted => "host-accepted",
+            Self::HostEdited => "host-edited",
+            Self::HostPaused => "host-paused",
+            Self::HostUnpaused => "host-unpaused",
             Self::Idle { .. } => "idle",
         }
     }
@@ -278,6 +315,9 @@ impl From<&Host> for HostRef {
 pub struct Event {
     /// When it happened.
     pub at: Timestamp,
+    /// The group it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupId>,
     /// The job it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<JobRef>,
@@ -287,6 +327,9 @@ pub struct Event {
     /// The host it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<HostRef>,
+    /// Who wished it so, if a person did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
     /// What happened.
     #[serde(flatten)]
     pub what: Happening,

@@ -1,11 +1,19 @@
-//! The words of a group's configuration: names, and how its work spreads over hosts.
+//! Groups: pools of targets with a queue of their own. What the configuration says of them, and what people have
+//! switched.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::workload::UnknownWord;
+use crate::host::{Host, HostName};
+use crate::mac::Mac;
+use crate::queue::WhenIdle;
+use crate::run::{DeadlineChanges, Sinks};
+use crate::verdict::Judge;
+use crate::workload::{SourceId, UnknownWord, Workflow};
 
 /// The longest name that people give to a group, a template or a host, in characters.
 const MAX_NAME: usize = 100;
@@ -185,6 +193,183 @@ pub enum UnknownHosts {
     Accept,
     /// It is not remembered, and boots on from its next device.
     Ignore,
+}
+
+impl GroupId {
+    /// The only group of a session.
+    #[must_use]
+    pub fn session() -> Self {
+        Self("session".to_owned())
+    }
+}
+
+/// A group as the configuration has it. What it leaves out is as for all.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// Its id.
+    pub id: GroupId,
+    /// What its targets are.
+    pub kind: GroupKind,
+    /// Labels that a host must carry, all of them; of a group of runners, those of its runners.
+    pub labels: Vec<String>,
+    /// How many of its runs may go on at once.
+    pub max_concurrent: Option<u32>,
+    /// What a host of it is told when there is no work.
+    pub when_idle: Option<WhenIdle>,
+    /// Deadlines that are to differ.
+    pub deadlines: DeadlineChanges,
+    /// How many more attempts a job gets after its first one errored.
+    pub retries: Option<u32>,
+    /// How reports without a verdict are judged.
+    pub judge: Option<Arc<Judge>>,
+    /// Where reports go.
+    pub sinks: Option<Sinks>,
+    /// A source of it is looked at again and again: more may come at any time.
+    pub is_watching: bool,
+    /// Its sources. What comes from others has left the configuration.
+    pub sources: Vec<SourceId>,
+    /// Its templates.
+    pub templates: Vec<Template>,
+}
+
+impl Group {
+    /// A group that takes any host and has nothing of its own.
+    #[must_use]
+    pub fn new(id: GroupId, kind: GroupKind) -> Self {
+        Self {
+            id,
+            kind,
+            labels: Vec::new(),
+            max_concurrent: None,
+            when_idle: None,
+            deadlines: DeadlineChanges::default(),
+            retries: None,
+            judge: None,
+            sinks: None,
+            is_watching: false,
+            sources: Vec::new(),
+            templates: Vec::new(),
+        }
+    }
+}
+
+/// How a group stands, whatever the configuration says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupState {
+    /// Which.
+    pub id: GroupId,
+    /// What its targets are.
+    pub kind: GroupKind,
+    /// What people call it.
+    pub name: String,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Its labels when it was last in the configuration.
+    pub labels: Vec<String>,
+    /// Nothing of it is started.
+    pub is_paused: bool,
+    /// It takes no more jobs, and works off those that it has.
+    pub is_draining: bool,
+    /// It is in the configuration.
+    pub in_config: bool,
+    /// Its place in the configuration.
+    pub place: i64,
+    /// Grows with each change.
+    pub version: u64,
+    /// When it was first in the configuration.
+    pub created: jiff::Timestamp,
+    /// When it last changed.
+    pub updated: jiff::Timestamp,
+}
+
+/// A reusable definition of jobs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Template {
+    /// Its id.
+    pub id: TemplateId,
+    /// The group whose queue its jobs are for.
+    pub group: GroupId,
+    /// What people call it.
+    pub name: String,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// What it runs.
+    pub runs: TemplateRuns,
+    /// What its workload is given, unless a job says otherwise.
+    #[serde(default)]
+    pub inputs: BTreeMap<String, String>,
+    /// What people call its jobs by, for filters.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Labels that its jobs' hosts must carry.
+    #[serde(default)]
+    pub required_labels: Vec<String>,
+    /// The priority of its jobs.
+    #[serde(default)]
+    pub priority: i64,
+    /// How its jobs spread over hosts.
+    #[serde(default)]
+    pub spread: Spread,
+    /// How many more attempts its jobs get after the first one errored, if that differs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<u32>,
+    /// Where it is written.
+    #[serde(default)]
+    pub origin: TemplateOrigin,
+}
+
+/// What the jobs of a template run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TemplateRuns {
+    /// The newest version of the workload that the sources of the group offer by this name.
+    Workload(String),
+    /// This workflow.
+    Workflow(Workflow),
+}
+
+/// Where a template is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "path", rename_all = "lowercase")]
+pub enum TemplateOrigin {
+    /// In the configuration itself.
+    #[default]
+    Inline,
+    /// In this file.
+    File(String),
+    /// Behind this URL.
+    Url(String),
+}
+
+/// A host that the configuration lists. It may work, whatever becomes of others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedHost {
+    /// Its id.
+    pub key: HostKey,
+    /// What people call it.
+    pub name: Option<String>,
+    /// Its network cards.
+    pub macs: Vec<Mac>,
+    /// Its SMBIOS UUID.
+    pub uuid: Option<String>,
+    /// The name in its boot URL.
+    pub boot_name: Option<HostName>,
+    /// Its labels.
+    pub labels: Vec<String>,
+}
+
+impl ListedHost {
+    /// Whether a host that was seen is this one. A card that the neighbour table had is proof; what only a host itself
+    /// tells of its cards is taken where nothing else is known of it.
+    #[must_use]
+    pub fn is(&self, host: &Host) -> bool {
+        let is_named = self.boot_name.is_some() && self.boot_name == host.name;
+        let cards = if host.macs.is_empty() { &host.told_macs } else { &host.macs };
+        let has_card = self.macs.iter().any(|mac| cards.contains(mac));
+        let has_board = self.uuid.is_some() && self.uuid == host.uuid && self.macs.is_empty();
+        is_named || has_card || has_board
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 
+use crate::group::HostKey;
 use crate::id::HostId;
 use crate::mac::Mac;
 use crate::queue::Idle;
@@ -99,9 +100,46 @@ pub struct Host {
     pub first_seen: Timestamp,
     /// When it was last seen.
     pub last_seen: Timestamp,
+    /// The id that a person gave it. What the configuration lists has its id from there.
+    pub key: Option<HostKey>,
+    /// What people call it.
+    pub title: Option<String>,
+    /// The labels that a person gave it.
+    pub labels: Vec<String>,
+    /// A person let it work.
+    pub is_accepted: bool,
+    /// It gets no work until a person says so.
+    pub is_paused: bool,
+    /// Grows with each change that a person makes.
+    pub version: u64,
 }
 
 impl Host {
+    /// A host of which nothing is known but where it was seen.
+    #[must_use]
+    pub fn new(id: HostId, address: IpAddr, now: Timestamp) -> Self {
+        Self {
+            id,
+            name: None,
+            macs: Vec::new(),
+            told_macs: Vec::new(),
+            address,
+            uuid: None,
+            arch: None,
+            shared: None,
+            epoch: 0,
+            idle: None,
+            first_seen: now,
+            last_seen: now,
+            key: None,
+            title: None,
+            labels: Vec::new(),
+            is_accepted: false,
+            is_paused: false,
+            version: 1,
+        }
+    }
+
     /// How people see it in a line of text: by its name where it has one, else by its MAC, and where it was last
     /// seen.
     #[must_use]
@@ -318,18 +356,8 @@ mod tests {
     fn host(number: u8, mac: Option<&str>, address: &str, seen: i64) -> Host {
         let at = Timestamp::from_second(seen).expect("a time");
         Host {
-            id: HostId::new(at, [number; 10]),
-            name: None,
             macs: mac.iter().map(|mac| mac.parse().expect("a MAC")).collect(),
-            told_macs: Vec::new(),
-            address: address.parse().expect("an address"),
-            uuid: None,
-            arch: None,
-            shared: None,
-            epoch: 0,
-            idle: None,
-            first_seen: at,
-            last_seen: at,
+            ..Host::new(HostId::new(at, [number; 10]), address.parse().expect("an address"), at)
         }
     }
 

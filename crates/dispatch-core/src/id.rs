@@ -66,6 +66,23 @@ ids! {
     ReportId
 }
 
+impl JobId {
+    /// The identifier of the job that follows this one in a line of jobs, made at `now`. It needs no chance: the one before
+    /// has enough.
+    #[must_use]
+    pub fn following(self, now: Timestamp) -> Self {
+        let mut random = [0; 10];
+        random.copy_from_slice(&self.0.as_bytes()[6..]);
+        for byte in random.iter_mut().rev() {
+            *byte = byte.wrapping_add(1);
+            if *byte != 0 {
+                break;
+            }
+        }
+        Self::new(now, random)
+    }
+}
+
 /// The name of a run that anybody may know. The same run always has the same; nobody finds the run by it who does not
 /// have the state: it is a hash (a UUID of version 5, RFC 9562 §5.5) of an identifier with 74 random bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

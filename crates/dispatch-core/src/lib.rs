@@ -24,11 +24,11 @@ pub mod verdict;
 pub mod workload;
 
 pub use event::{Effect, Event, Happening};
-pub use group::{GroupId, GroupKind, HostKey, Spread, TemplateId, UnknownHosts};
+pub use group::{Group, GroupId, GroupKind, GroupState, HostKey, Spread, Template, TemplateId, UnknownHosts};
 pub use host::{Host, HostName, HostPattern, Sighting, Told};
 pub use id::{HostId, JobId, ReportId, RunId, RunName, WorkloadId};
 pub use mac::Mac;
 pub use queue::{Change, Job, JobState, Outcome, Snapshot};
 pub use run::{Deadlines, Policy, Run, RunState};
 pub use verdict::Verdict;
-pub use workload::{Arch, Digest, Kind, Terms, Workload};
+pub use workload::{Arch, Digest, Kind, SourceId, Terms, Workflow, Workload};

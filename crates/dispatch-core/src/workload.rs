@@ -1,5 +1,6 @@
 //! What can be run.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -9,9 +10,10 @@ use serde::{Deserialize, Serialize};
 use crate::queue::Found;
 use crate::run::DeadlineChanges;
 
+use crate::group::GroupId;
 use crate::id::WorkloadId;
 
-/// The three kinds of boot assets.
+/// What a workload is: one of the three kinds of boot assets, or something that is run elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -21,6 +23,8 @@ pub enum Kind {
     Iso,
     /// A raw disk image, which the firmware mounts as a RAM disk.
     Img,
+    /// A workflow of GitHub Actions.
+    Workflow,
 }
 
 impl Kind {
@@ -31,7 +35,7 @@ impl Kind {
         if stem.is_empty() {
             return None;
         }
-        extension.to_ascii_lowercase().parse().ok()
+        extension.to_ascii_lowercase().parse().ok().filter(|kind| *kind != Self::Workflow)
     }
 
     /// The media type that firmware expects (UEFI 2.10 §24.7.3.1).
@@ -41,6 +45,8 @@ impl Kind {
             Self::Efi => "application/efi",
             Self::Iso => "application/vnd.efi-iso",
             Self::Img => "application/vnd.efi-img",
+            // Never asked for: no host boots it.
+            Self::Workflow => "application/yaml",
         }
     }
 
@@ -51,6 +57,7 @@ impl Kind {
             Self::Efi => "efi",
             Self::Iso => "iso",
             Self::Img => "img",
+            Self::Workflow => "workflow",
         }
     }
 }
@@ -69,6 +76,7 @@ impl FromStr for Kind {
             "efi" => Ok(Self::Efi),
             "iso" => Ok(Self::Iso),
             "img" => Ok(Self::Img),
+            "workflow" => Ok(Self::Workflow),
             _ => Err(UnknownWord(word.to_owned())),
         }
     }
@@ -225,9 +233,95 @@ pub struct Workload {
     pub made_for: Option<Arch>,
     /// What is said of it.
     pub terms: Terms,
+    /// Where it comes from.
+    pub source: SourceId,
+    /// The group that its source belongs to.
+    pub group: GroupId,
+    /// Its source offers it, as far as is known.
+    pub is_offered: bool,
+    /// For which hosts its source has queued it, by the label that each was pinned to; the empty one is any.
+    pub queued_for: BTreeSet<String>,
+    /// When it was first seen.
+    pub first_seen: Timestamp,
+    /// Which workflow, if it is one.
+    pub workflow: Option<Workflow>,
+}
+
+/// A workflow of GitHub Actions that can be dispatched.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Workflow {
+    /// Whose repository it is in.
+    pub owner: String,
+    /// In which of these.
+    pub repo: String,
+    /// Its file name there, or its number.
+    pub workflow_id: String,
+    /// The branch or tag that it is run on.
+    #[serde(rename = "ref")]
+    pub git_ref: String,
+}
+
+/// What tells a source from all others. The one of a session is called `session`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SourceId(String);
+
+impl SourceId {
+    /// A source that is called so.
+    #[must_use]
+    pub fn new(id: &str) -> Self {
+        Self(id.to_owned())
+    }
+
+    /// The only source of a session.
+    #[must_use]
+    pub fn session() -> Self {
+        Self::new("session")
+    }
+
+    /// Its text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SourceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
 }
 
 impl Workload {
+    /// A workflow: it has no bytes of ours.
+    #[must_use]
+    pub fn of_workflow(
+        id: WorkloadId,
+        group: GroupId,
+        name: &str,
+        workflow: Workflow,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            name: name.to_owned(),
+            kind: Kind::Workflow,
+            size: 0,
+            modified: now,
+            digest: None,
+            origin: None,
+            made_for: None,
+            terms: Terms::default(),
+            source: SourceId::new("workflow"),
+            group,
+            is_offered: true,
+            queued_for: BTreeSet::new(),
+            first_seen: now,
+            workflow: Some(workflow),
+        }
+    }
+
     /// Whether a file is this version: by digest where both have one, else by size and time. The same bytes as another
     /// kind of boot asset are something else.
     #[must_use]

@@ -81,7 +81,7 @@ pub struct Head {
 /// The web, as this program sees it. Cheap to clone.
 #[derive(Clone)]
 pub struct Web {
-    client: Client,
+    pub(crate) client: Client,
     /// For requests to an API, which may make something.
     api_client: Client,
     now: Now,

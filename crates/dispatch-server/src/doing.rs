@@ -177,28 +177,16 @@ pub(crate) fn one_unit(time: Duration) -> String {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use dispatch_core::{HostId, JobId, RunId, WorkloadId};
+    use dispatch_core::{GroupId, HostId, JobId, RunId, WorkloadId};
 
     use super::*;
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
     pub(crate) fn job(state: JobState) -> Job {
-        Job {
-            id: JobId::new(NOW, [0; 10]),
-            name: "a.efi".to_owned(),
-            workload: WorkloadId::new(NOW, [0; 10]),
-            priority: 0,
-            position: 1,
-            state,
-            verdict: None,
-            reason: None,
-            waits: None,
-            is_withdrawn: false,
-            forgiven: 0,
-            round: 1,
-            since: NOW,
-        }
+        let id = JobId::new(NOW, [0; 10]);
+        let workload = WorkloadId::new(NOW, [0; 10]);
+        Job { state, position: 1, ..Job::new(id, GroupId::session(), "a.efi", workload, NOW) }
     }
 
     pub(crate) fn run(state: RunState, transfer: Transfer, seconds: i64) -> Run {

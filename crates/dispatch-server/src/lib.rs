@@ -3,6 +3,7 @@
 //! * [`session::Session`] is a queue in front of one engineer: a source of images, one state folder.
 //! * [`engine`] answers the boot server from the store: load, let `dispatch-core` decide, commit.
 //! * [`reconcile`] holds the loops that compare what is with what should be: deadlines, the outbox, the log.
+//! * [`storage`] keeps what is too large for the database: in a folder, or in a bucket of S3.
 //! * [`view`], [`doing`], [`log`] and [`page`] are what people see.
 
 pub mod addresses;
@@ -20,4 +21,5 @@ pub mod requests;
 pub mod session;
 pub mod source;
 pub mod state;
+pub mod storage;
 pub mod view;

@@ -187,7 +187,30 @@ pub fn tell(event: &Event) -> (&'static str, &'static str, String) {
         }
         H::IssueRefused { reason, .. } => ("⚠", "no issue", format!("and there never will be one: {reason}")),
         H::Idle { stub, reason } => ("", "idle", format!("{}: {reason}", told(*stub))),
+        wish => of_a_person(wish, event.by.as_deref()),
     }
+}
+
+/// What a person has wished, in words.
+fn of_a_person(wish: &Happening, by: Option<&str>) -> (&'static str, &'static str, String) {
+    use Happening as H;
+    let (sign, word, what) = match wish {
+        H::Edited => ("", "edited", "changed"),
+        H::Moved => ("", "moved", "to another place in the queue"),
+        H::Paused => ("⏸", "paused", "it starts when somebody unpauses it"),
+        H::Unpaused => ("⏳", "unpaused", "it may start again"),
+        H::Deleted => ("", "deleted", "taken out of sight"),
+        H::GroupPaused => ("⏸", "paused", "nothing of the group starts"),
+        H::GroupDraining => ("⏸", "draining", "the group takes no more jobs"),
+        H::GroupOpen => ("", "open", "the group takes and starts jobs"),
+        H::HostAccepted => ("", "accepted", "the host may work"),
+        H::HostEdited => ("", "edited", "the host"),
+        H::HostPaused => ("⏸", "paused", "the host gets no work"),
+        H::HostUnpaused => ("", "unpaused", "the host gets work again"),
+        other => ("", other.name(), ""),
+    };
+    let by = by.map(|by| format!(", by {by}")).unwrap_or_default();
+    (sign, word, format!("{what}{by}"))
 }
 
 /// What a host without work was told.
@@ -216,7 +239,7 @@ mod tests {
         for (seq, (name, what)) in (1..).zip(events) {
             let job = Some(JobRef { id: JobId::new(at, [0; 10]), name: (*name).to_owned() });
             let host = Some(HostRef { id: HostId::new(at, [0; 10]), label: "192.0.2.7".to_owned() });
-            let event = Event { at, job, run: None, host, what: what.clone() };
+            let event = Event { at, group: None, job, run: None, host, by: None, what: what.clone() };
             log.write(&StoredEvent { seq, event }).expect("written");
         }
         String::from_utf8(bytes).expect("text")

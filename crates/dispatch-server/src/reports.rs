@@ -5,9 +5,10 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use dispatch_core::ReportId;
 use dispatch_store::StoredReport;
 use dispatch_wire::boot::Report;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// The names of a report's files, without their extension: time, job, verdict, and enough of the report's
 /// identifier to tell two of one moment apart. The same report always has the same name.
@@ -30,14 +31,48 @@ pub fn file_stem(stored: &StoredReport) -> String {
     format!("{time}_{name}_{}_{tail}", stored.report.content.verdict)
 }
 
-/// Writes both files of a report. Doing it again gives the same files.
-pub fn write(folder: &Path, stored: &StoredReport) -> io::Result<PathBuf> {
-    std::fs::create_dir_all(folder)?;
+/// A file of a report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportFile {
+    /// Its name.
+    pub name: String,
+    /// Its media type.
+    pub content_type: &'static str,
+    /// What is in it.
+    pub text: String,
+}
+
+/// Both files of a report: what machines read, then what people read.
+pub fn files(stored: &StoredReport) -> Result<[ReportFile; 2], serde_json::Error> {
     let content: Report = serde_json::from_str(&stored.report.content.json)?;
     let stem = file_stem(stored);
-    put(&folder.join(format!("{stem}.json")), machine_readable(stored, &content).as_bytes())?;
-    let path = folder.join(format!("{stem}.md"));
-    put(&path, markdown(stored, &content).as_bytes())?;
+    let json = ReportFile {
+        name: format!("{stem}.json"),
+        content_type: "application/json",
+        text: machine_readable(stored, &content),
+    };
+    let page = ReportFile {
+        name: format!("{stem}.md"),
+        content_type: "text/markdown; charset=utf-8",
+        text: markdown(stored, &content),
+    };
+    Ok([json, page])
+}
+
+/// Whether this is the JSON file of this report, however it was written: a host may have a new name or address since.
+#[must_use]
+pub fn is_of(json: &[u8], report: ReportId) -> bool {
+    let value: Result<Value, _> = serde_json::from_slice(json);
+    value.is_ok_and(|value| value["report"] == json!(report))
+}
+
+/// Writes both files of a report into a folder and returns the one for people. Doing it again gives the same files.
+pub fn write(folder: &Path, stored: &StoredReport) -> io::Result<PathBuf> {
+    std::fs::create_dir_all(folder)?;
+    let [json, page] = files(stored)?;
+    put(&folder.join(&json.name), json.text.as_bytes())?;
+    let path = folder.join(&page.name);
+    put(&path, page.text.as_bytes())?;
     Ok(path)
 }
 

@@ -5,6 +5,7 @@
 
 mod engine;
 mod error;
+mod focus;
 mod load;
 mod postgres;
 mod rows;
@@ -14,9 +15,7 @@ use std::path::Path;
 
 use dispatch_core::queue::{Issue, Round, Snapshot};
 use dispatch_core::run::Policy;
-use dispatch_core::{
-    Effect, Event, Host, Job, JobId, Mac, Outcome, ReportId, Run, RunId, Sighting, Workload,
-};
+use dispatch_core::{Effect, Event, Host, Job, JobId, Outcome, ReportId, Run, RunId, Workload};
 use jiff::Timestamp;
 use sqlx::AnyPool;
 use tokio::sync::watch;
@@ -24,51 +23,11 @@ use tokio::sync::watch;
 use engine::Engine;
 pub use engine::{Database, Place};
 pub use error::StoreError;
+pub use focus::{Focus, Near, Scope};
 pub use postgres::{Postgres, PostgresError, SslMode};
 
 /// How often a decision is made that was lost before it was committed.
 const TRIES: u32 = 5;
-
-/// What a decision is about, so that no more is loaded than it needs.
-#[derive(Clone, Debug, Default)]
-pub struct Focus {
-    /// The host that asks.
-    pub who: Option<Sighting>,
-    /// The network cards that a host tells: whoever was seen with one of them is concerned.
-    pub cards: Vec<Mac>,
-    /// A run that is named.
-    pub run: Option<RunId>,
-    /// A job that is named.
-    pub job: Option<JobId>,
-    /// All jobs of the latest round, and of each name the newest, and not only what is not over.
-    pub last_round: bool,
-}
-
-impl Focus {
-    /// About the host that asks.
-    #[must_use]
-    pub fn host(who: &Sighting) -> Self {
-        Self { who: Some(who.clone()), ..Self::default() }
-    }
-
-    /// About how a session begins or ends.
-    #[must_use]
-    pub fn last_round() -> Self {
-        Self { last_round: true, ..Self::default() }
-    }
-
-    /// About one job.
-    #[must_use]
-    pub fn job(job: JobId) -> Self {
-        Self { job: Some(job), ..Self::default() }
-    }
-
-    /// About one run.
-    #[must_use]
-    pub fn run(run: RunId) -> Self {
-        Self { run: Some(run), ..Self::default() }
-    }
-}
 
 /// An event and its place in the one global sequence.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,12 +4,15 @@ use std::collections::{BTreeSet, HashMap};
 
 use dispatch_core::queue::Snapshot;
 use dispatch_core::run::Policy;
-use dispatch_core::{Host, HostId, JobId, Mac, ReportId, Run};
+use dispatch_core::{GroupState, Host, HostId, JobId, Mac, ReportId, Run};
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
 use sqlx::{Any, AnyConnection, AssertSqlSafe};
 
-use crate::{Focus, Overview, Refused, StoreError, StoredReport, rows};
+use crate::{Focus, Overview, Refused, Scope, StoreError, StoredReport, rows};
+
+mod near;
+mod part;
 
 /// How many of a host's latest runs are loaded with it: enough to find the one that a late report is from.
 const LATEST_RUNS: i64 = 4;
@@ -27,9 +30,9 @@ const LAST_ROUND: &str = "(round = (SELECT MAX(number) FROM rounds) \
 const SHOWN: i64 = 100;
 
 /// How many values are bound to one query at most: SQLite takes 32,766.
-const MOST_VALUES: usize = 500;
+pub(crate) const MOST_VALUES: usize = 500;
 
-async fn all<T>(
+pub(crate) async fn all<T>(
     connection: &mut AnyConnection,
     query: Query<'_, Any, AnyArguments>,
     read: impl Fn(&AnyRow) -> Result<T, StoreError>,
@@ -37,7 +40,7 @@ async fn all<T>(
     query.fetch_all(connection).await?.iter().map(read).collect()
 }
 
-async fn maybe<T>(
+pub(crate) async fn maybe<T>(
     connection: &mut AnyConnection,
     query: Query<'_, Any, AnyArguments>,
     read: impl Fn(&AnyRow) -> Result<T, StoreError>,
@@ -59,14 +62,14 @@ pub(crate) async fn snapshot(
     let mut snapshot = Snapshot::default();
     snapshot.policy.clone_from(policy);
     let mut more_jobs: BTreeSet<JobId> = BTreeSet::new();
-    if let Some(who) = focus.who {
+    if let Some(who) = &focus.who {
         let mac = who.mac.map(|mac| mac.to_string());
         let query = sqlx::query(
             "SELECT * FROM hosts WHERE address = $1 OR name = $2 OR id IN (SELECT host FROM host_macs WHERE mac = $3) \
              ORDER BY first_seen, id",
         )
         .bind(who.address.to_string())
-        .bind(who.name.map(|name| name.to_string()))
+        .bind(who.name.as_ref().map(ToString::to_string))
         .bind(mac);
         snapshot.hosts = all(connection, query, rows::host).await?;
         let mut by_card = hosts_with(connection, &focus.cards).await?;
@@ -88,24 +91,73 @@ pub(crate) async fn snapshot(
         .bind(run.to_string());
         more_jobs.extend(maybe(connection, query, |row| rows::parsed::<JobId>(row, "job")).await?);
     }
-    more_jobs.extend(focus.job);
+    if let Some(host) = focus.host {
+        add_host(connection, &mut snapshot, host).await?;
+    }
+    if focus.all_hosts {
+        let mut hosts = all_hosts(connection).await?;
+        hosts.retain(|host| !snapshot.hosts.iter().any(|known| known.id == host.id));
+        snapshot.hosts.append(&mut hosts);
+    }
+    more_jobs.extend(focus.jobs.iter().copied());
+    more_jobs.extend(near::jobs(connection, focus.near.as_ref()).await?);
+    for (group, key) in &focus.dedupe {
+        more_jobs.extend(near::with_dedupe_key(connection, group, key).await?);
+    }
     let round = sqlx::query("SELECT * FROM rounds ORDER BY number DESC LIMIT 1");
     snapshot.round = maybe(connection, round, rows::round).await?;
-    let jobs = if focus.last_round { LAST_ROUND } else { OPEN };
+    snapshot.groups = groups(connection).await?;
+    match &focus.scope {
+        Scope::Open => add_open(connection, &mut snapshot, focus.last_round).await?,
+        scope => part::add(connection, &mut snapshot, scope, focus.who.as_ref()).await?,
+    }
+    for id in more_jobs {
+        if !snapshot.jobs.iter().any(|job| job.id == id) {
+            add_job(connection, &mut snapshot, id).await?;
+        }
+    }
+    part::add_workloads(connection, &mut snapshot, &focus.workloads).await?;
+    if let Some(group) = &focus.group {
+        part::add_group(connection, &mut snapshot, group).await?;
+    }
+    add_hosts(connection, &mut snapshot).await?;
+    Ok(snapshot)
+}
+
+/// How the groups stand.
+pub(crate) async fn groups(connection: &mut AnyConnection) -> Result<Vec<GroupState>, StoreError> {
+    all(connection, sqlx::query("SELECT * FROM job_groups ORDER BY place, id"), rows::group).await
+}
+
+/// All hosts, in the order in which they were first seen.
+pub(crate) async fn all_hosts(connection: &mut AnyConnection) -> Result<Vec<Host>, StoreError> {
+    let query = sqlx::query("SELECT * FROM hosts ORDER BY first_seen, id");
+    let mut hosts = all(connection, query, rows::host).await?;
+    let macs = sqlx::query("SELECT host, mac, seen FROM host_macs ORDER BY host, place, mac");
+    put_macs(&mut hosts, all(connection, macs, rows::mac).await?);
+    Ok(hosts)
+}
+
+/// All jobs that are not over, or all of the latest round, with what belongs to them.
+async fn add_open(
+    connection: &mut AnyConnection,
+    snapshot: &mut Snapshot,
+    last_round: bool,
+) -> Result<(), StoreError> {
+    let jobs = if last_round { LAST_ROUND } else { OPEN };
     let select = |what: &str, order: &str| {
         // The text is made of the constants above and of those below.
         sqlx::query(AssertSqlSafe(format!("SELECT {} ORDER BY {order}", what.replace("{jobs}", jobs))))
     };
     // The newest job of a name may be of an earlier round: how it came out is known without its runs.
     let runs = "runs WHERE job IN (SELECT id FROM jobs WHERE {jobs})";
-    let runs =
-        if focus.last_round { format!("{runs} AND job IN ({JOBS_OF_LAST_ROUND})") } else { runs.into() };
+    let runs = if last_round { format!("{runs} AND job IN ({JOBS_OF_LAST_ROUND})") } else { runs.into() };
     snapshot.jobs = all(connection, select("* FROM jobs WHERE {jobs}", "position, id"), rows::job).await?;
     snapshot.runs = all(connection, select(&format!("* FROM {runs}"), "created, id"), rows::run).await?;
     let workloads = "* FROM workloads WHERE id IN (SELECT workload FROM jobs WHERE {jobs})";
     snapshot.workloads = all(connection, select(workloads, "id"), rows::workload).await?;
     // All at once: with a query for each, many hosts that boot at the same time would wait for one another.
-    let shared = if focus.last_round { " OR shared IS NOT NULL" } else { "" };
+    let shared = if last_round { " OR shared IS NOT NULL" } else { "" };
     let hosts = format!("* FROM hosts WHERE id IN (SELECT host FROM {runs}){shared}");
     let mut hosts = all(connection, select(&hosts, "first_seen, id"), rows::host).await?;
     let reports = format!("id, run, digest FROM reports WHERE run IN (SELECT id FROM {runs})");
@@ -113,13 +165,7 @@ pub(crate) async fn snapshot(
     hosts.retain(|host| !snapshot.hosts.iter().any(|known| known.id == host.id));
     add_macs(connection, &mut hosts).await?;
     snapshot.hosts.append(&mut hosts);
-    for id in more_jobs {
-        if !snapshot.jobs.iter().any(|job| job.id == id) {
-            add_job(connection, &mut snapshot, id).await?;
-        }
-    }
-    add_hosts(connection, &mut snapshot).await?;
-    Ok(snapshot)
+    Ok(())
 }
 
 /// The hosts that were seen with one of these cards.
@@ -140,7 +186,7 @@ async fn hosts_with(connection: &mut AnyConnection, cards: &[Mac]) -> Result<Vec
 }
 
 /// `$1, $2`: as many places for values.
-fn places(count: usize) -> String {
+pub(crate) fn places(count: usize) -> String {
     (1..=count).map(|place| format!("${place}")).collect::<Vec<_>>().join(", ")
 }
 
@@ -156,7 +202,7 @@ async fn jobs_of_latest_runs(connection: &mut AnyConnection, host: HostId) -> Re
     all(connection, query, |row| rows::parsed(row, "job")).await
 }
 
-async fn add_job(
+pub(crate) async fn add_job(
     connection: &mut AnyConnection,
     snapshot: &mut Snapshot,
     id: JobId,
@@ -187,7 +233,18 @@ async fn add_hosts(connection: &mut AnyConnection, snapshot: &mut Snapshot) -> R
     Ok(())
 }
 
-async fn one_host(connection: &mut AnyConnection, id: HostId) -> Result<Option<Host>, StoreError> {
+async fn add_host(
+    connection: &mut AnyConnection,
+    snapshot: &mut Snapshot,
+    id: HostId,
+) -> Result<(), StoreError> {
+    if !snapshot.hosts.iter().any(|host| host.id == id) {
+        snapshot.hosts.extend(one_host(connection, id).await?);
+    }
+    Ok(())
+}
+
+pub(crate) async fn one_host(connection: &mut AnyConnection, id: HostId) -> Result<Option<Host>, StoreError> {
     let query = sqlx::query("SELECT * FROM hosts WHERE id = $1").bind(id.to_string());
     let mut host = maybe(connection, query, rows::host).await?;
     add_macs(connection, host.as_mut_slice()).await?;
@@ -272,10 +329,7 @@ pub(crate) async fn overview(connection: &mut AnyConnection) -> Result<Overview,
     )
     .bind(number);
     let workloads = all(connection, workloads, rows::workload).await?;
-    let mut hosts =
-        all(connection, sqlx::query("SELECT * FROM hosts ORDER BY first_seen, id"), rows::host).await?;
-    let macs = sqlx::query("SELECT host, mac, seen FROM host_macs ORDER BY host, place, mac");
-    put_macs(&mut hosts, all(connection, macs, rows::mac).await?);
+    let hosts = all_hosts(connection).await?;
     let due = sqlx::query("SELECT COUNT(*) AS due FROM outbox WHERE done_at IS NULL");
     let due: i64 = sqlx::Row::try_get(&due.fetch_one(&mut *connection).await?, "due")?;
     let effects_due = u64::try_from(due).unwrap_or(0);

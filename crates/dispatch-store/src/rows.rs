@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use dispatch_core::queue::{Issue, NewReport, Report, ReportKey, Round};
-use dispatch_core::{Host, HostId, Job, Mac, Run, Terms, Workload};
+use dispatch_core::{GroupState, Host, HostId, Job, Mac, Run, SourceId, Template, Terms, Workload};
 use jiff::Timestamp;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
@@ -74,6 +74,12 @@ pub(crate) fn host(row: &AnyRow) -> Result<Host, StoreError> {
         idle: optional_text(row, "idle")?.map(|text| json("idle", &text)).transpose()?,
         first_seen: time(row, "first_seen")?,
         last_seen: time(row, "last_seen")?,
+        key: optional_parsed(row, "host_key")?,
+        title: optional_text(row, "title")?,
+        labels: json("labels", &text(row, "labels")?)?,
+        is_accepted: flag(row, "accepted")?,
+        is_paused: flag(row, "paused")?,
+        version: number(row, "version")?,
     })
 }
 
@@ -96,6 +102,12 @@ pub(crate) fn workload(row: &AnyRow) -> Result<Workload, StoreError> {
             deadlines: json("deadlines", &text(row, "deadlines")?)?,
             order: number(row, "place")?,
         },
+        source: SourceId::new(&text(row, "source")?),
+        group: parsed(row, "grp")?,
+        is_offered: flag(row, "offered")?,
+        queued_for: json("queued_for", &text(row, "queued_for")?)?,
+        first_seen: time(row, "first_seen")?,
+        workflow: optional_text(row, "workflow")?.map(|text| json("workflow", &text)).transpose()?,
     })
 }
 
@@ -114,7 +126,48 @@ pub(crate) fn job(row: &AnyRow) -> Result<Job, StoreError> {
         round: number(row, "round")?,
         forgiven: number(row, "forgiven")?,
         is_withdrawn: flag(row, "withdrawn")?,
+        version: number(row, "version")?,
+        group: parsed(row, "grp")?,
+        created: time(row, "created")?,
+        created_by: optional_text(row, "created_by")?,
+        source: optional_text(row, "source")?.map(|text| SourceId::new(&text)),
+        template: optional_parsed(row, "template")?,
+        inputs: json("inputs", &text(row, "inputs")?)?,
+        labels: json("labels", &text(row, "labels")?)?,
+        required_labels: json("required_labels", &text(row, "required_labels")?)?,
+        pin: optional_text(row, "pin")?,
+        not_before: optional_time(row, "not_before")?,
+        dedupe_key: optional_text(row, "dedupe_key")?,
+        retries: optional_number(row, "retries")?,
+        is_paused: flag(row, "paused")?,
+        auto_requeue: flag(row, "auto_requeue")?,
+        requeue_limit: optional_number(row, "requeue_limit")?,
+        requeue_count: number(row, "requeue_count")?,
+        errors_in_row: number(row, "errors_in_row")?,
+        is_deleted: flag(row, "deleted")?,
     })
+}
+
+pub(crate) fn group(row: &AnyRow) -> Result<GroupState, StoreError> {
+    Ok(GroupState {
+        id: parsed(row, "id")?,
+        kind: parsed(row, "kind")?,
+        name: text(row, "name")?,
+        description: optional_text(row, "description")?,
+        labels: json("labels", &text(row, "labels")?)?,
+        is_paused: flag(row, "paused")?,
+        is_draining: flag(row, "draining")?,
+        in_config: flag(row, "in_config")?,
+        place: number(row, "place")?,
+        version: number(row, "version")?,
+        created: time(row, "created")?,
+        updated: time(row, "updated")?,
+    })
+}
+
+/// A template, and whether it is in the configuration.
+pub(crate) fn template(row: &AnyRow) -> Result<(Template, bool), StoreError> {
+    Ok((json("definition", &text(row, "definition")?)?, flag(row, "in_config")?))
 }
 
 pub(crate) fn round(row: &AnyRow) -> Result<Round, StoreError> {

@@ -1,8 +1,13 @@
 //! What a decision changes.
 
+use std::collections::BTreeMap;
+
 use dispatch_core::queue::{Change, Issue, Lease, Report, Round, Settled};
-use dispatch_core::{Arch, Effect, Event, Host, HostId, Job, Mac, Run, Verdict, Workload};
+use dispatch_core::{
+    Arch, Effect, Event, GroupState, Host, HostId, Job, Mac, Run, Template, TemplateId, Verdict, Workload,
+};
 use jiff::Timestamp;
+use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row as _};
 
 use crate::{StoreError, rows};
@@ -35,6 +40,12 @@ pub(crate) async fn changes(
                 // Every effect follows from a report or an event of the same decision.
                 save_effect(connection, effect, now.unwrap_or(Timestamp::UNIX_EPOCH)).await?;
             }
+            Change::Group(group) => {
+                now = Some(group.updated);
+                save_group(connection, group).await?;
+            }
+            Change::Template(template, at) => save_template(connection, template, *at).await?,
+            Change::TemplatesAre(left, at) => forget_templates(connection, left, *at).await?,
             Change::Settled(settled) => settle_effect(connection, settled).await?,
             Change::Issue(issue) => save_issue(connection, issue).await?,
         }
@@ -62,11 +73,14 @@ fn json<T: serde::Serialize>(column: &'static str, value: &T) -> Result<String, 
 async fn save_host(connection: &mut AnyConnection, host: &Host) -> Result<(), StoreError> {
     let idle = host.idle.as_ref().map(|idle| json("idle", idle)).transpose()?;
     sqlx::query(
-        "INSERT INTO hosts (id, name, address, uuid, arch, shared, epoch, idle, first_seen, last_seen) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
+        "INSERT INTO hosts (id, name, address, uuid, arch, shared, epoch, idle, first_seen, last_seen, host_key, \
+         title, labels, accepted, paused, version) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
          ON CONFLICT (id) DO UPDATE SET name = excluded.name, address = excluded.address, uuid = excluded.uuid, \
          arch = excluded.arch, shared = excluded.shared, epoch = excluded.epoch, idle = excluded.idle, \
-         last_seen = excluded.last_seen",
+         last_seen = excluded.last_seen, host_key = excluded.host_key, title = excluded.title, \
+         labels = excluded.labels, accepted = excluded.accepted, paused = excluded.paused, \
+         version = excluded.version",
     )
     .bind(host.id.to_string())
     .bind(host.name.as_ref().map(ToString::to_string))
@@ -78,6 +92,12 @@ async fn save_host(connection: &mut AnyConnection, host: &Host) -> Result<(), St
     .bind(idle)
     .bind(host.first_seen.as_microsecond())
     .bind(host.last_seen.as_microsecond())
+    .bind(host.key.as_ref().map(ToString::to_string))
+    .bind(host.title.clone())
+    .bind(json("labels", &host.labels)?)
+    .bind(i64::from(host.is_accepted))
+    .bind(i64::from(host.is_paused))
+    .bind(big(host.version))
     .execute(&mut *connection)
     .await?;
     save_macs(connection, host).await
@@ -131,12 +151,12 @@ async fn save_workload(connection: &mut AnyConnection, workload: &Workload) -> R
     let terms = &workload.terms;
     sqlx::query(
         "INSERT INTO workloads (id, name, kind, size, modified, digest, origin, reboots, description, arch, labels, \
-         retries, deadlines, place, made_for) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
+         retries, deadlines, place, made_for, source, grp, offered, queued_for, first_seen, workflow) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21) \
          ON CONFLICT (id) DO UPDATE SET digest = excluded.digest, origin = excluded.origin, \
          reboots = excluded.reboots, description = excluded.description, arch = excluded.arch, \
          labels = excluded.labels, retries = excluded.retries, deadlines = excluded.deadlines, place = excluded.place, \
-         made_for = excluded.made_for",
+         made_for = excluded.made_for, offered = excluded.offered, queued_for = excluded.queued_for",
     )
     .bind(workload.id.to_string())
     .bind(plain(&workload.name))
@@ -153,6 +173,12 @@ async fn save_workload(connection: &mut AnyConnection, workload: &Workload) -> R
     .bind(json("deadlines", &terms.deadlines)?)
     .bind(terms.order)
     .bind(workload.made_for.map(Arch::as_str))
+    .bind(workload.source.to_string())
+    .bind(workload.group.to_string())
+    .bind(i64::from(workload.is_offered))
+    .bind(json("queued_for", &workload.queued_for)?)
+    .bind(workload.first_seen.as_microsecond())
+    .bind(workload.workflow.as_ref().map(|workflow| json("workflow", workflow)).transpose()?)
     .execute(connection)
     .await?;
     Ok(())
@@ -161,11 +187,19 @@ async fn save_workload(connection: &mut AnyConnection, workload: &Workload) -> R
 async fn save_job(connection: &mut AnyConnection, job: &Job) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO jobs (id, name, workload, priority, position, state, verdict, reason, waits, since, \
-         round, forgiven, withdrawn) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
-         ON CONFLICT (id) DO UPDATE SET workload = excluded.workload, priority = excluded.priority, \
+         round, forgiven, withdrawn, version, grp, created, created_by, source, template, inputs, labels, \
+         required_labels, pin, not_before, dedupe_key, retries, paused, auto_requeue, requeue_limit, requeue_count, \
+         errors_in_row, deleted) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
+         $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32) \
+         ON CONFLICT (id) DO UPDATE SET name = excluded.name, workload = excluded.workload, priority = excluded.priority, \
          position = excluded.position, state = excluded.state, verdict = excluded.verdict, \
          reason = excluded.reason, waits = excluded.waits, since = excluded.since, \
-         forgiven = excluded.forgiven, withdrawn = excluded.withdrawn",
+         forgiven = excluded.forgiven, withdrawn = excluded.withdrawn, version = excluded.version, \
+         inputs = excluded.inputs, labels = excluded.labels, required_labels = excluded.required_labels, \
+         not_before = excluded.not_before, dedupe_key = excluded.dedupe_key, retries = excluded.retries, \
+         paused = excluded.paused, auto_requeue = excluded.auto_requeue, requeue_limit = excluded.requeue_limit, \
+         requeue_count = excluded.requeue_count, errors_in_row = excluded.errors_in_row, \
+         deleted = excluded.deleted",
     )
     .bind(job.id.to_string())
     .bind(plain(&job.name))
@@ -180,8 +214,118 @@ async fn save_job(connection: &mut AnyConnection, job: &Job) -> Result<(), Store
     .bind(i64::from(job.round))
     .bind(i64::from(job.forgiven))
     .bind(i64::from(job.is_withdrawn))
+    .bind(big(job.version))
+    .bind(job.group.to_string())
+    .bind(job.created.as_microsecond())
+    .bind(job.created_by.clone())
+    .bind(job.source.as_ref().map(ToString::to_string))
+    .bind(job.template.as_ref().map(ToString::to_string))
+    .bind(json("inputs", &job.inputs)?)
+    .bind(json("labels", &job.labels)?)
+    .bind(json("required_labels", &job.required_labels)?)
+    .bind(job.pin.clone())
+    .bind(job.not_before.map(Timestamp::as_microsecond))
+    .bind(job.dedupe_key.clone())
+    .bind(job.retries.map(i64::from))
+    .bind(i64::from(job.is_paused))
+    .bind(i64::from(job.auto_requeue))
+    .bind(job.requeue_limit.map(i64::from))
+    .bind(i64::from(job.requeue_count))
+    .bind(i64::from(job.errors_in_row))
+    .bind(i64::from(job.is_deleted))
+    .execute(&mut *connection)
+    .await?;
+    save_labels(connection, job).await
+}
+
+/// What people call a job by has a table of its own, for filters.
+async fn save_labels(connection: &mut AnyConnection, job: &Job) -> Result<(), StoreError> {
+    let id = job.id.to_string();
+    // A job without labels, which is most of them, costs one look at an index.
+    let known = sqlx::query("SELECT name, value FROM job_labels WHERE job = $1")
+        .bind(&id)
+        .fetch_all(&mut *connection)
+        .await?;
+    let pair = |row: &AnyRow| Ok((row.try_get("name")?, row.try_get("value")?));
+    let known = known.iter().map(pair).collect::<Result<BTreeMap<String, String>, StoreError>>()?;
+    if known == job.labels {
+        return Ok(());
+    }
+    sqlx::query("DELETE FROM job_labels WHERE job = $1").bind(&id).execute(&mut *connection).await?;
+    for (name, value) in &job.labels {
+        sqlx::query("INSERT INTO job_labels (job, name, value) VALUES ($1, $2, $3)")
+            .bind(&id)
+            .bind(name.clone())
+            .bind(value.clone())
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}
+
+async fn save_group(connection: &mut AnyConnection, group: &GroupState) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO job_groups (id, kind, name, description, labels, paused, draining, in_config, place, version, \
+         created, updated) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
+         ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, name = excluded.name, \
+         description = excluded.description, labels = excluded.labels, paused = excluded.paused, \
+         draining = excluded.draining, in_config = excluded.in_config, place = excluded.place, \
+         version = excluded.version, updated = excluded.updated",
+    )
+    .bind(group.id.to_string())
+    .bind(group.kind.as_str())
+    .bind(group.name.clone())
+    .bind(group.description.clone())
+    .bind(json("labels", &group.labels)?)
+    .bind(i64::from(group.is_paused))
+    .bind(i64::from(group.is_draining))
+    .bind(i64::from(group.in_config))
+    .bind(group.place)
+    .bind(big(group.version))
+    .bind(group.created.as_microsecond())
+    .bind(group.updated.as_microsecond())
     .execute(connection)
     .await?;
+    Ok(())
+}
+
+async fn save_template(
+    connection: &mut AnyConnection,
+    template: &Template,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO templates (id, grp, definition, in_config, created, updated) VALUES ($1, $2, $3, 1, $4, $4) \
+         ON CONFLICT (id) DO UPDATE SET grp = excluded.grp, definition = excluded.definition, in_config = 1, \
+         updated = excluded.updated \
+         WHERE templates.definition <> excluded.definition OR templates.in_config = 0",
+    )
+    .bind(template.id.to_string())
+    .bind(template.group.to_string())
+    .bind(json("definition", template)?)
+    .bind(now.as_microsecond())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn forget_templates(
+    connection: &mut AnyConnection,
+    left: &[TemplateId],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let known =
+        sqlx::query("SELECT id FROM templates WHERE in_config = 1").fetch_all(&mut *connection).await?;
+    for row in &known {
+        let id: TemplateId = rows::parsed(row, "id")?;
+        if !left.contains(&id) {
+            sqlx::query("UPDATE templates SET in_config = 0, updated = $1 WHERE id = $2")
+                .bind(now.as_microsecond())
+                .bind(id.to_string())
+                .execute(&mut *connection)
+                .await?;
+        }
+    }
     Ok(())
 }
 
@@ -308,15 +452,18 @@ async fn next(connection: &mut AnyConnection, counter: &str) -> Result<i64, Stor
 
 async fn append_event(connection: &mut AnyConnection, event: &Event) -> Result<i64, StoreError> {
     let seq = next(connection, "event").await?;
-    sqlx::query("INSERT INTO events (seq, at, job, run, host, data) VALUES ($1, $2, $3, $4, $5, $6)")
-        .bind(seq)
-        .bind(event.at.as_microsecond())
-        .bind(event.job.as_ref().map(|job| job.id.to_string()))
-        .bind(event.run.as_ref().map(|run| run.id.to_string()))
-        .bind(event.host.as_ref().map(|host| host.id.to_string()))
-        .bind(json("data", event)?)
-        .execute(connection)
-        .await?;
+    sqlx::query(
+        "INSERT INTO events (seq, at, job, run, host, data, grp) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(seq)
+    .bind(event.at.as_microsecond())
+    .bind(event.job.as_ref().map(|job| job.id.to_string()))
+    .bind(event.run.as_ref().map(|run| run.id.to_string()))
+    .bind(event.host.as_ref().map(|host| host.id.to_string()))
+    .bind(json("data", event)?)
+    .bind(event.group.as_ref().map(ToString::to_string))
+    .execute(connection)
+    .await?;
     Ok(seq)
 }
 

@@ -6,6 +6,7 @@
 //! * [`lab`] is one virtual server with real firmware, and the images for it.
 //! * [`postgres`] is a real PostgreSQL, which the tests of one run share.
 //! * [`rig`] puts a `dispatch` process and a virtual server together, and plays the person beside them.
+//! * [`s3`] is a real S3 server on loopback.
 
 pub mod firmware;
 pub mod github;
@@ -14,3 +15,4 @@ pub mod nginx;
 pub mod postgres;
 pub mod program;
 pub mod rig;
+pub mod s3;

@@ -125,6 +125,7 @@ impl Snapshot {
                 job.waits = None;
             });
             self.tell_of_job(job, now, Happening::Done { verdict, reason });
+            self.requeue(job, now);
             self.tell_if_drained(now);
         }
         self.outcome(())

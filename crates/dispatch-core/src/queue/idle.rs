@@ -7,10 +7,13 @@ use jiff::Timestamp;
 
 use super::{Ask, IDLE_PROMISE, Idle, Job, JobState, Offer, Outlook, Snapshot, Stub, Unreadable, WhenIdle};
 use crate::event::Happening;
-use crate::host::{Host, Sighting};
+use crate::group::UnknownHosts;
+use crate::host::{Host, Recognised, Sighting, recognise};
 use crate::id::{HostId, JobId, RunId, WorkloadId};
 use crate::run::{Run, RunState};
 use crate::workload::{Arch, Kind, Workload};
+
+use super::fit::{is_for_another, lacking};
 
 /// What a host is to do, and why.
 struct Advice {
@@ -19,28 +22,9 @@ struct Advice {
     is_urgent: bool,
 }
 
-/// The jobs that a host can run.
-pub(super) struct Fitting(BTreeSet<WorkloadId>);
-
-impl Fitting {
-    pub(super) fn takes(&self, job: &Job) -> bool {
-        !self.0.contains(&job.workload)
-    }
-}
-
 /// What whoever asks from there is told, if that may be any of several hosts.
 pub(super) fn several(address: IpAddr) -> String {
     format!("several hosts ask from {address}: give each a boot URL of its own that ends in /@NAME")
-}
-
-/// Whether an image is made for another processor than that of its host, as far as both are known.
-fn is_for_another(host: Option<Arch>, workload: &Workload) -> bool {
-    host.zip(workload.arch()).is_some_and(|(host, image)| host != image)
-}
-
-/// Labels are names that people write by hand: their case is no difference.
-fn has_all(labels: &BTreeSet<&str>, wanted: &[String]) -> bool {
-    wanted.iter().all(|wanted| labels.iter().any(|label| label.eq_ignore_ascii_case(wanted)))
 }
 
 impl Snapshot {
@@ -66,7 +50,7 @@ impl Snapshot {
         unreadable: &BTreeMap<WorkloadId, Unreadable>,
         now: Timestamp,
     ) -> Idle {
-        let advice = self.idle_for(id, unreadable);
+        let advice = self.idle_for(id, unreadable, now);
         self.advise(id, how, advice, now)
     }
 
@@ -105,7 +89,7 @@ impl Snapshot {
         let name = workload.map_or("its image", |workload| &workload.name);
         let reason = format!("{name} is being looked at in the cache");
         let stub = match workload.map(|workload| workload.kind) {
-            _ if self.policy.when_idle == WhenIdle::None => return Offer::NotNow(reason),
+            _ if self.when_idle(host) == WhenIdle::None => return Offer::NotNow(reason),
             Some(Kind::Efi) => Stub::Wait,
             // Only its firmware can boot it.
             _ => Stub::Reboot,
@@ -164,22 +148,27 @@ impl Snapshot {
     }
 
     /// What a host is to do when there is no job for it, and why.
-    fn idle_for(&self, host: HostId, unreadable: &BTreeMap<WorkloadId, Unreadable>) -> Advice {
-        if !self.is_wanted(host) {
-            let reason = "this session is for other hosts".to_owned();
+    fn idle_for(
+        &self,
+        host: HostId,
+        unreadable: &BTreeMap<WorkloadId, Unreadable>,
+        now: Timestamp,
+    ) -> Advice {
+        if let Some(reason) = self.no_work_for(host) {
             return Advice { stub: self.harmless(), reason, is_urgent: false };
         }
-        if let Some(reason) = self.image_on_its_way(host, unreadable) {
+        let when_idle = self.when_idle(host);
+        if let Some(reason) = self.image_on_its_way(host, unreadable, now) {
             // Whatever else idle hosts are told: this one is not idle.
-            let stub = (self.policy.when_idle != WhenIdle::None).then_some(Stub::Wait);
+            let stub = (when_idle != WhenIdle::None).then_some(Stub::Wait);
             return Advice { stub, reason, is_urgent: false };
         }
         let coming = self.what_may_come(host).or_else(|| {
             let reason = "queue empty; the source is watched for more";
-            self.policy.is_watching.then(|| reason.to_owned())
+            self.is_watched(host).then(|| reason.to_owned())
         });
         let nothing = || self.nothing_for(host);
-        let (stub, reason) = match self.policy.when_idle {
+        let (stub, reason) = match when_idle {
             WhenIdle::None => (None, coming.unwrap_or_else(nothing)),
             WhenIdle::Always(stub) => {
                 (Some(self.last_word(stub, self.has_worked(host))), coming.unwrap_or_else(nothing))
@@ -201,21 +190,72 @@ impl Snapshot {
         &self,
         host: HostId,
         unreadable: &BTreeMap<WorkloadId, Unreadable>,
+        now: Timestamp,
     ) -> Option<String> {
         let fits = self.fitting(host);
         let is_coming =
             |job: &&Job| unreadable.get(&job.workload).is_some_and(|image| image.outlook == Outlook::Coming);
         let queued = self.jobs.iter().filter(|job| job.state == JobState::Queued && fits.takes(job));
-        let next =
-            queued.filter(is_coming).min_by_key(|job| (std::cmp::Reverse(job.priority), job.position))?;
+        let coming = queued.filter(is_coming).filter(|job| self.hindrance(job, now).is_none());
+        let next = coming.min_by_key(|job| job.rank())?;
         Some(format!("{} is still being fetched", next.name))
     }
 
-    /// Whether the session is for this host.
+    /// Whether the session is for this host, and it may work.
     pub(super) fn is_wanted(&self, host: HostId) -> bool {
+        self.no_work_for(host).is_none()
+    }
+
+    /// Why a host gets no work, whatever there is.
+    pub(super) fn no_work_for(&self, host: HostId) -> Option<String> {
         let wanted = &self.policy.hosts;
+        let known = self.hosts.iter().find(|known| known.id == host);
+        if !wanted.is_empty() && !known.is_some_and(|host| wanted.iter().any(|pattern| pattern.matches(host)))
+        {
+            return Some("this session is for other hosts".to_owned());
+        }
+        let host = known?;
+        if !self.policy.is_accepted(host) {
+            return Some(format!("this host is enrolled and waits to be accepted; its id is {}", host.id));
+        }
+        host.is_paused.then(|| "this host is paused: it gets no work until somebody unpauses it".to_owned())
+    }
+
+    /// Whether more may come for a host at any time.
+    fn is_watched(&self, host: HostId) -> bool {
         let host = self.hosts.iter().find(|known| known.id == host);
-        wanted.is_empty() || host.is_some_and(|host| wanted.iter().any(|pattern| pattern.matches(host)))
+        self.policy.is_watching
+            || host.is_some_and(|host| self.groups_of(host).any(|group| group.is_watching))
+    }
+
+    /// Whether whoever asks is nobody that we are to know.
+    pub(super) fn is_ignored(&self, who: &Sighting, now: Timestamp) -> bool {
+        if self.policy.unknown_hosts != UnknownHosts::Ignore {
+            return false;
+        }
+        match recognise(&self.hosts, who) {
+            Recognised::Several => false,
+            Recognised::Host(host) => !self.policy.is_accepted(host),
+            Recognised::Stranger => {
+                let mut host = Host::new(HostId::new(now, [0; 10]), who.address, now);
+                host.name.clone_from(&who.name);
+                host.macs.extend(who.mac);
+                !self.policy.is_accepted(&host)
+            }
+        }
+    }
+
+    /// What somebody is told whom we are not to know.
+    pub(super) fn idle_for_ignored(&self, now: Timestamp) -> Idle {
+        Idle {
+            stub: self.harmless(),
+            reason: "this host is not listed here".to_owned(),
+            since: now,
+            promised: now,
+            is_taken: false,
+            is_urgent: false,
+            arch: self.policy.arch,
+        }
     }
 
     pub(super) fn workload_of(&self, job: JobId) -> Option<&Workload> {
@@ -231,23 +271,6 @@ impl Snapshot {
             (Some(_), None) => false,
         };
         self.runs.iter().any(|run| run.host == host && run.may_report() && is_of_round(run))
-    }
-
-    /// Which jobs a host can run, as far as is known: an image for another processor would be fetched for nothing.
-    pub(super) fn fitting(&self, host: HostId) -> Fitting {
-        let host = self.hosts.iter().find(|known| known.id == host);
-        let arch = host.and_then(|host| host.arch);
-        let labels = host.map(|host| self.labels_of(host)).unwrap_or_default();
-        let is_unfit = |workload: &&Workload| {
-            is_for_another(arch, workload) || !has_all(&labels, &workload.terms.labels)
-        };
-        Fitting(self.workloads.iter().filter(is_unfit).map(|workload| workload.id).collect())
-    }
-
-    /// The labels that the settings give a host.
-    fn labels_of(&self, host: &Host) -> BTreeSet<&str> {
-        let given = self.policy.labels.iter().filter(|(pattern, _)| pattern.matches(host));
-        given.flat_map(|(_, labels)| labels).map(String::as_str).collect()
     }
 
     /// Why there is nothing for a host.
@@ -297,7 +320,8 @@ impl Snapshot {
     /// Notes for which jobs this host is the wrong one, where there is no sign of a right one.
     pub(super) fn note_unfit(&mut self, host: HostId, now: Timestamp) {
         let fits = self.fitting(host);
-        if fits.0.is_empty() || !self.is_wanted(host) {
+        // In a service there are many groups and hosts: why a job waits is said when somebody asks.
+        if fits.takes_all() || !self.is_wanted(host) || self.policy.is_service() {
             return;
         }
         let at_work: Vec<Option<Arch>> = self
@@ -307,10 +331,12 @@ impl Snapshot {
             .map(|host| host.arch)
             .collect();
         let busy = self.hosts.iter().filter(|host| self.active_run(host.id).is_some());
-        let labels_at_work: Vec<BTreeSet<&str>> = busy.map(|host| self.labels_of(host)).collect();
+        let labels_at_work: Vec<BTreeSet<String>> = busy.map(|host| self.policy.labels_of(host)).collect();
         let asking = self.hosts.iter().find(|known| known.id == host);
-        let own = asking.map(|host| self.labels_of(host)).unwrap_or_default();
-        let why = |workload: &Workload| {
+        let own = asking.map(|host| self.policy.labels_of(host)).unwrap_or_default();
+        let has_all = |labels: &BTreeSet<String>, wanted| lacking(labels, wanted).next().is_none();
+        let why = |job: &Job| {
+            let workload = self.workload_of(job.id)?;
             let wanted = &workload.terms.labels;
             if !has_all(&own, wanted) && !labels_at_work.iter().any(|labels| has_all(labels, wanted)) {
                 let wanted = wanted.join(", ");
@@ -322,11 +348,10 @@ impl Snapshot {
             is_for_another(asking.and_then(|host| host.arch), workload)
                 .then(|| format!("it is made for {arch}, and waits for a server of that kind to ask"))
         };
-        let unfit = self.workloads.iter().filter(|workload| fits.0.contains(&workload.id));
-        let whys: BTreeMap<WorkloadId, String> =
-            unfit.filter_map(|workload| Some((workload.id, why(workload)?))).collect();
+        let unfit = self.jobs.iter().filter(|job| !fits.takes(job));
+        let whys: BTreeMap<JobId, String> = unfit.filter_map(|job| Some((job.id, why(job)?))).collect();
         // What is known already says more.
-        self.note_waits(now, |job| whys.get(&job.workload).filter(|_| job.waits.is_none()).cloned());
+        self.note_waits(now, |job| whys.get(&job.id).filter(|_| job.waits.is_none()).cloned());
     }
 
     fn note_waits(&mut self, now: Timestamp, why: impl Fn(&Job) -> Option<String>) {

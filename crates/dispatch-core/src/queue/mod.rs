@@ -7,17 +7,30 @@
 
 mod fetch;
 mod filed;
+mod fit;
+mod groups;
 mod idle;
+mod job;
+mod jobs;
 mod orders;
+mod places;
 mod requests;
 mod round;
 mod settle;
 mod source;
+mod sync;
 
 pub use fetch::{ON_ITS_WAY, is_about_image, waits_for_image};
+pub use fit::Hindrance;
+pub use groups::{HostEdit, Switch};
+pub use job::{Job, JobState};
+pub use jobs::{Edit, MOST_JOBS, Made, NewJob, Wanted};
 pub use orders::NotDone;
+pub use places::{Place, Reordered};
 pub use round::{Again, EndedBy, Ending, Opened, Opening, ending, exit_status, not_seen};
+pub use sync::Supply;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -26,6 +39,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Effect, Event, Happening};
+use crate::group::{GroupId, GroupState, Template, TemplateId};
 use crate::host::{Host, Recognised, Sighting, recognise};
 use crate::id::{HostId, JobId, ReportId, RunId, WorkloadId};
 use crate::run::{Policy, Run};
@@ -36,87 +50,6 @@ use crate::workload::{Arch, Digest, Kind, Terms, UnknownWord, Workload};
 /// A `GET` that follows a `HEAD` this closely gets what the `HEAD` promised, even if work has turned up in
 /// between: firmware has allocated memory for the size it was told.
 const IDLE_PROMISE: Duration = Duration::from_secs(30);
-
-/// Where a job stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum JobState {
-    /// It waits for a host.
-    Queued,
-    /// A run of it is going on.
-    Active,
-    /// It is over and has a verdict.
-    Done,
-    /// It left the queue without one.
-    Cancelled,
-}
-
-impl JobState {
-    /// The word that is stored and shown.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Active => "active",
-            Self::Done => "done",
-            Self::Cancelled => "cancelled",
-        }
-    }
-
-    /// Whether the job is over.
-    #[must_use]
-    pub fn is_final(self) -> bool {
-        matches!(self, Self::Done | Self::Cancelled)
-    }
-}
-
-impl fmt::Display for JobState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for JobState {
-    type Err = UnknownWord;
-
-    fn from_str(word: &str) -> Result<Self, Self::Err> {
-        [Self::Queued, Self::Active, Self::Done, Self::Cancelled]
-            .into_iter()
-            .find(|state| state.as_str() == word)
-            .ok_or_else(|| UnknownWord(word.to_owned()))
-    }
-}
-
-/// One entry in the queue.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Job {
-    /// Its identity.
-    pub id: JobId,
-    /// The name of its workload.
-    pub name: String,
-    /// What it runs.
-    pub workload: WorkloadId,
-    /// Higher goes first.
-    pub priority: i64,
-    /// Among equal priorities, lower goes first.
-    pub position: i64,
-    /// Where it stands.
-    pub state: JobState,
-    /// How it came out.
-    pub verdict: Option<Verdict>,
-    /// What happened in its attempts, where that needs saying.
-    pub reason: Option<String>,
-    /// Why it cannot run at the moment, where it could otherwise.
-    pub waits: Option<String>,
-    /// When it entered its state.
-    pub since: Timestamp,
-    /// The round that it belongs to.
-    pub round: u32,
-    /// How many attempts it had when it was last asked for again: these no longer count.
-    pub forgiven: u32,
-    /// It left the queue because its file is no longer offered, and comes back with it.
-    pub is_withdrawn: bool,
-}
 
 /// Once through the queue. A round begins when a session starts and everything before is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -298,6 +231,12 @@ pub enum Change {
     Report(Report),
     /// Insert or update.
     Round(Round),
+    /// Insert or update.
+    Group(GroupState),
+    /// Insert or update, at this time: what a template was is kept when it has left the configuration.
+    Template(Template, Timestamp),
+    /// Those that are not among these have left the configuration at this time.
+    TemplatesAre(Vec<TemplateId>, Timestamp),
     /// Append.
     Event(Box<Event>),
     /// Put into the outbox.
@@ -461,6 +400,14 @@ pub struct Snapshot {
     pub reports: Vec<ReportKey>,
     /// The latest round.
     pub round: Option<Round>,
+    /// How the groups stand. One that is not here is open.
+    pub groups: Vec<GroupState>,
+    /// Only some of the jobs that are not over are here: those that wait for others are not.
+    pub is_part: bool,
+    /// The last place in the queue of each group that is concerned.
+    pub tails: BTreeMap<GroupId, i64>,
+    /// The person whose wish is carried out, for the events.
+    pub by: Option<String>,
     changes: Vec<Change>,
 }
 
@@ -507,18 +454,9 @@ impl Snapshot {
             }
             Recognised::Stranger => {
                 let host = Host {
-                    id: HostId::new(now, (context.random)()),
                     name: who.name.clone(),
                     macs: mac.to_vec(),
-                    told_macs: Vec::new(),
-                    address: who.address,
-                    uuid: None,
-                    arch: None,
-                    shared: None,
-                    epoch: 0,
-                    idle: None,
-                    first_seen: now,
-                    last_seen: now,
+                    ..Host::new(HostId::new(now, (context.random)()), who.address, now)
                 };
                 let id = host.id;
                 self.changes.push(Change::Host(host.clone()));
@@ -542,23 +480,47 @@ impl Snapshot {
 
     fn change_job(&mut self, id: JobId, change: impl FnOnce(&mut Job)) {
         if let Some(job) = self.jobs.iter_mut().find(|job| job.id == id) {
+            let before = job.clone();
             change(job);
+            if *job == before {
+                return;
+            }
+            job.version = job.version.saturating_add(1);
             let job = job.clone();
             self.changes.push(Change::Job(job));
         }
     }
 
     fn tell_of_job(&mut self, job: JobId, now: Timestamp, what: Happening) {
-        let job = self.jobs.iter().find(|known| known.id == job).map(Into::into);
-        self.changes.push(Change::Event(Box::new(Event { at: now, job, run: None, host: None, what })));
+        let job = self.jobs.iter().find(|known| known.id == job);
+        let (group, by) = (job.map(|job| job.group.clone()), self.by.clone());
+        let job = job.map(Into::into);
+        self.changes.push(Change::Event(Box::new(Event {
+            at: now,
+            group,
+            job,
+            run: None,
+            host: None,
+            by,
+            what,
+        })));
+    }
+
+    fn tell_of_group(&mut self, group: &GroupId, now: Timestamp, what: Happening) {
+        let (group, by) = (Some(group.clone()), self.by.clone());
+        let event = Event { at: now, group, job: None, run: None, host: None, by, what };
+        self.changes.push(Change::Event(Box::new(event)));
     }
 
     fn tell(&mut self, run: Option<RunId>, host: Option<HostId>, now: Timestamp, what: Happening) {
         let run = run.and_then(|id| self.run(id));
         let host = host.or(run.map(|run| run.host));
+        let job = run.and_then(|run| self.jobs.iter().find(|job| job.id == run.job));
         let event = Event {
             at: now,
-            job: run.and_then(|run| self.jobs.iter().find(|job| job.id == run.job)).map(Into::into),
+            group: job.map(|job| job.group.clone()),
+            job: job.map(Into::into),
+            by: self.by.clone(),
             run: run.map(Into::into),
             host: host.and_then(|id| self.hosts.iter().find(|host| host.id == id)).map(Into::into),
             what,

@@ -2,13 +2,14 @@
 
 use jiff::Timestamp;
 
-use super::{JobState, Outcome, Snapshot};
+use super::{Job, JobState, Outcome, Snapshot};
 use crate::event::Happening;
+use crate::group::GroupKind;
 use crate::id::{HostId, JobId, RunId};
 use crate::run::{RunEvent, Step, decide};
 
 /// Why an order changes nothing. Each is one sentence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotDone {
     /// There is no such job.
     #[error("there is no such job any more")]
@@ -22,14 +23,74 @@ pub enum NotDone {
     /// It is of an earlier round.
     #[error("it belongs to an earlier round")]
     Earlier,
+    /// It is not the version that was to be changed.
+    #[error("it has been changed since: it is version {0} now; look at it and try again")]
+    Changed(u64),
+    /// It runs.
+    #[error("it runs at the moment: cancel it first, or wait for its end")]
+    Running,
+    /// Its group is not in the configuration.
+    #[error("there is no such group in the configuration")]
+    GroupGone,
+    /// Its group takes no more jobs.
+    #[error("its group is being drained and takes no more jobs: unpause it first")]
+    Draining,
+    /// Its template is not in the configuration.
+    #[error("there is no such template in the group's configuration")]
+    TemplateGone,
+    /// Its workload is not there, or of another group.
+    #[error("there is no such workload in this group")]
+    WorkloadUnknown,
+    /// No source of the group offers a workload of this name.
+    #[error("no source of the group offers a workload called {0} at the moment")]
+    NotOffered(String),
+    /// What it is to run does not fit its group.
+    #[error("a group of kind {0} does not run such a thing")]
+    OtherKind(GroupKind),
+    /// It was to be spread over hosts, and none fits.
+    #[error("it is to be spread over hosts, and no host that may work carries the labels that it needs")]
+    NoHostFits,
+    /// Several jobs cannot have one dedupe key.
+    #[error("it is spread over several hosts, and jobs cannot share a dedupe key: leave out one of the two")]
+    SpreadWithKey,
+    /// Another one has the key already.
+    #[error("another one has this key already: choose another key")]
+    KeyTaken,
+    /// More at once than are made in one transaction.
+    #[error("that is more than {0} jobs at once: ask for fewer in each request")]
+    TooMany(usize),
+    /// A list names a job twice.
+    #[error("the list names a job twice")]
+    Twice,
+    /// A list names a job that is not of this group.
+    #[error("the list names a job that is not in this group")]
+    Elsewhere,
+    /// The job to be put beside does not wait in the same queue.
+    #[error("the job that it is to be put beside does not wait in the same queue")]
+    NotBeside,
+    /// There is no room between two jobs.
+    #[error("there is no room at that place of the queue; ask again")]
+    Crowded,
+    /// There is no such host.
+    #[error("there is no such host")]
+    HostUnknown,
 }
 
 impl Snapshot {
     /// Takes a job out of the queue, and ends its run. `why` is shown to people.
     #[must_use]
-    pub fn cancel(mut self, job: JobId, why: &str, now: Timestamp) -> Outcome<Result<(), NotDone>> {
-        let Some(known) = self.jobs.iter().find(|known| known.id == job).cloned() else {
-            return self.outcome(Err(NotDone::Unknown));
+    pub fn cancel(
+        mut self,
+        job: JobId,
+        why: &str,
+        version: Option<u64>,
+        by: Option<&str>,
+        now: Timestamp,
+    ) -> Outcome<Result<(), NotDone>> {
+        self.by = by.map(str::to_owned);
+        let known = match self.to_change(job, version) {
+            Ok(known) => known.clone(),
+            Err(why) => return self.outcome(Err(why)),
         };
         if known.state.is_final() {
             return self.outcome(Err(NotDone::Over));
@@ -56,13 +117,24 @@ impl Snapshot {
         if !was_running {
             self.tell_of_job(job, now, Happening::Cancelled { reason });
         }
+        self.requeue(job, now);
         self.tell_if_drained(now);
         self.outcome(Ok(()))
     }
 
     /// Puts a job that is over back into the queue, with all of its attempts.
     #[must_use]
-    pub fn retry(mut self, job: JobId, now: Timestamp) -> Outcome<Result<(), NotDone>> {
+    pub fn retry(
+        mut self,
+        job: JobId,
+        version: Option<u64>,
+        by: Option<&str>,
+        now: Timestamp,
+    ) -> Outcome<Result<(), NotDone>> {
+        self.by = by.map(str::to_owned);
+        if let Err(why) = self.to_change(job, version) {
+            return self.outcome(Err(why));
+        }
         let answer = self.take_again(job, now);
         self.outcome(answer)
     }
@@ -74,6 +146,12 @@ impl Snapshot {
         }
         if self.round.as_ref().is_some_and(|round| round.number != known.round) {
             return Err(NotDone::Earlier);
+        }
+        let is_taken = |other: &Job| {
+            other.group == known.group && !other.state.is_final() && other.dedupe_key == known.dedupe_key
+        };
+        if known.dedupe_key.is_some() && self.jobs.iter().any(is_taken) {
+            return Err(NotDone::KeyTaken);
         }
         let attempts = self.attempts_of(job);
         self.change_job(job, |job| {

@@ -13,7 +13,8 @@ use crate::event::{Effect, Happening};
 use crate::host::{Host, Recognised, Sighting, Told, recognise};
 use crate::id::{HostId, JobId, ReportId, RunId, WorkloadId};
 use crate::mac::Mac;
-use crate::run::{IssueTarget, Run, RunEvent, RunState, Transfer};
+use crate::run::{IssueTarget, Run, RunEvent, RunState, Sinks, Transfer};
+use crate::verdict::Judge;
 use crate::workload::Workload;
 
 /// How long an address, where nothing else is known of a host, is not given to another machine.
@@ -33,6 +34,10 @@ impl Snapshot {
         context: &mut Context<'_>,
     ) -> Outcome<Offer> {
         let now = context.now;
+        if self.is_ignored(who, now) {
+            let idle = self.idle_for_ignored(now);
+            return self.outcome(Offer::Idle(idle));
+        }
         let Some(host) = self.meet(who, context) else {
             let idle = self.idle_for_several(who, now);
             return self.outcome(Offer::Several(idle));
@@ -74,7 +79,7 @@ impl Snapshot {
         }
         self.note_unreadable(unreadable, now);
         self.note_unfit(host, now);
-        let answer = match self.next_job(host, unreadable) {
+        let answer = match self.next_job(host, unreadable, now) {
             Some(job) if self.must_reset_first(host, job) => {
                 let workload = self.workload_of(job).map(|workload| workload.id);
                 let idle = self.tell_reset(host, job, how, now);
@@ -159,6 +164,17 @@ impl Snapshot {
         self.outcome(answer)
     }
 
+    /// How a report is judged that carries no verdict: as the group says whose run it is from.
+    #[must_use]
+    pub fn judge_for(&self, who: &Sighting, told: &Told, named: Option<RunId>) -> &Judge {
+        let run = match named {
+            Some(named) => self.run(named),
+            None => self.whose(who, told).ok().and_then(|host| self.run_of_report(host, who, told)),
+        };
+        let job = run.and_then(|run| self.jobs.iter().find(|job| job.id == run.job));
+        job.map_or(&self.policy.judge, |job| self.policy.judge_of(&job.group))
+    }
+
     fn reported(
         &mut self,
         who: &Sighting,
@@ -190,10 +206,13 @@ impl Snapshot {
         let title = report.title.clone();
         self.reports.push(ReportKey { id, run: run.id, digest: report.digest.clone() });
         self.changes.push(Change::Report(Report { id, run: run.id, at: now, late, content: report }));
-        if self.policy.sinks.files {
+        let sinks =
+            self.jobs.iter().find(|job| job.id == run.job).map(|job| self.policy.sinks_of(&job.group));
+        let Sinks { files, issues } = sinks.unwrap_or(&self.policy.sinks).clone();
+        if files {
             self.changes.push(Change::Effect(Effect::WriteReport { report: id }));
         }
-        if let Some(IssueTarget { repository, api }) = self.policy.sinks.issues.clone() {
+        if let Some(IssueTarget { repository, api }) = issues {
             let effect = Effect::FileIssue { report: id, run: run.id, repository, api: Some(api) };
             self.changes.push(Change::Effect(effect));
         }
@@ -364,6 +383,7 @@ impl Snapshot {
         &self,
         host: HostId,
         unreadable: &BTreeMap<WorkloadId, Unreadable>,
+        now: Timestamp,
     ) -> Option<JobId> {
         if !self.is_wanted(host) {
             return None;
@@ -375,8 +395,8 @@ impl Snapshot {
         self.jobs
             .iter()
             .filter(|job| job.state == JobState::Queued && !unreadable.contains_key(&job.workload))
-            .filter(|job| fits.takes(job))
-            .min_by_key(|job| (errored_here(job), std::cmp::Reverse(job.priority), job.position))
+            .filter(|job| fits.takes(job) && self.hindrance(job, now).is_none())
+            .min_by_key(|job| (errored_here(job), job.rank()))
             .map(|job| job.id)
     }
 
@@ -403,7 +423,9 @@ impl Snapshot {
             epoch = host.epoch;
         });
         let attempt = self.attempts_of(job).saturating_add(1);
-        let deadlines = self.policy.deadlines.with(&offered.terms.deadlines);
+        let group = self.jobs.iter().find(|known| known.id == job).map(|job| job.group.clone());
+        let deadlines = group.map_or(self.policy.deadlines, |group| self.policy.deadlines_of(&group));
+        let deadlines = deadlines.with(&offered.terms.deadlines);
         let run = Run {
             id: RunId::new(now, (context.random)()),
             job,

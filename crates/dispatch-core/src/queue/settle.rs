@@ -30,12 +30,18 @@ impl Snapshot {
     pub(super) fn deadlines(&self, run: &Run) -> Deadlines {
         let workload = self.workloads.iter().find(|workload| workload.id == run.workload);
         let changes = workload.map(|workload| workload.terms.deadlines).unwrap_or_default();
-        self.policy.deadlines.with(&changes)
+        let job = self.jobs.iter().find(|job| job.id == run.job);
+        job.map_or(self.policy.deadlines, |job| self.policy.deadlines_of(&job.group)).with(&changes)
     }
 
     /// How many more attempts a job gets after its first one errored.
     pub(super) fn retries(&self, job: JobId) -> u32 {
-        self.workload_of(job).and_then(|workload| workload.terms.retries).unwrap_or(self.policy.retries)
+        let own = self.jobs.iter().find(|known| known.id == job);
+        let workload = self.workload_of(job).and_then(|workload| workload.terms.retries);
+        own.and_then(|job| job.retries)
+            .or(workload)
+            .or_else(|| own.map(|job| self.policy.retries_of(&job.group)))
+            .unwrap_or(self.policy.retries)
     }
 
     pub(super) fn put_run(&mut self, run: Run) {
@@ -123,11 +129,12 @@ impl Snapshot {
             job.waits = None;
         });
         self.tell_of_job(id, now, Happening::Done { verdict, reason });
+        self.requeue(id, now);
         self.tell_if_drained(now);
     }
 
     pub(super) fn tell_if_drained(&mut self, now: Timestamp) {
-        if self.jobs.iter().all(|job| job.state.is_final()) {
+        if !self.is_part && self.jobs.iter().all(|job| job.state.is_final()) {
             self.tell(None, None, now, Happening::Drained);
         }
     }

@@ -1,10 +1,13 @@
 //! How the files of a source become jobs.
 
+use std::collections::BTreeSet;
+
 use super::{Change, Context, Found, Job, JobState, Outcome, Snapshot};
 use crate::event::Happening;
+use crate::group::GroupId;
 use crate::id::{JobId, WorkloadId};
 use crate::run::Run;
-use crate::workload::Workload;
+use crate::workload::{SourceId, Workload};
 
 impl Snapshot {
     /// A source was scanned: new files become jobs, changed ones are queued again, and jobs that have not begun and
@@ -136,20 +139,13 @@ impl Snapshot {
     pub(super) fn add_job(&mut self, file: &Found, workload: WorkloadId, context: &mut Context<'_>) {
         let now = context.now;
         let position = self.jobs.iter().map(|job| job.position).max().unwrap_or(0) + 1;
+        let id = JobId::new(now, (context.random)());
         let job = Job {
-            id: JobId::new(now, (context.random)()),
-            name: file.name.clone(),
-            workload,
             priority: -file.terms.order,
             position,
-            state: JobState::Queued,
-            verdict: None,
-            reason: None,
-            waits: None,
-            since: now,
             round: self.round.as_ref().map_or(1, |round| round.number),
-            forgiven: 0,
-            is_withdrawn: false,
+            source: Some(SourceId::session()),
+            ..Job::new(id, GroupId::session(), &file.name, workload, now)
         };
         let id = job.id;
         self.changes.push(Change::Job(job.clone()));
@@ -168,6 +164,12 @@ impl Snapshot {
             origin: file.origin.clone(),
             made_for: None,
             terms: file.terms.clone(),
+            source: SourceId::session(),
+            group: GroupId::session(),
+            is_offered: true,
+            queued_for: BTreeSet::new(),
+            first_seen: context.now,
+            workflow: None,
         };
         let id = workload.id;
         self.changes.push(Change::Workload(workload.clone()));

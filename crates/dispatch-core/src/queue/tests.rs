@@ -100,7 +100,8 @@ impl Model {
             Change::Round(round) => self.snapshot.round = Some(round),
             Change::Event(event) => self.told.push(*event),
             Change::Effect(effect) => self.effects.push(effect),
-            Change::Settled(_) | Change::Issue(_) => {}
+            Change::Group(group) => put(&mut self.snapshot.groups, group, |a, b| a.id == b.id),
+            Change::Settled(_) | Change::Issue(_) | Change::Template(..) | Change::TemplatesAre(..) => {}
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod decide;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -15,7 +16,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::event::Happening;
-use crate::host::HostPattern;
+use crate::group::{Group, GroupId, HostKey, ListedHost, UnknownHosts};
+use crate::host::{Host, HostPattern};
 use crate::id::{HostId, JobId, RunId, WorkloadId};
 use crate::verdict::{Judge, Verdict};
 use crate::workload::{Arch, UnknownWord};
@@ -240,9 +242,15 @@ impl Default for Sinks {
     }
 }
 
-/// The settings of a group's queue.
+/// The settings of all groups' queues, and what differs for one of them.
 #[derive(Clone, Debug)]
 pub struct Policy {
+    /// The groups of the configuration, in its order; none at all in a session, whose only queue takes any host.
+    pub groups: Option<Arc<[Group]>>,
+    /// The hosts that the configuration lists.
+    pub listed: Arc<[ListedHost]>,
+    /// What becomes of hosts that it does not list.
+    pub unknown_hosts: UnknownHosts,
     /// How long each state may last.
     pub deadlines: Deadlines,
     /// How many more attempts a job gets after its first one errored.
@@ -268,6 +276,9 @@ pub struct Policy {
 impl Default for Policy {
     fn default() -> Self {
         Self {
+            groups: None,
+            listed: Arc::new([]),
+            unknown_hosts: UnknownHosts::Accept,
             deadlines: Deadlines::default(),
             retries: 2,
             judge: Arc::default(),
@@ -279,6 +290,73 @@ impl Default for Policy {
             labels: Vec::new(),
             sinks: Sinks::default(),
         }
+    }
+}
+
+impl Policy {
+    /// A group of the configuration, if it is in it.
+    #[must_use]
+    pub fn group(&self, id: &GroupId) -> Option<&Group> {
+        self.groups.as_deref().and_then(|groups| groups.iter().find(|group| group.id == *id))
+    }
+
+    /// Whether it is that of a service, not of a session.
+    #[must_use]
+    pub fn is_service(&self) -> bool {
+        self.groups.is_some()
+    }
+
+    /// How long each state of a run of this group may last.
+    #[must_use]
+    pub fn deadlines_of(&self, group: &GroupId) -> Deadlines {
+        self.group(group).map_or(self.deadlines, |group| self.deadlines.with(&group.deadlines))
+    }
+
+    /// How many more attempts a job of this group gets after its first one errored.
+    #[must_use]
+    pub fn retries_of(&self, group: &GroupId) -> u32 {
+        self.group(group).and_then(|group| group.retries).unwrap_or(self.retries)
+    }
+
+    /// How reports of this group are judged that carry no verdict.
+    #[must_use]
+    pub fn judge_of(&self, group: &GroupId) -> &Judge {
+        self.group(group).and_then(|group| group.judge.as_deref()).unwrap_or(&self.judge)
+    }
+
+    /// Where reports of this group go.
+    #[must_use]
+    pub fn sinks_of(&self, group: &GroupId) -> &Sinks {
+        self.group(group).and_then(|group| group.sinks.as_ref()).unwrap_or(&self.sinks)
+    }
+
+    /// The listed host that a host is.
+    #[must_use]
+    pub fn listing(&self, host: &Host) -> Option<&ListedHost> {
+        self.listed.iter().find(|listed| listed.is(host))
+    }
+
+    /// The id of a host that people know it by, if it has one.
+    #[must_use]
+    pub fn key_of<'a>(&'a self, host: &'a Host) -> Option<&'a HostKey> {
+        self.listing(host).map(|listed| &listed.key).or(host.key.as_ref())
+    }
+
+    /// Whether a host may work: it is listed, a person has accepted it, or nobody has to be.
+    #[must_use]
+    pub fn is_accepted(&self, host: &Host) -> bool {
+        self.unknown_hosts == UnknownHosts::Accept || host.is_accepted || self.listing(host).is_some()
+    }
+
+    /// The labels that a host carries: what the settings and people give it, and `host:ID` with each of its ids.
+    #[must_use]
+    pub fn labels_of(&self, host: &Host) -> BTreeSet<String> {
+        let given = self.labels.iter().filter(|(pattern, _)| pattern.matches(host));
+        let given = given.flat_map(|(_, labels)| labels);
+        let listed = self.listing(host).into_iter().flat_map(|listed| &listed.labels);
+        let key = self.key_of(host).map(|key| format!("host:{key}"));
+        let own = given.chain(listed).chain(&host.labels).cloned();
+        own.chain(key).chain([format!("host:{}", host.id)]).collect()
     }
 }
 
@@ -363,6 +441,14 @@ impl Run {
     pub fn has_errored(&self) -> bool {
         self.state.is_final() && self.verdict == Some(Verdict::Errored)
     }
+}
+
+/// How long a job waits whose `errors` predecessors errored, one after the other: a minute, and each time twice as long, up to
+/// an hour.
+#[must_use]
+pub fn pause_after(errors: u32) -> Option<Duration> {
+    let doublings = errors.checked_sub(1)?.min(6);
+    Some(Duration::from_secs(60 << doublings).min(Duration::from_hours(1)))
 }
 
 /// How much of a transfer may still be acknowledged after the host that it was for has asked for the image anew, in

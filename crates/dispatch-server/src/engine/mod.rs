@@ -13,7 +13,7 @@ use dispatch_core::queue::{
     Accepted, Ask, Context, Found, NewReport, NoRun, NotDone, Offer, Outlook, Unreadable,
 };
 use dispatch_core::run::{End, Policy, RunEvent};
-use dispatch_core::verdict::ReportFacts;
+use dispatch_core::verdict::{Judge, ReportFacts};
 use dispatch_core::{JobId, Outcome, RunId, RunState, Sighting, Snapshot, Told, Workload, WorkloadId};
 use dispatch_store::{Focus, Store, StoreError};
 use dispatch_wire::boot::Report;
@@ -105,14 +105,14 @@ impl Engine {
     /// Takes a job out of the queue, by hand.
     pub async fn cancel(&self, job: JobId) -> Result<Result<(), NotDone>, StoreError> {
         self.decide(Focus::job(job), |snapshot, context| {
-            snapshot.cancel(job, "cancelled by hand", context.now)
+            snapshot.cancel(job, "cancelled by hand", None, None, context.now)
         })
         .await
     }
 
     /// Puts a job that is over back into the queue.
     pub async fn retry(&self, job: JobId) -> Result<Result<(), NotDone>, StoreError> {
-        self.decide(Focus::job(job), |snapshot, context| snapshot.retry(job, context.now)).await
+        self.decide(Focus::job(job), |snapshot, context| snapshot.retry(job, None, None, context.now)).await
     }
 
     /// Two hosts take the image of one run: nobody can tell any more which of them it is on.
@@ -329,18 +329,17 @@ fn unavailable(error: StoreError) -> Unavailable {
 }
 
 /// A report as the rules want it: judged, and with the digest of its content.
-fn judged(report: &Report, policy: &Policy) -> Result<NewReport, serde_json::Error> {
-    let json = serde_json::to_string(report)?;
+fn judged(report: &Report, json: String, judge: &Judge) -> NewReport {
     let digest =
         Sha256::digest(json.as_bytes()).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
-    let verdict = policy.judge.verdict(&ReportFacts {
+    let verdict = judge.verdict(&ReportFacts {
         title: &report.title,
         body: &report.body,
         labels: &report.labels,
         milestone: report.milestone.as_deref(),
         verdict: report.verdict.map(Into::into),
     });
-    Ok(NewReport { digest, title: report.title.clone(), json, verdict })
+    NewReport { digest, title: report.title.clone(), json, verdict }
 }
 
 impl Queue for Engine {
@@ -393,11 +392,13 @@ impl Queue for Engine {
         run: Option<RunId>,
         report: Report,
     ) -> Result<Result<Accepted, NoRun>, Unavailable> {
-        let report = judged(&report, &self.policy).map_err(|error| Unavailable(error.to_string()))?;
+        let json = serde_json::to_string(&report).map_err(|error| Unavailable(error.to_string()))?;
         let focus = Focus { run, cards: told.macs.clone(), ..Focus::host(who) };
-        self.decide(focus, |snapshot, context| snapshot.report(who, told, run, report.clone(), context))
-            .await
-            .map_err(unavailable)
+        let decision = |snapshot: Snapshot, context: &mut Context<'_>| {
+            let report = judged(&report, json.clone(), snapshot.judge_for(who, told, run));
+            snapshot.report(who, told, run, report, context)
+        };
+        self.decide(focus, decision).await.map_err(unavailable)
     }
 
     fn asked(&self, asked: Asked) {

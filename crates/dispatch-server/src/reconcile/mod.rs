@@ -6,6 +6,7 @@ mod ending;
 mod hook;
 mod issues;
 mod outbox;
+mod sink;
 mod story;
 mod watch;
 
@@ -14,5 +15,6 @@ pub use ending::Ending;
 pub use hook::Hook;
 pub use issues::{IssueOptions, Issues};
 pub use outbox::Outbox;
+pub use sink::{ReportSink, SinkError};
 pub use story::Story;
 pub use watch::Watch;

@@ -1,7 +1,6 @@
 //! Carries the effects out, at least once each, until they are done.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use dispatch_core::Effect;
@@ -9,8 +8,8 @@ use dispatch_store::{Lane, StoreError, WaitingEffect};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use super::sink::ReportSink;
 use crate::engine::{Engine, later};
-use crate::reports;
 
 /// The longest wait between two tries.
 const MAX_WAIT: Duration = Duration::from_mins(1);
@@ -24,13 +23,13 @@ const BATCH: u32 = 50;
 /// See the module.
 pub struct Outbox {
     engine: Engine,
-    reports: PathBuf,
+    reports: ReportSink,
 }
 
 impl Outbox {
-    /// The loop of this engine; reports go to this folder.
+    /// The loop of this engine; reports go there.
     #[must_use]
-    pub fn new(engine: Engine, reports: PathBuf) -> Self {
+    pub fn new(engine: Engine, reports: ReportSink) -> Self {
         Self { engine, reports }
     }
 
@@ -90,13 +89,7 @@ impl Outbox {
     async fn carry_out(&self, due: &WaitingEffect) -> Result<(), StoreError> {
         let result = match due.effect {
             Effect::WriteReport { report } => match self.engine.store.report(report).await {
-                Ok(Some(stored)) => {
-                    let folder = self.reports.clone();
-                    let written = tokio::task::spawn_blocking(move || reports::write(&folder, &stored)).await;
-                    written
-                        .map_err(|error| error.to_string())
-                        .and_then(|done| done.map_err(|error| error.to_string()))
-                }
+                Ok(Some(stored)) => self.reports.write(stored).await.map_err(|error| error.to_string()),
                 Ok(None) => Err("the report is not in the state".to_owned()),
                 // One damaged report must not hold up the others.
                 Err(error) => Err(error.to_string()),
@@ -106,12 +99,12 @@ impl Outbox {
         };
         let now = self.engine.clock.now();
         match result {
-            Ok(_) => self.engine.store.effect_done(&due.key, now).await,
+            Ok(()) => self.engine.store.effect_done(&due.key, now).await,
             Err(error) => {
                 let wait = MAX_WAIT.min(Duration::from_secs(1 << due.attempts.min(6)));
                 tracing::warn!(
                     "a report cannot be written to {} and is tried again in {}: {error}",
-                    self.reports.display(),
+                    self.reports,
                     dispatch_core::text::duration(wait),
                 );
                 self.engine.store.effect_failed(&due.key, &error, later(now, wait)).await
@@ -119,3 +112,6 @@ impl Outbox {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,7 +29,7 @@ use crate::engine::Engine;
 use crate::fetch::{Fetch, Settings};
 use crate::hub::HubError;
 use crate::log::Log;
-use crate::reconcile::{Deadlines, Ending, Hook, IssueOptions, Issues, Outbox, Story, Watch};
+use crate::reconcile::{Deadlines, Ending, Hook, IssueOptions, Issues, Outbox, ReportSink, Story, Watch};
 use crate::source::SourceError;
 use crate::source::remote::RemoteError;
 use crate::state::{State, StateError};
@@ -258,7 +258,8 @@ impl Session {
         let tasks = TaskTracker::new();
         let later = CancellationToken::new();
         tasks.spawn(Deadlines::new(engine.clone()).run(later.clone()));
-        tasks.spawn(Outbox::new(engine.clone(), config.reports.clone()).run(later.clone()));
+        let reports = ReportSink::Directory(config.reports.clone());
+        tasks.spawn(Outbox::new(engine.clone(), reports).run(later.clone()));
         let is_anonymous = github.as_ref().is_some_and(|github| !github.signed_in());
         let issues = IssueOptions { footer: config.hub.footer };
         tasks.spawn(Issues::new(engine.clone(), github, issues).run(later.clone()));

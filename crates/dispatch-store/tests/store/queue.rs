@@ -385,7 +385,8 @@ async fn a_host_that_has_the_beginning_of_another_image_gets_no_rest_of_this_one
     let broken = RunEvent::Ended { transfer, sent: 600, count: 600, end: End::Broken };
     lab.decide(Focus::run(run), |snapshot, _| snapshot.note(run, &broken, now)).await.expect("noted");
     let job = lab.store.overview().await.expect("an overview").runs[0].job;
-    let cancelled = lab.decide(Focus::job(job), |snapshot, _| snapshot.cancel(job, "by hand", now)).await;
+    let cancelled =
+        lab.decide(Focus::job(job), |snapshot, _| snapshot.cancel(job, "by hand", None, None, now)).await;
     cancelled.expect("an answer").expect("cancelled");
     let Offer::Image { run, .. } = lab.ask(1).await else { panic!("no work") };
     let rest = lab.decide(Focus::run(run), |snapshot, _| snapshot.begin(run, 1000, 600, now)).await;

@@ -90,8 +90,8 @@ impl Lab {
                 let jobs = self.store.overview().await.expect("an overview").jobs;
                 let Some(job) = jobs.get(*place).map(|job| job.id) else { return String::new() };
                 let done = self.decide(Focus::job(job), |snapshot, _| match step {
-                    Step::Cancel(_) => snapshot.cancel(job, "by hand", now),
-                    _ => snapshot.retry(job, now),
+                    Step::Cancel(_) => snapshot.cancel(job, "by hand", None, None, now),
+                    _ => snapshot.retry(job, None, None, now),
                 });
                 format!("{:?}", done.await)
             }
@@ -156,7 +156,7 @@ impl Lab {
 #[test]
 fn both_engines_end_in_the_same_state_with_the_same_log() {
     let runtime = Runtime::new().expect("a runtime");
-    let config = Config { cases: 12, failure_persistence: None, max_shrink_iters: 20, ..Config::default() };
+    let config = Config { cases: 8, failure_persistence: None, max_shrink_iters: 20, ..Config::default() };
     let mut runner = TestRunner::new(config);
     let ran = runner.run(&steps(), |steps| {
         runtime.block_on(async {

@@ -319,15 +319,6 @@ mod tests {
 
     fn host(number: u8, stub: Option<Stub>, since: i64, last_seen: i64) -> Host {
         Host {
-            id: HostId::new(at(0), [number; 10]),
-            name: None,
-            macs: Vec::new(),
-            told_macs: Vec::new(),
-            address: [192, 0, 2, number].into(),
-            uuid: None,
-            arch: None,
-            shared: None,
-            epoch: 0,
             idle: Some(Idle {
                 stub,
                 reason: "queue empty".to_owned(),
@@ -337,8 +328,8 @@ mod tests {
                 is_urgent: false,
                 arch: None,
             }),
-            first_seen: at(0),
             last_seen: at(last_seen),
+            ..Host::new(HostId::new(at(0), [number; 10]), [192, 0, 2, number].into(), at(0))
         }
     }
 
@@ -389,7 +380,8 @@ mod tests {
         let issue = Issue { report: report(4), repository: "o/r".to_owned(), number: 7, url: url.clone() };
         let omitted = vec!["label `x` (too long)".to_owned()];
         let what = Happening::IssueFiled { report: report(4), url: url.clone(), omitted: omitted.clone() };
-        let event = dispatch_core::Event { at: at(0), job: None, run: None, host: None, what };
+        let event =
+            dispatch_core::Event { at: at(0), group: None, job: None, run: None, host: None, by: None, what };
         let events = [StoredEvent { seq: 1, event }];
         let known = Known { events: &events, reports: &[], waiting: &waiting, refused: &refused };
         let all = filings(known, [&issue].into_iter(), at(100));

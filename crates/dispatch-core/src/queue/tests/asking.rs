@@ -279,7 +279,9 @@ fn a_host_that_has_the_beginning_of_another_image_gets_no_rest_of_this_one() {
     assert!(queue.begin(1));
     let first = queue.active(1).expect("a run").id;
     let job = queue.run(first).job;
-    queue.decide(|snapshot, context| snapshot.cancel(job, "by hand", context.now)).expect("cancelled");
+    queue
+        .decide(|snapshot, context| snapshot.cancel(job, "by hand", None, None, context.now))
+        .expect("cancelled");
     let Offer::Image { run, .. } = queue.ask(1, Ask::Get) else { panic!("there is b") };
     let mut begin = |start| queue.decide(|snapshot, context| snapshot.begin(run, 1000, start, context.now));
     assert_eq!(begin(600), None);

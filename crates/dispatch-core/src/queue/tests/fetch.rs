@@ -148,6 +148,6 @@ fn a_spoiled_job_that_is_asked_for_again_is_fetched_again() {
     let mut queue = Model::new(&["a"]);
     queue.spoiled("a");
     let job = queue.job("a").id;
-    assert_eq!(queue.decide(|snapshot, context| snapshot.retry(job, context.now)), Ok(()));
+    assert_eq!(queue.decide(|snapshot, context| snapshot.retry(job, None, None, context.now)), Ok(()));
     assert_eq!((queue.job("a").state, queue.job("a").verdict), (JobState::Queued, None));
 }

@@ -332,7 +332,8 @@ fn what_is_known_to_be_shared_is_said_again_in_each_session_and_forgotten_with_t
     let open: Vec<JobId> =
         queue.snapshot.jobs.iter().filter(|job| !job.state.is_final()).map(|job| job.id).collect();
     for job in open {
-        let cancelled = queue.decide(|snapshot, context| snapshot.cancel(job, "by hand", context.now));
+        let cancelled =
+            queue.decide(|snapshot, context| snapshot.cancel(job, "by hand", None, None, context.now));
         assert_eq!(cancelled, Ok(()));
     }
     queue.decide(|snapshot, _| snapshot.close());

@@ -5,12 +5,12 @@ use super::*;
 impl Model {
     fn cancel(&mut self, name: &str) -> Result<(), NotDone> {
         let job = self.job(name).id;
-        self.decide(|snapshot, context| snapshot.cancel(job, "by hand", context.now))
+        self.decide(|snapshot, context| snapshot.cancel(job, "by hand", None, None, context.now))
     }
 
     fn retry(&mut self, name: &str) -> Result<(), NotDone> {
         let job = self.job(name).id;
-        self.decide(|snapshot, context| snapshot.retry(job, context.now))
+        self.decide(|snapshot, context| snapshot.retry(job, None, None, context.now))
     }
 }
 

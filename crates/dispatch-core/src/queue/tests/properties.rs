@@ -141,11 +141,12 @@ fn play(queue: &mut Model, act: &Act) {
         }
         Act::Cancel(job) => {
             let job = any_job(queue, job);
-            let _ = queue.decide(|snapshot, context| snapshot.cancel(job, "by hand", context.now));
+            let _ =
+                queue.decide(|snapshot, context| snapshot.cancel(job, "by hand", None, None, context.now));
         }
         Act::Retry(job) => {
             let job = any_job(queue, job);
-            let _ = queue.decide(|snapshot, context| snapshot.retry(job, context.now));
+            let _ = queue.decide(|snapshot, context| snapshot.retry(job, None, None, context.now));
         }
         Act::Close => queue.decide(|snapshot, _| snapshot.close()),
         Act::Again => {

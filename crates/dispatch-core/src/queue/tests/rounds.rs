@@ -317,7 +317,8 @@ fn what_a_person_took_out_can_be_taken_again() {
     let mut queue = Model::new(&["a", "b"]);
     run(&mut queue, 1, Verdict::Passed);
     let job = queue.job("b").id;
-    let cancelled = queue.decide(|snapshot, context| snapshot.cancel(job, "by hand", context.now));
+    let cancelled =
+        queue.decide(|snapshot, context| snapshot.cancel(job, "by hand", None, None, context.now));
     assert_eq!(cancelled, Ok(()));
     queue.decide(|snapshot, _| snapshot.close());
     let files = [file("a", 1000), file("b", 1000)];
@@ -409,7 +410,7 @@ proptest! {
                 Step::Cancel(number) => {
                     let jobs = &queue.snapshot.jobs;
                     let job = jobs[usize::from(*number) % jobs.len()].id;
-                    let _ = queue.decide(|snapshot, context| snapshot.cancel(job, "by hand", context.now));
+                    let _ = queue.decide(|snapshot, context| snapshot.cancel(job, "by hand", None, None, context.now));
                 }
                 Step::Close => queue.decide(|snapshot, _| snapshot.close()),
             }

@@ -1,0 +1,162 @@
+//! What people ask for groups and hosts, and what a new configuration says of groups and templates.
+
+use jiff::Timestamp;
+
+use super::{Change, NotDone, Outcome, Snapshot};
+use crate::event::Happening;
+use crate::group::{GroupId, GroupState, HostKey, Template};
+use crate::host::Host;
+use crate::id::HostId;
+
+/// How a group is to stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Switch {
+    /// It takes jobs, and starts them.
+    Open,
+    /// It takes jobs, and starts none.
+    Paused,
+    /// It takes none, and starts those that it has.
+    Draining,
+}
+
+/// What is to differ of a host. What is `None` stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostEdit {
+    /// Its id for people; or none.
+    pub key: Option<Option<HostKey>>,
+    /// What people call it; or nothing.
+    pub title: Option<Option<String>>,
+    /// Its labels: all of them but those that the configuration gives.
+    pub labels: Option<Vec<String>>,
+    /// Whether it may work.
+    pub is_accepted: Option<bool>,
+    /// Whether it gets no work for now.
+    pub is_paused: Option<bool>,
+}
+
+impl Snapshot {
+    /// The configuration was read: these are its groups and its templates. Those that are not in it any more keep what
+    /// they did, and start nothing. Whether a group is paused or drained is for people to say, and stays.
+    #[must_use]
+    pub fn configure(mut self, groups: &[GroupState], templates: &[Template], now: Timestamp) -> Outcome<()> {
+        for group in groups {
+            let known = self.groups.iter().find(|known| known.id == group.id).cloned();
+            let next = match &known {
+                None => {
+                    GroupState { in_config: true, version: 1, created: now, updated: now, ..group.clone() }
+                }
+                Some(known) => GroupState {
+                    is_paused: known.is_paused,
+                    is_draining: known.is_draining,
+                    in_config: true,
+                    version: known.version,
+                    created: known.created,
+                    updated: known.updated,
+                    ..group.clone()
+                },
+            };
+            self.put_group(known.as_ref(), next, now);
+        }
+        let left: Vec<GroupState> = self
+            .groups
+            .iter()
+            .filter(|known| !groups.iter().any(|group| group.id == known.id))
+            .cloned()
+            .collect();
+        for known in left {
+            let next = GroupState { in_config: false, ..known.clone() };
+            self.put_group(Some(&known), next, now);
+        }
+        for template in templates {
+            self.changes.push(Change::Template(template.clone(), now));
+        }
+        let ids = templates.iter().map(|template| template.id.clone()).collect();
+        self.changes.push(Change::TemplatesAre(ids, now));
+        self.outcome(())
+    }
+
+    fn put_group(&mut self, known: Option<&GroupState>, next: GroupState, now: Timestamp) {
+        if known == Some(&next) {
+            return;
+        }
+        let version = known.map_or(1, |known| known.version.saturating_add(1));
+        self.changes.push(Change::Group(GroupState { version, updated: now, ..next }));
+    }
+
+    /// Pauses or drains a group, or opens it again.
+    #[must_use]
+    pub fn switch_group(
+        mut self,
+        group: &GroupId,
+        switch: Switch,
+        by: Option<&str>,
+        now: Timestamp,
+    ) -> Outcome<Result<(), NotDone>> {
+        self.by = by.map(str::to_owned);
+        let Some(known) = self.groups.iter().find(|known| known.id == *group).cloned() else {
+            return Outcome { answer: Err(NotDone::GroupGone), changes: Vec::new() };
+        };
+        let next = GroupState {
+            is_paused: switch == Switch::Paused,
+            is_draining: switch == Switch::Draining,
+            ..known.clone()
+        };
+        if next != known {
+            self.put_group(Some(&known), next, now);
+            let what = match switch {
+                Switch::Open => Happening::GroupOpen,
+                Switch::Paused => Happening::GroupPaused,
+                Switch::Draining => Happening::GroupDraining,
+            };
+            self.tell_of_group(group, now, what);
+        }
+        self.outcome(Ok(()))
+    }
+
+    /// Changes what people say of a host. What runs on it goes on.
+    #[must_use]
+    pub fn edit_host(
+        mut self,
+        host: HostId,
+        edit: &HostEdit,
+        version: Option<u64>,
+        by: Option<&str>,
+        now: Timestamp,
+    ) -> Outcome<Result<(), NotDone>> {
+        self.by = by.map(str::to_owned);
+        let known = match self.hosts.iter().find(|known| known.id == host) {
+            None => return Outcome { answer: Err(NotDone::HostUnknown), changes: Vec::new() },
+            Some(known) if version.is_some_and(|version| version != known.version) => {
+                return Outcome { answer: Err(NotDone::Changed(known.version)), changes: Vec::new() };
+            }
+            Some(known) => known.clone(),
+        };
+        if let Some(Some(key)) = &edit.key {
+            let is_taken = self.hosts.iter().any(|other| other.id != host && other.key.as_ref() == Some(key))
+                || self.policy.listed.iter().any(|listed| listed.key == *key && !listed.is(&known));
+            if is_taken {
+                return Outcome { answer: Err(NotDone::KeyTaken), changes: Vec::new() };
+            }
+        }
+        let next = Host {
+            key: edit.key.clone().unwrap_or_else(|| known.key.clone()),
+            title: edit.title.clone().unwrap_or_else(|| known.title.clone()),
+            labels: edit.labels.clone().unwrap_or_else(|| known.labels.clone()),
+            is_accepted: edit.is_accepted.unwrap_or(known.is_accepted),
+            is_paused: edit.is_paused.unwrap_or(known.is_paused),
+            ..known.clone()
+        };
+        if next != known {
+            let version = known.version.saturating_add(1);
+            let what = match (known.is_accepted, next.is_accepted, known.is_paused, next.is_paused) {
+                (false, true, ..) => Happening::HostAccepted,
+                (_, _, false, true) => Happening::HostPaused,
+                (_, _, true, false) => Happening::HostUnpaused,
+                _ => Happening::HostEdited,
+            };
+            self.change_host(host, |host| *host = Host { version, ..next.clone() });
+            self.tell(None, Some(host), now, what);
+        }
+        self.outcome(Ok(()))
+    }
+}

@@ -1,0 +1,91 @@
+//! What a decision is about, so that no more is loaded than it needs.
+
+use dispatch_core::{GroupId, HostId, JobId, Mac, RunId, Sighting, SourceId, WorkloadId};
+
+/// What a decision is about, so that no more is loaded than it needs.
+#[derive(Clone, Debug, Default)]
+pub struct Focus {
+    /// The host that asks.
+    pub who: Option<Sighting>,
+    /// The network cards that a host tells: whoever was seen with one of them is concerned.
+    pub cards: Vec<Mac>,
+    /// A host that is named.
+    pub host: Option<HostId>,
+    /// A run that is named.
+    pub run: Option<RunId>,
+    /// Jobs that are named.
+    pub jobs: Vec<JobId>,
+    /// Workloads that are named.
+    pub workloads: Vec<WorkloadId>,
+    /// Jobs that are not over and have one of these dedupe keys.
+    pub dedupe: Vec<(GroupId, String)>,
+    /// The jobs around a place in a queue.
+    pub near: Option<Near>,
+    /// The end of this group's queue, and the workloads that its sources offer.
+    pub group: Option<GroupId>,
+    /// All hosts.
+    pub all_hosts: bool,
+    /// All jobs of the latest round, and of each name the newest, and not only what is not over.
+    pub last_round: bool,
+    /// Which of the jobs that are not over.
+    pub scope: Scope,
+}
+
+/// Which of the jobs that are not over a decision needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// All.
+    #[default]
+    Open,
+    /// Those that run, and those that are named.
+    Active,
+    /// Those that run, those that are named, and all of this group.
+    Group(GroupId),
+    /// Those that run, those that are named, and the first of those that the host that asks might be given.
+    Candidates,
+    /// Those that run, and those with a workload of this source, with all of its workloads.
+    Source(SourceId),
+}
+
+/// A place in a queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Near {
+    /// At its beginning.
+    First(GroupId),
+    /// At its end.
+    Last(GroupId),
+    /// Beside this job.
+    Job(JobId),
+}
+
+impl Focus {
+    /// About the host that asks.
+    #[must_use]
+    pub fn host(who: &Sighting) -> Self {
+        Self { who: Some(who.clone()), ..Self::default() }
+    }
+
+    /// About how a session begins or ends.
+    #[must_use]
+    pub fn last_round() -> Self {
+        Self { last_round: true, ..Self::default() }
+    }
+
+    /// About one job.
+    #[must_use]
+    pub fn job(job: JobId) -> Self {
+        Self { jobs: vec![job], ..Self::default() }
+    }
+
+    /// About one run.
+    #[must_use]
+    pub fn run(run: RunId) -> Self {
+        Self { run: Some(run), ..Self::default() }
+    }
+
+    /// The same, with no more of the jobs that are not over.
+    #[must_use]
+    pub fn within(self, scope: Scope) -> Self {
+        Self { scope, ..self }
+    }
+}

@@ -1,0 +1,58 @@
+//! The jobs around a place in a queue.
+
+use dispatch_core::{GroupId, JobId};
+use sqlx::{AnyConnection, AssertSqlSafe};
+
+use super::{all, maybe};
+use crate::{Near, StoreError, rows};
+
+/// The jobs that wait beside a place: the one that is there, the one before it and the one behind it.
+pub(super) async fn jobs(
+    connection: &mut AnyConnection,
+    near: Option<&Near>,
+) -> Result<Vec<JobId>, StoreError> {
+    let at_end = |order: &str| {
+        sqlx::query(AssertSqlSafe(format!(
+            "SELECT id FROM jobs WHERE grp = $1 AND state = 'queued' AND deleted = 0 ORDER BY {order} LIMIT 1"
+        )))
+    };
+    let query = match near {
+        None => return Ok(Vec::new()),
+        Some(Near::First(group)) => at_end("priority DESC, position, id").bind(group.to_string()),
+        Some(Near::Last(group)) => at_end("priority, position DESC, id DESC").bind(group.to_string()),
+        Some(Near::Job(job)) => return beside(connection, *job).await,
+    };
+    all(connection, query, |row| rows::parsed(row, "id")).await
+}
+
+/// A job and its neighbours of the same priority: two on each side, for the one that is to be moved may be the first.
+async fn beside(connection: &mut AnyConnection, job: JobId) -> Result<Vec<JobId>, StoreError> {
+    let mut found = vec![job];
+    for (than, order) in [("<", "other.position DESC, other.id DESC"), (">", "other.position, other.id")] {
+        let query = format!(
+            "SELECT other.id AS id FROM jobs JOIN jobs AS other ON other.grp = jobs.grp \
+             AND other.priority = jobs.priority AND (other.position {than} jobs.position \
+             OR other.position = jobs.position AND other.id {than} jobs.id) \
+             WHERE jobs.id = $1 AND other.state = 'queued' AND other.deleted = 0 \
+             ORDER BY {order} LIMIT 2"
+        );
+        // The text is made of nothing but the words above.
+        let query = sqlx::query(AssertSqlSafe(query)).bind(job.to_string());
+        found.append(&mut all(connection, query, |row| rows::parsed::<JobId>(row, "id")).await?);
+    }
+    Ok(found)
+}
+
+/// The job of a group that is not over and has this dedupe key.
+pub(super) async fn with_dedupe_key(
+    connection: &mut AnyConnection,
+    group: &GroupId,
+    key: &str,
+) -> Result<Option<JobId>, StoreError> {
+    let query = sqlx::query(
+        "SELECT id FROM jobs WHERE grp = $1 AND dedupe_key = $2 AND state IN ('queued', 'active')",
+    )
+    .bind(group.to_string())
+    .bind(key);
+    maybe(connection, query, |row| rows::parsed(row, "id")).await
+}
