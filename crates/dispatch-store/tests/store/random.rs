@@ -156,7 +156,7 @@ impl Lab {
 #[test]
 fn both_engines_end_in_the_same_state_with_the_same_log() {
     let runtime = Runtime::new().expect("a runtime");
-    let config = Config { cases: 12, failure_persistence: None, max_shrink_iters: 20, ..Config::default() };
+    let config = Config { cases: 8, failure_persistence: None, max_shrink_iters: 20, ..Config::default() };
     let mut runner = TestRunner::new(config);
     let ran = runner.run(&steps(), |steps| {
         runtime.block_on(async {
