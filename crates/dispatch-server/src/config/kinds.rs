@@ -36,7 +36,6 @@ pub(super) struct Kind {
 macro_rules! kinds {
     ($($name:ident($type:ty) $quiet:literal $expected:literal $schema:tt = $parse:expr;)*) => {
         $(
-            #[doc = $expected]
             #[derive(Clone, Debug)]
             pub(super) struct $name(pub(super) $type);
 

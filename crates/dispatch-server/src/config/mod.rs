@@ -5,8 +5,12 @@ mod file;
 mod kinds;
 mod mistake;
 mod model;
+mod reload;
 mod schema;
 mod secrets;
+mod summary;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod variables;
 mod walk;
@@ -23,7 +27,9 @@ pub use model::{
     WorkflowTemplate,
 };
 
+pub use reload::{Difference, differences};
 pub use schema::{Described, keys, schema};
+pub use summary::summary;
 pub use variables::Environment;
 
 use check::{Context, Ids, configuration, templates_of};
@@ -31,6 +37,9 @@ use mistake::Notes;
 use schema::Shape;
 use tree::Key;
 use walk::Walk;
+
+/// An example with every section, which is a configuration itself.
+pub const EXAMPLE: &str = include_str!("example.yaml");
 
 /// A configuration without mistakes.
 #[derive(Clone, Debug)]

@@ -311,7 +311,8 @@ impl Builder {
                 .iter()
                 .any(|name| tag.is_yaml_core_schema_tag(name))
         };
-        if tag.is_some_and(|tag| !is_known(tag) && !(tag.handle() == "!" && tag.suffix().is_empty())) {
+        let is_plain = |tag: &Tag| tag.handle() == "!" && tag.suffix().is_empty();
+        if tag.is_some_and(|tag| !is_known(tag) && !is_plain(tag)) {
             let what = "tags such as `!name` mean nothing here: leave it out".to_owned();
             self.faults.push((place, self.path(), what));
         }
@@ -329,13 +330,12 @@ impl Builder {
             OpenValue::Map { entries, key } => (entries, key),
         };
         let Some((name, place)) = key.take() else {
-            let (place, name) = (node.place, if node.is_null() { None } else { Some(node.value) });
-            let name = match name {
-                Some(Value::Scalar { text, .. }) => Some(text),
-                _ => {
-                    self.faults.push((place, path, "a key has to be a word".to_owned()));
-                    None
-                }
+            let (place, is_null) = (node.place, node.is_null());
+            let name = if let (Value::Scalar { text, .. }, false) = (node.value, is_null) {
+                Some(text)
+            } else {
+                self.faults.push((place, path, "a key has to be a word".to_owned()));
+                None
             };
             *key = Some((name, place));
             return;

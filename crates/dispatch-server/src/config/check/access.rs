@@ -80,7 +80,7 @@ pub(super) fn auth(context: &mut Context<'_>, key: &Key, auth: file::Auth, own: 
     let users = users(context, &key.at("basic"), basic);
     let github = auth.github.filter(|github| github.enabled == Some(true));
     Auth {
-        session_ttl: auth.session_ttl.map_or(Duration::from_secs(24 * 3600), |time| time.0),
+        session_ttl: auth.session_ttl.map_or(Duration::from_hours(24), |time| time.0),
         users,
         github: github.and_then(|github| oauth(context, &key.at("github"), github, own)),
     }
@@ -213,7 +213,7 @@ pub(super) fn github(context: &mut Context<'_>, key: &Key, github: file::GitHub)
         runners_token,
         app,
         webhook_secret,
-        poll_interval: github.poll_interval.map_or(Duration::from_secs(60), |time| time.0),
+        poll_interval: github.poll_interval.map_or(Duration::from_mins(1), |time| time.0),
         rate_limit_buffer: github.rate_limit_buffer.unwrap_or(100),
     })
 }

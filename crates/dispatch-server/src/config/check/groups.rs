@@ -20,7 +20,7 @@ use crate::hub::ReportTo;
 use crate::source::remote::ReleaseName;
 
 /// How often a release is looked at.
-const WATCH: Duration = Duration::from_secs(60);
+const WATCH: Duration = Duration::from_mins(1);
 
 /// How many more attempts a job gets.
 const RETRIES: u32 = 2;
@@ -118,10 +118,8 @@ pub(in crate::config) fn read(file: &std::path::Path) -> Result<String, String> 
     // One more than is read of a file: the parser then says that it is too large.
     opened.take(MAX_FILE as u64 + 1).read_to_end(&mut bytes).map_err(cannot)?;
     String::from_utf8(bytes).map_err(|error| {
-        let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()]
-            .iter()
-            .filter(|byte| **byte == b'\n')
-            .count();
+        let good = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
+        let line = 1 + good.matches('\n').count();
         format!("{} is no UTF-8 text: look at line {line}", file.display())
     })
 }

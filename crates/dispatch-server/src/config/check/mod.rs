@@ -133,8 +133,13 @@ pub(super) fn configuration(context: &mut Context<'_>, file: File) -> Option<Con
     let github = access::github(context, &top.at("github"), file.github.unwrap_or_default());
     let auth =
         access::auth(context, &top.at("auth"), file.auth.unwrap_or_default(), server.public_url.as_ref());
-    let storage =
-        sections::storage(context, &top.at("storage"), file.storage.unwrap_or_default(), &beside, &database);
+    let storage = sections::storage(
+        context,
+        &top.at("storage"),
+        file.storage.unwrap_or_default(),
+        &beside,
+        database.as_ref(),
+    );
     let groups = file.groups.unwrap_or_default();
     let mut ids = Ids::new();
     let (github_groups, metal_groups) = groups::groups(context, groups, grace, boot.when_idle, &mut ids);

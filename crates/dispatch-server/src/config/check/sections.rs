@@ -16,7 +16,7 @@ use crate::config::tree::Key;
 use crate::hub::ReportTo;
 
 /// From the last report of a run to its end.
-pub(super) const GRACE: Duration = Duration::from_secs(120);
+pub(super) const GRACE: Duration = Duration::from_mins(2);
 
 /// The port of the API.
 const API_PORT: u16 = 9090;
@@ -24,7 +24,7 @@ const API_PORT: u16 = 9090;
 /// How much is kept in the cache, in bytes.
 const CACHE_SIZE: u64 = 50 << 30;
 
-const DAY: Duration = Duration::from_secs(86_400);
+const DAY: Duration = Duration::from_hours(24);
 
 pub(super) fn server(context: &mut Context<'_>, key: &Key, server: file::Server) -> Server {
     let mut cors_origins = Vec::new();
@@ -77,7 +77,7 @@ pub(super) fn history(context: &mut Context<'_>, key: &Key, history: file::Histo
     }
     History {
         retention: u32::try_from(days).ok().map(|days| DAY * days),
-        cleanup_interval: history.cleanup_interval.map_or(Duration::from_secs(3600), |time| time.0),
+        cleanup_interval: history.cleanup_interval.map_or(Duration::from_hours(1), |time| time.0),
     }
 }
 
@@ -99,12 +99,12 @@ pub(super) fn storage(
     key: &Key,
     storage: file::Storage,
     beside: &Path,
-    database: &Option<Database>,
+    database: Option<&Database>,
 ) -> Storage {
     if let Some(url) = storage.url {
         return url.0.0;
     }
-    if let Some(Database::Postgres(_)) = database {
+    if matches!(database, Some(Database::Postgres(_))) {
         let what = "images, logs and reports go into a folder of this machine, while the database is elsewhere: name a \
                     place with `storage.url`";
         context.warning(&key.at("url"), what);
