@@ -165,7 +165,7 @@ kinds! {
         { "type": "string", "minLength": 1 }
         = |text| Some(text.to_owned()).filter(|text| !text.is_empty() && !text.contains('\0'));
     SecretPath(String) false
-        "the path of a file, absolute or relative to this file's folder, or credential:NAME for a systemd credential"
+        "the path of a file, or credential:NAME"
         { "type": "string", "minLength": 1 }
         = |text| Some(text.to_owned()).filter(|text| !text.is_empty() && !text.contains('\0'));
     Secret(SecretString) true "a secret: it must not be empty"

@@ -28,7 +28,7 @@ pub use model::{
 };
 
 pub use reload::{Difference, differences};
-pub use schema::{Described, keys, schema};
+pub use schema::schema;
 pub use summary::summary;
 pub use variables::Environment;
 

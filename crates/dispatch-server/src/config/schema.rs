@@ -20,22 +20,61 @@ pub(super) fn templates_schema() -> &'static Json {
     SCHEMA.get_or_init(|| tidied(schemars::schema_for!(List<WorkflowTemplate>).to_value()))
 }
 
-/// Descriptions are paragraphs of one line: the line breaks are those of our source.
+/// What is made of our structs, as people would write it: descriptions are paragraphs of one line, a default is what the
+/// description says, and nothing is said of `null`, which only our structs know.
 fn tidied(mut schema: Json) -> Json {
-    fn tidy(value: &mut Json) {
-        match value {
-            Json::Object(map) => {
-                if let Some(Json::String(text)) = map.get_mut("description") {
-                    *text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-                }
-                map.values_mut().for_each(tidy);
-            }
-            Json::Array(items) => items.iter_mut().for_each(tidy),
-            _ => {}
-        }
-    }
     tidy(&mut schema);
     schema
+}
+
+fn tidy(value: &mut Json) {
+    match value {
+        Json::Object(map) => {
+            map.values_mut().for_each(tidy);
+            without_null(map);
+            if let Some(Json::String(text)) = map.get_mut("description") {
+                *text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            }
+            if map.get("default").is_some_and(Json::is_null) {
+                map.remove("default");
+            }
+            let default = map.get("description").and_then(Json::as_str).and_then(default_of);
+            if let Some(default) = default {
+                map.insert("default".to_owned(), default);
+            }
+        }
+        Json::Array(items) => items.iter_mut().for_each(tidy),
+        _ => {}
+    }
+}
+
+fn without_null(map: &mut Map<String, Json>) {
+    let null = json!("null");
+    if let Some(Json::Array(types)) = map.get_mut("type") {
+        types.retain(|kind| *kind != null);
+        if let [only] = types.as_slice() {
+            let only = only.clone();
+            map.insert("type".to_owned(), only);
+        }
+    }
+    let Some(Json::Array(branches)) = map.get_mut("anyOf") else { return };
+    branches.retain(|branch| branch.get("type") != Some(&null));
+    if let [Json::Object(only)] = branches.as_slice() {
+        let only = only.clone();
+        map.remove("anyOf");
+        for (key, value) in only {
+            map.entry(key).or_insert(value);
+        }
+    }
+}
+
+/// The default that a description names: ``Default: `30s`.``
+pub(super) fn default_of(description: &str) -> Option<Json> {
+    let (_, behind) = description.split_once("Default: `")?;
+    let (text, _) = behind.split_once('`')?;
+    let number = || text.parse::<i64>().ok().map(Json::from);
+    let truth = || text.parse::<bool>().ok().map(Json::from);
+    Some(truth().or_else(number).unwrap_or_else(|| Json::from(text)))
 }
 
 /// A schema, looked through its references and without what only says that nothing may stand there.
@@ -149,72 +188,4 @@ fn not_null(schema: &Json) -> Vec<&Json> {
     let branches = schema.get("anyOf").and_then(Json::as_array);
     let null = json!("null");
     branches.into_iter().flatten().filter(|branch| branch.get("type") != Some(&null)).collect()
-}
-
-/// One key of the configuration, for the reference.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Described {
-    /// From the top, with `[]` behind lists.
-    pub key: String,
-    /// What may stand there.
-    pub form: String,
-    /// What it is for.
-    pub description: String,
-    /// It has to be there.
-    pub required: bool,
-}
-
-/// All keys of the configuration, in the order of the alphabet within each section.
-#[must_use]
-pub fn keys() -> Vec<Described> {
-    let mut found = Vec::new();
-    describe(Shape::of(schema()), "", &mut found);
-    found
-}
-
-fn describe(section: Shape<'_>, above: &str, found: &mut Vec<Described>) {
-    for name in section.keys() {
-        let Some(shape) = section.property(name) else { continue };
-        let mut key = if above.is_empty() { name.to_owned() } else { format!("{above}.{name}") };
-        let inner = if shape.is("array") { shape.items().unwrap_or(shape) } else { shape };
-        if shape.is("array") && inner.is("object") {
-            key.push_str("[]");
-        }
-        found.push(Described {
-            key: key.clone(),
-            form: form(shape),
-            description: section.description_of(name).unwrap_or_default().to_owned(),
-            required: section.required().contains(&name),
-        });
-        describe(inner, &key, found);
-    }
-}
-
-/// What may stand there, in a few words.
-fn form(shape: Shape<'_>) -> String {
-    let branches = shape.branches();
-    if let [one, _] = branches.as_slice() {
-        return format!("{}, or a list", form(*one));
-    }
-    if let Some(words) = shape.words() {
-        return words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
-    }
-    if let Some(kind) = shape.kind() {
-        return kind.expected.split(':').next().unwrap_or_default().to_owned();
-    }
-    if shape.is("array") {
-        let items =
-            shape.items().map(|items| if items.is("object") { "sections".to_owned() } else { form(items) });
-        return format!("a list ({})", items.unwrap_or_default());
-    }
-    if shape.is("object") {
-        return if shape.keys().is_empty() { "names with values".to_owned() } else { "a section".to_owned() };
-    }
-    if shape.is("boolean") {
-        return "`true` or `false`".to_owned();
-    }
-    if shape.is("integer") {
-        return "a number".to_owned();
-    }
-    "a text".to_owned()
 }

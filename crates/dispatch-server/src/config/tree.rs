@@ -86,17 +86,27 @@ impl Key {
 
     /// Whether something is written there, be it right or wrong.
     pub(super) fn is_written(&self, root: &Node) -> bool {
+        self.node(root).is_some_and(|node| !node.is_null())
+    }
+
+    fn node<'a>(&self, root: &'a Node) -> Option<&'a Node> {
         let mut node = root;
         for step in &self.0 {
-            let next = match (step, &node.value) {
-                (Step::Name(name), _) => node.get(name).map(|entry| &entry.node),
-                (Step::Index(index), Value::List(items)) => items.get(*index),
-                (Step::Index(_), _) => None,
+            node = match (step, &node.value) {
+                (Step::Name(name), _) => node.get(name).map(|entry| &entry.node)?,
+                (Step::Index(index), Value::List(items)) => items.get(*index)?,
+                (Step::Index(_), _) => return None,
             };
-            let Some(next) = next else { return false };
-            node = next;
         }
-        !node.is_null()
+        Some(node)
+    }
+
+    /// The text that is written there, with its variables as they are.
+    pub(super) fn text<'a>(&self, root: &'a Node) -> Option<&'a str> {
+        match &self.node(root)?.value {
+            Value::Scalar { text, .. } => Some(text),
+            _ => None,
+        }
     }
 
     /// Where its value is; where there is none, the place of what it would be in.
@@ -172,17 +182,32 @@ fn place(marker: &Marker) -> Place {
 
 /// A place that is in the file: the parser's may be behind its end.
 fn inside(place: Place, text: &str) -> Place {
-    let count = text.lines().count().max(1);
-    if place.line <= count {
-        return place;
+    let lines = lines(text);
+    let line = place.line.clamp(1, lines.len());
+    let length = lines[line - 1].chars().count();
+    let column = if line == place.line { place.column.min(length + 1) } else { length + 1 };
+    Place { line, column }
+}
+
+/// The lines as YAML has them (YAML 1.2.2 §5.4): a carriage return ends one as well. There is always one.
+pub(super) fn lines(text: &str) -> Vec<&str> {
+    let mut lines = Vec::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(['\r', '\n']) {
+        lines.push(&rest[..at]);
+        rest = &rest[at..];
+        rest = rest.strip_prefix("\r\n").unwrap_or(&rest[1..]);
     }
-    Place { line: count, column: text.lines().last().map_or(0, |line| line.chars().count()) + 1 }
+    lines.push(rest);
+    lines
 }
 
 /// The parser's words for a mistake, with what most probably helps.
 fn no_yaml(what: &str, text: &str, marker: &Marker) -> String {
-    let line = text.lines().nth(marker.line().max(1) - 1).unwrap_or_default();
-    let before = marker.line().checked_sub(2).and_then(|number| text.lines().nth(number)).unwrap_or_default();
+    let lines = lines(text);
+    let nth =
+        |number: Option<usize>| number.and_then(|number| lines.get(number).copied()).unwrap_or_default();
+    let (line, before) = (nth(marker.line().checked_sub(1)), nth(marker.line().checked_sub(2)));
     let help = if line.contains('\t') {
         ": indent with spaces, YAML takes no tabs"
     } else if [line, before]

@@ -202,8 +202,9 @@ pub(super) fn github(context: &mut Context<'_>, key: &Key, github: file::GitHub)
     };
     let api = match api {
         Ok(api) => Some(api),
-        Err(error) => {
-            context.mistake(&key.at("url"), error.to_string());
+        Err(_) => {
+            let what = "this cannot be the root of GitHub's API: write https://HOST/api/v3, without anything behind it";
+            context.mistake(&key.at("url"), what);
             None
         }
     };

@@ -7,7 +7,7 @@ use dispatch_core::queue::WhenIdle;
 use dispatch_core::{Deadlines, GroupId, HostKey, TemplateId};
 use dispatch_github::Slug;
 
-use super::templates::{templates_of, workflow_templates};
+use super::templates::{NO_REPOSITORY, templates_of, workflow_templates};
 use super::{Context, Ids, Once};
 use crate::config::file;
 use crate::config::kinds::{GitRef, Id, Label, List, Several, Watch, Words};
@@ -240,8 +240,8 @@ fn release(
 ) -> Option<SourceKind> {
     let repository = match Slug::new(&owner?.0, &repo?.0) {
         Ok(repository) => repository,
-        Err(error) => {
-            context.mistake(&key.at("repo"), error.to_string());
+        Err(_) => {
+            context.mistake(&key.at("repo"), NO_REPOSITORY);
             return None;
         }
     };

@@ -70,7 +70,10 @@ impl Context<'_> {
             return None;
         }
         if let Some(SecretPath(path)) = file {
-            return match secrets::read(&path, self.folder, self.env) {
+            let raw = file_key.text(self.root).unwrap_or_default();
+            let shown =
+                if raw.contains("${") { raw.to_owned() } else { self.path(raw).display().to_string() };
+            return match secrets::read(&path, &shown, self.folder, self.env) {
                 Ok(secret) => Some(secret),
                 Err(what) => {
                     self.mistake(&file_key, what);

@@ -15,6 +15,10 @@ use crate::config::tree::{self, Key};
 use crate::config::variables::Environment;
 use crate::config::walk::Walk;
 
+/// What is wrong with an owner and a name. They are not repeated: a variable may have been in them.
+pub(super) const NO_REPOSITORY: &str = "`owner` and `repo` name no repository: write letters, digits, `-` or `_`, in `repo` \
+                                        also `.`";
+
 /// Ids that are unique over all groups.
 pub(in crate::config) struct Ids {
     pub(super) groups: Once<GroupId>,
@@ -84,7 +88,7 @@ pub(super) fn workflow_templates(
         }
         let repository = template.owner.zip(template.repo).and_then(|(owner, repo)| {
             let slug = Slug::new(&owner.0, &repo.0);
-            slug.map_err(|error| context.mistake(&key.at("repo"), error.to_string())).ok()
+            slug.map_err(|_| context.mistake(&key.at("repo"), NO_REPOSITORY)).ok()
         });
         let (Some(id), Some(repository), Some(workflow)) = (id, repository, template.workflow_id) else {
             continue;
