@@ -21,9 +21,9 @@ fn unset(_: &str) -> Result<String, VarError> {
     Err(VarError::NotPresent)
 }
 
-/// Every variable is set to a secret, which must never be seen.
-fn hush(_: &str) -> Result<String, VarError> {
-    Ok("hush".to_owned())
+/// Every variable but one is set to a secret, which must never be seen.
+fn hush(name: &str) -> Result<String, VarError> {
+    if name == "NOT_SET" { Err(VarError::NotPresent) } else { Ok("hush".to_owned()) }
 }
 
 fn read(text: &str) -> Result<Loaded, Mistakes> {

@@ -200,16 +200,13 @@ pub(super) fn github(context: &mut Context<'_>, key: &Key, github: file::GitHub)
         None => dispatch_github::api_root("https://api.github.com"),
         Some(WebUrl(url)) => dispatch_github::api_root(url.as_str()),
     };
-    let api = match api {
-        Ok(api) => Some(api),
-        Err(_) => {
-            let what = "this cannot be the root of GitHub's API: write https://HOST/api/v3, without anything behind it";
-            context.mistake(&key.at("url"), what);
-            None
-        }
-    };
+    if api.is_err() {
+        let what =
+            "this cannot be the root of GitHub's API: write https://HOST/api/v3, without anything behind it";
+        context.mistake(&key.at("url"), what);
+    }
     Some(GitHub {
-        api: api?,
+        api: api.ok()?,
         token,
         runners_token,
         app,

@@ -238,12 +238,9 @@ fn release(
     (owner, repo, tag): (Option<Words>, Option<Words>, Option<GitRef>),
     watch: Option<Watch>,
 ) -> Option<SourceKind> {
-    let repository = match Slug::new(&owner?.0, &repo?.0) {
-        Ok(repository) => repository,
-        Err(_) => {
-            context.mistake(&key.at("repo"), NO_REPOSITORY);
-            return None;
-        }
+    let Ok(repository) = Slug::new(&owner?.0, &repo?.0) else {
+        context.mistake(&key.at("repo"), NO_REPOSITORY);
+        return None;
     };
     let watch = match watch {
         None | Some(Watch::Whether(true)) => Some(WATCH),

@@ -131,7 +131,7 @@ pub(super) fn configuration(context: &mut Context<'_>, file: File) -> Option<Con
         _ => context.folder.to_owned(),
     };
     let server = sections::server(context, &top.at("server"), file.server.unwrap_or_default());
-    let boot = sections::boot(context, file.boot.unwrap_or_default());
+    let boot = sections::boot(context, file.boot.unwrap_or_default())?;
     let grace = file.grace.map_or(sections::GRACE, |grace| grace.0);
     let github = access::github(context, &top.at("github"), file.github.unwrap_or_default());
     let auth =

@@ -81,17 +81,15 @@ pub(super) fn history(context: &mut Context<'_>, key: &Key, history: file::Histo
     }
 }
 
-pub(super) fn boot(context: &Context<'_>, boot: file::Boot) -> Boot {
-    // The path is a constant that a test reads.
-    let path = boot.path.map(|path| path.0).or_else(|| BootPath::new("/dispatch").ok());
-    let root = || BootPath::new("/").unwrap_or_else(|_| unreachable!("the shortest path is a path"));
-    Boot {
+/// None only if the default path were none.
+pub(super) fn boot(context: &Context<'_>, boot: file::Boot) -> Option<Boot> {
+    Some(Boot {
         listen: boot.listen.map(|listen| listen.0).unwrap_or_default(),
-        path: path.unwrap_or_else(root),
+        path: boot.path.map(|path| path.0).or_else(|| BootPath::new("/dispatch").ok())?,
         unknown_hosts: boot.unknown_hosts.map(|word| word.0).unwrap_or_default(),
         when_idle: boot.when_idle.map_or(WhenIdle::Always(Stub::Next), |word| word.0),
         stubs: boot.stubs.map(|path| context.path(&path.0)),
-    }
+    })
 }
 
 pub(super) fn storage(

@@ -294,7 +294,7 @@ fn aliases_do_not_make_a_small_file_large() {
     let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..20 {
         let before = format!("*a{}, ", level - 1).repeat(10);
-        text += &format!("a{level}: &a{level} [{before}]\n");
+        text = format!("{text}a{level}: &a{level} [{before}]\n");
     }
     assert!(mistakes(&text).iter().any(|(_, what)| what.contains("more than 100000 values")));
 }

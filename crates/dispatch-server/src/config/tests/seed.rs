@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use dispatch_boot::Bind;
-use secrecy::ExposeSecret as _;
+use secrecy::ExposeSecret;
 
 use crate::config::{Connection, Database, Loaded, Role, SslMode, TemplateOrigin, load, parse, templates};
 
@@ -102,7 +102,7 @@ const TEMPLATES: &str = r#"
 "#;
 
 fn env(name: &str) -> Result<String, VarError> {
-    Ok(format!("the {name}"))
+    if name == "NOT_SET" { Err(VarError::NotPresent) } else { Ok(format!("the {name}")) }
 }
 
 fn seed() -> Loaded {
@@ -123,7 +123,7 @@ fn its_file_loads_as_it_is() {
         (parts.host.as_str(), parts.port, postgres.sslmode),
         ("localhost", 5432, Some(SslMode::Disable))
     );
-    assert_eq!(parts.password.as_ref().map(|secret| secret.expose_secret()), Some("the DB_PASSWORD"));
+    assert_eq!(parts.password.as_ref().map(ExposeSecret::expose_secret), Some("the DB_PASSWORD"));
     let users: Vec<_> =
         configuration.auth.users.iter().map(|user| (user.username.as_str(), user.role)).collect();
     assert_eq!(users, [("admin", Role::Admin), ("viewer", Role::Readonly)]);
