@@ -53,7 +53,7 @@ fn form(shape: Shape<'_>) -> String {
         return words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
     }
     if let Some(kind) = shape.kind() {
-        return kind.expected.split(':').next().unwrap_or_default().to_owned();
+        return kind.expected.split(": ").next().unwrap_or_default().to_owned();
     }
     if shape.is("array") {
         let items =
