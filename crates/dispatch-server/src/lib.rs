@@ -9,6 +9,7 @@
 pub mod addresses;
 pub mod check;
 pub mod clock;
+pub mod config;
 pub mod doing;
 pub mod engine;
 pub mod fetch;

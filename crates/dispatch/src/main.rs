@@ -45,6 +45,7 @@ fn main() -> ExitCode {
         Command::Session(args, chosen) => runtime.block_on(session::run(*args, chosen)),
         Command::Check(args, chosen) => runtime.block_on(check::run(*args, chosen)).map(|()| 0),
         Command::Status(args, chosen) => runtime.block_on(status::run(*args, chosen)).map(|()| 0),
+        Command::Config(args) => cli::config::run(args),
         Command::Stubs(args) => stubs::run(args).map(|()| 0),
     };
     runtime.shutdown_timeout(LAST_THREADS);

@@ -3,6 +3,7 @@
 //! A command counts only as the first word; otherwise every word that is no option is a filter, so that an image
 //! may be called `status`.
 
+pub(crate) mod config;
 mod source;
 
 use std::ffi::OsString;
@@ -32,6 +33,8 @@ pub(crate) enum Command {
     Status(Box<StatusArgs>, Option<Chosen>),
     /// The programs for hosts without work.
     Stubs(StubsArgs),
+    /// The configuration of a service.
+    Config(config::ConfigArgs),
 }
 
 /// The heading of what is neither about the source nor about GitHub nor about rules.
@@ -42,6 +45,8 @@ Commands (only as the first word):
   dispatch check …            what a session with these options would serve, and what it would miss
   dispatch status …           how a session's queue stands, also while it runs; takes what is served
   dispatch stubs export DIR   write the programs for hosts without work, to be signed
+  dispatch config check       whether the configuration of a service is right, and what it would run; also schema and
+                              example
   dispatch help               this text
 
 Examples:
@@ -293,6 +298,7 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Command {
             let (args, chosen) = session(&args[1..]);
             Command::Check(args, chosen)
         }
+        Some("config") => Command::Config(config::ConfigArgs::parse_from(&args[1..])),
         Some("stubs") => Command::Stubs(StubsArgs::parse_from(&args[1..])),
         Some("help") => {
             let _ = SessionArgs::command().print_long_help();
@@ -364,6 +370,7 @@ mod tests {
         SessionArgs::command().debug_assert();
         StatusArgs::command().debug_assert();
         StubsArgs::command().debug_assert();
+        config::ConfigArgs::command().debug_assert();
     }
 
     #[test]
