@@ -49,7 +49,7 @@ const OWNERS: [(&str, &[&str]); 12] = [
     ("ureq", &["beacon"]),
     ("reqwest", &["dispatch-github"]),
     ("jsonwebtoken", &["dispatch-github"]),
-    ("axum", &["dispatch-testkit"]),
+    ("axum", &["dispatch-server", "dispatch-testkit"]),
     ("ratatui", &["dispatch"]),
     ("crossterm", &["dispatch"]),
 ];

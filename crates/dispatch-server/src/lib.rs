@@ -3,9 +3,11 @@
 //! * [`session::Session`] is a queue in front of one engineer: a source of images, one state folder.
 //! * [`engine`] answers the boot server from the store: load, let `dispatch-core` decide, commit.
 //! * [`reconcile`] holds the loops that compare what is with what should be: deadlines, the outbox, the log.
+//! * [`api`] is the service's HTTP API.
 //! * [`view`], [`doing`], [`log`] and [`page`] are what people see.
 
 pub mod addresses;
+pub mod api;
 pub mod check;
 pub mod clock;
 pub mod doing;

@@ -3,6 +3,7 @@
 //! [`Store::decide`] is how anything changes: it loads a [`Snapshot`], lets `dispatch-core` decide, and commits
 //! the new state, the events and the effects in one transaction. Nothing else happens inside a transaction.
 
+pub mod access;
 mod error;
 mod load;
 mod rows;
