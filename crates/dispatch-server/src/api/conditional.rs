@@ -7,12 +7,11 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use utoipa::IntoParams;
 
 use super::problem::{Kind, Problem};
 
 /// The header, for the `params` of an endpoint that takes it.
-#[derive(IntoParams)]
+#[derive(utoipa::IntoParams)]
 #[into_params(parameter_in = Header)]
 pub struct IfMatchHeader {
     /// The change is made only if the object's `ETag` is one of these, or, with `*`, if the object is there. Without it
@@ -243,7 +242,8 @@ mod tests {
         fn whatever_comes_as_if_match_is_read_or_refused(text in "[ -~]{0,40}") {
             if let Ok(IfMatch::Versions(versions)) = read(&[&text]) {
                 for version in versions {
-                    prop_assert!(text.contains(&format!("\"{version}\"")));
+                    let tag = format!("\"{version}\"");
+                    prop_assert!(text.contains(&tag));
                 }
             }
         }

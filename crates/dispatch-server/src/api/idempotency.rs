@@ -5,7 +5,6 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method};
 use sha2::{Digest as _, Sha256};
-use utoipa::IntoParams;
 
 use super::problem::{Kind, Problem};
 use super::session::hex;
@@ -14,7 +13,7 @@ use super::session::hex;
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// The header, for the `params` of an endpoint that takes it.
-#[derive(IntoParams)]
+#[derive(utoipa::IntoParams)]
 #[into_params(parameter_in = Header)]
 pub struct IdempotencyHeader {
     /// Chosen by the client, a new one for each request: the same request with the same key is done once, and answered

@@ -15,7 +15,9 @@
 mod auth;
 pub mod client;
 pub mod conditional;
+mod events;
 pub mod extract;
+mod feed;
 pub mod guard;
 pub mod idempotency;
 pub mod identity;
@@ -33,6 +35,7 @@ mod serve;
 pub mod session;
 pub mod settings;
 mod system;
+mod ws;
 
 use std::sync::Arc;
 
@@ -147,5 +150,5 @@ impl Api {
 
 /// All endpoints. A new resource is a line here.
 fn endpoints() -> Routes {
-    Routes::new().and(system::routes()).and(auth::routes())
+    Routes::new().and(system::routes()).and(auth::routes()).and(events::routes()).and(ws::routes())
 }

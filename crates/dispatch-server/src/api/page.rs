@@ -10,7 +10,6 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use dispatch_wire::api::Page;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use utoipa::IntoParams;
 
 use super::problem::{Kind, Problem};
 
@@ -21,7 +20,7 @@ pub const MOST: u32 = 100;
 pub const USUAL: u32 = 50;
 
 /// The parameters, for the `params` of an endpoint that lists something.
-#[derive(IntoParams, Deserialize)]
+#[derive(utoipa::IntoParams, Deserialize)]
 #[into_params(parameter_in = Query)]
 pub struct PageParams {
     /// How many items, at most.

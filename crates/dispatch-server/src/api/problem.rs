@@ -97,6 +97,8 @@ kinds! {
     UnsupportedMediaType = 415 "unsupported-media-type" "The body is not of a type that is taken";
     /// The body is JSON, and not what this endpoint takes. `field` points to what is wrong.
     InvalidBody = 422 "invalid-body" "The body is not what is expected";
+    /// This is a WebSocket, and the request does not ask for one.
+    UpgradeRequired = 426 "upgrade-required" "This is a WebSocket";
     /// Too many requests came. Wait as many seconds as `Retry-After` says.
     TooManyRequests = 429 "too-many-requests" "Too many requests";
     /// The service did something wrong. Its log has more under the request's id.

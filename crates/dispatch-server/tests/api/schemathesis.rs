@@ -1,0 +1,61 @@
+//! Schemathesis makes requests of the OpenAPI document, good ones and bad ones, and must find nothing wrong with the
+//! answers. `cargo nextest run -p dispatch-server --profile schemathesis` runs it; the first time it is installed.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use dispatch_wire::api::Role;
+
+use crate::world::World;
+
+const VERSION: &str = "4.32.5";
+
+/// Always the same requests.
+const SEED: &str = "20260102";
+
+/// How many requests for each operation.
+const EXAMPLES: &str = "50";
+
+/// What a test of single answers cannot ask for: the first ends the session, the others never end.
+const LEFT_OUT: [&str; 3] = ["/api/v1/auth/logout", "/api/v1/events", "/api/v1/ws"];
+
+/// The program, in an environment of its own in the cache directory.
+fn installed() -> PathBuf {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
+    let home = cache.expect("HOME is set").join(format!("dispatch/schemathesis-{VERSION}"));
+    let program = home.join("bin/schemathesis");
+    if !program.is_file() {
+        run(Command::new("python3").args(["-m", "venv"]).arg(&home));
+        let package = format!("schemathesis=={VERSION}");
+        run(Command::new(home.join("bin/pip")).args(["install", "--quiet", &package]));
+    }
+    program
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let text = [output.stdout, output.stderr].concat();
+    assert!(output.status.success(), "{command:?}:\n{}", String::from_utf8_lossy(&text));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn schemathesis_finds_nothing() {
+    let world = World::new().await;
+    let client = world.client(Role::Admin).await;
+    let document = format!("http://{}/api/v1/openapi.json", world.address);
+    let cookie = format!("Cookie: {}", client.cookie.expect("a session"));
+    let dir = tempfile::TempDir::new().expect("a folder");
+    let folder = dir.path().to_owned();
+    let run = tokio::task::spawn_blocking(move || {
+        let mut command = Command::new(installed());
+        command.current_dir(&folder).args(["run", &document, "--header", &cookie]);
+        command.args(["--seed", SEED, "--max-examples", EXAMPLES, "--checks", "all"]);
+        command.args(["--generation-database", "none", "--no-color"]);
+        for path in LEFT_OUT {
+            command.args(["--exclude-path", path]);
+        }
+        run(&mut command);
+    });
+    run.await.expect("nothing is found");
+}
