@@ -33,7 +33,7 @@ const LAST_EVENT_ID: &str = "last-event-id";
 struct Which {
     /// Only what came after this event. Without it, and without `Last-Event-ID`, what comes from now on.
     #[param(minimum = 0)]
-    after: Option<u32>,
+    after: Option<u64>,
     /// Only those of this group.
     group: Option<String>,
     /// Only those of this job.
@@ -52,7 +52,7 @@ struct Which {
 struct LastEventId {
     /// The last event that the client has seen; goes before `after`. Browsers send it when they connect again.
     #[param(rename = "Last-Event-ID", required = false)]
-    _last_event_id: u32,
+    _last_event_id: u64,
 }
 
 /// What happens, as it happens
@@ -72,7 +72,7 @@ async fn events(
     Query(which): Query<Which>,
     headers: HeaderMap,
 ) -> Answer<impl IntoResponse> {
-    let after = last_event_id(&headers)?.or(which.after.map(i64::from));
+    let after = last_event_id(&headers)?.or(which.after.map(|seq| i64::try_from(seq).unwrap_or(i64::MAX)));
     let types = which.types.as_deref().unwrap_or_default().split(',').map(str::trim);
     let wanted = Wanted {
         group: which.group,

@@ -46,7 +46,7 @@ impl Ticks for Count {
 
 /// One limit for each key.
 struct Limiter<K: Hash + Eq + Clone> {
-    limiter: RateLimiter<K, HashMapStateStore<K>, Count, NoOpMiddleware<Duration>>,
+    state: RateLimiter<K, HashMapStateStore<K>, Count, NoOpMiddleware<Duration>>,
     count: Count,
     asked: Mutex<u32>,
 }
@@ -54,8 +54,8 @@ struct Limiter<K: Hash + Eq + Clone> {
 impl<K: Hash + Eq + Clone> Limiter<K> {
     fn new(per_minute: NonZeroU32, count: &Count) -> Self {
         let quota = Quota::per_minute(per_minute);
-        let limiter = RateLimiter::hashmap_with_clock(quota, count.clone());
-        Self { limiter, count: count.clone(), asked: Mutex::new(0) }
+        let state = RateLimiter::hashmap_with_clock(quota, count.clone());
+        Self { state, count: count.clone(), asked: Mutex::new(0) }
     }
 
     /// Counts a request, or says how long to wait.
@@ -66,9 +66,9 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
             *asked == 0
         };
         if is_due {
-            self.limiter.retain_recent();
+            self.state.retain_recent();
         }
-        self.limiter.check_key(key).map_err(|until| until.wait_time_from(self.count.now()))
+        self.state.check_key(key).map_err(|until| until.wait_time_from(self.count.now()))
     }
 }
 

@@ -107,3 +107,58 @@ fn said(panic: &(dyn std::any::Any + Send)) -> String {
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     format!("a panic: {}", text.unwrap_or("it said nothing"))
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::http::header::{ETAG, IF_NONE_MATCH};
+
+    use super::super::conditional::Tagged;
+    use super::super::problem::Kind;
+    use super::*;
+
+    fn id() -> RequestId {
+        RequestId("mine".to_owned())
+    }
+
+    fn conditional(method: &Method, tag: &'static str) -> StatusCode {
+        let mut asked = HeaderMap::new();
+        asked.insert(IF_NONE_MATCH, HeaderValue::from_static(tag));
+        let (response, _) = finish(Tagged { version: 7, body: "x" }.into_response(), &id(), method, &asked);
+        assert_eq!(response.headers()[ETAG], "\"7\"", "a 304 has it too");
+        response.status()
+    }
+
+    #[test]
+    fn what_the_client_has_in_this_version_is_not_sent_again() {
+        assert_eq!(conditional(&Method::GET, "\"7\""), StatusCode::NOT_MODIFIED);
+        assert_eq!(conditional(&Method::HEAD, "\"6\", W/\"7\""), StatusCode::NOT_MODIFIED);
+        assert_eq!(conditional(&Method::GET, "\"6\""), StatusCode::OK);
+        assert_eq!(conditional(&Method::PUT, "\"7\""), StatusCode::OK);
+    }
+
+    #[test]
+    fn what_an_endpoint_says_of_caching_is_left_as_it_is() {
+        let mut own = ().into_response();
+        own.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("max-age=60"));
+        let (response, _) = finish(own, &id(), &Method::GET, &HeaderMap::new());
+        assert_eq!(response.headers()[CACHE_CONTROL], "max-age=60");
+        let (response, _) = finish(().into_response(), &id(), &Method::GET, &HeaderMap::new());
+        assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_told_to_the_log_and_not_to_the_client() {
+        let panic = AssertUnwindSafe(async { panic!("secret {}", 7) }).catch_unwind().await;
+        let panic: Box<dyn std::any::Any + Send> = match panic {
+            Err(panic) => panic,
+            Ok(()) => Box::new(()),
+        };
+        let problem = Problem::internal(said(panic.as_ref())).into_response();
+        let (response, cause) = finish(problem, &id(), &Method::GET, &HeaderMap::new());
+        assert_eq!(response.status(), Kind::Internal.status());
+        assert_eq!(cause.as_deref(), Some("a panic: secret 7"));
+        let body = axum::body::to_bytes(response.into_body(), 10_000).await.expect("a body");
+        let body = String::from_utf8(body.to_vec()).expect("text");
+        assert!(body.contains("\"request_id\":\"mine\"") && !body.contains("secret"), "{body}");
+    }
+}

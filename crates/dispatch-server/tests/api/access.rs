@@ -3,11 +3,15 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use dispatch_server::api::settings::{Limits, Users};
 use dispatch_server::api::{Serving, Settings};
+use dispatch_server::clock::Clock as _;
 use dispatch_wire::api::Role;
 use reqwest::Method;
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 
 use crate::world::{Client, World, random, settings, user};
 
@@ -106,21 +110,12 @@ async fn what_the_database_holds_of_a_session_opens_no_door() {
     let world = World::new().await;
     let client = world.client(Role::Admin).await;
     let token = client.cookie.as_deref().expect("a cookie").split_once('=').expect("a value").1;
+    let digest = Sha256::digest(BASE64_URL_SAFE_NO_PAD.decode(token).expect("base64"));
+    let hex = digest.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+    let kept = world.store.session(&hex, world.clock.now()).await.expect("a look");
+    assert!(kept.is_some(), "it is kept by its digest");
     let mut forged = world.nobody();
-    let digest = {
-        use base64::Engine as _;
-        use sha2::Digest as _;
-        let raw = base64::prelude::BASE64_URL_SAFE_NO_PAD.decode(token).expect("base64");
-        sha2::Sha256::digest(raw)
-    };
-    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    let now = dispatch_server::clock::Clock::now(&*world.clock);
-    assert!(world.store.session(&hex, now).await.expect("a look").is_some(), "it is kept by its digest");
-    {
-        use base64::Engine as _;
-        let encoded = base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(digest);
-        forged.cookie = Some(format!("dispatch_session={encoded}"));
-    }
+    forged.cookie = Some(format!("dispatch_session={}", BASE64_URL_SAFE_NO_PAD.encode(digest)));
     assert_eq!(status(&forged).await, 401);
 }
 

@@ -27,6 +27,7 @@ pub(crate) struct Contract {
 pub(crate) struct Operation {
     pub(crate) method: Method,
     pub(crate) path: String,
+    pub(crate) name: String,
     /// The role that it needs; `none` if it is public.
     pub(crate) role: String,
     pub(crate) takes_body: bool,
@@ -41,6 +42,7 @@ impl Contract {
                 all.push(Operation {
                     method: method.to_uppercase().parse().expect("a method"),
                     path: path.clone(),
+                    name: operation["operationId"].as_str().unwrap_or_default().to_owned(),
                     role: operation["x-required-role"].as_str().unwrap_or_default().to_owned(),
                     takes_body: operation["requestBody"].is_object(),
                 });
@@ -128,7 +130,7 @@ impl Contract {
             wrongs.push(format!("a problem with status {} in an answer with {status}", problem["status"]));
         }
         if problem["request_id"].as_str().map(str::as_bytes)
-            != headers.get("x-request-id").map(|id| id.as_bytes())
+            != headers.get("x-request-id").map(reqwest::header::HeaderValue::as_bytes)
         {
             wrongs.push("a problem with another request id than its answer".to_owned());
         }

@@ -65,6 +65,16 @@ async fn every_operation_is_open_to_the_right_roles_only() {
     assert!(walked >= 40, "only {walked} requests were sent");
 }
 
+/// Clients are generated of the document: two operations of one name would be one there.
+#[test]
+fn each_operation_has_a_name_of_its_own() {
+    let mut names: Vec<String> = CONTRACT.operations().into_iter().map(|operation| operation.name).collect();
+    let all = names.len();
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), all, "{names:?}");
+}
+
 #[test]
 fn what_is_open_to_everybody_is_known_by_name() {
     let mut open: Vec<String> = CONTRACT

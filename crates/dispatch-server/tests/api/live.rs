@@ -12,6 +12,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -26,9 +27,14 @@ const JOB: &str = "01890a5d-ac96-774b-bcce-b302099a8001";
 
 /// Something happens. Each has a number, by which a test knows it again.
 async fn happens(store: &Store, numbers: std::ops::Range<u32>, job: Option<&str>) {
+    happens_at_length(store, numbers, job, 1).await;
+}
+
+/// The same, and each takes `width` bytes to tell.
+async fn happens_at_length(store: &Store, numbers: std::ops::Range<u32>, job: Option<&str>, width: usize) {
     let events = numbers.map(|number| {
         let mut event =
-            json!({"at": "2026-01-02T03:04:05Z", "event": "cancelled", "reason": number.to_string()});
+            json!({"at": "2026-01-02T03:04:05Z", "event": "cancelled", "reason": format!("{number:0>width$}")});
         if let Some(job) = job {
             event["job"] = json!({"id": job, "name": "a"});
         }
@@ -64,10 +70,9 @@ impl Reader {
     /// The next block up to its blank line; nothing at the end.
     async fn block(&mut self) -> Option<String> {
         loop {
-            if let Some((block, rest)) = self.text.split_once("\n\n") {
-                let (block, rest) = (block.to_owned(), rest.to_owned());
-                self.text = rest;
-                return Some(block);
+            if let Some(end) = self.text.find("\n\n") {
+                let block = self.text.drain(..end + 2).collect::<String>();
+                return Some(block.trim_end().to_owned());
             }
             let chunk = self.response.chunk().await.ok().flatten()?;
             self.text.push_str(std::str::from_utf8(&chunk).expect("text"));
@@ -173,29 +178,28 @@ async fn streams_end_with_the_service() {
     world.serving.join_next().await.expect("it ends").expect("without a panic");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_that_does_not_read_is_cut_off_and_holds_nobody_up() {
+    const ALL: u32 = 4000;
     let dir = TempDir::new().expect("a folder");
     let store = Store::open(&dir.path().join("dispatch.db")).await.expect("a store");
-    let serving = Serving { tls: None, write_time: Some(Duration::from_millis(300)) };
+    let serving = Serving { tls: None, write_time: Some(Duration::from_secs(2)) };
     let world = World::over(store, settings(), serving).await;
     let client = world.client(Role::Readonly).await;
-    for chunk in 0..30_u32 {
-        happens(&world.store, chunk * 1000..(chunk + 1) * 1000, Some(JOB)).await;
-    }
-    let mut slow = Reader::open(&client, "/api/v1/events?after=0", None).await;
+    happens_at_length(&world.store, 0..ALL, Some(JOB), 4000).await;
+    let mut slow = TcpStream::connect(world.address).await.expect("connected");
+    let cookie = client.cookie.as_deref().expect("a cookie");
+    let head = format!("GET /api/v1/events?after=0 HTTP/1.1\r\nHost: a\r\nCookie: {cookie}\r\n\r\n");
+    slow.write_all(head.as_bytes()).await.expect("written");
     let mut quick = Reader::open(&client, "/api/v1/events?after=0", None).await;
-    assert_eq!(quick.numbers(30_000).await.last(), Some(&29_999));
-    // More than all that came meanwhile is in no buffer: whoever reads on comes to an end before the last event.
-    let (mut read, mut last) = (0, String::new());
-    while let Some(block) = slow.block().await {
-        read += 1;
-        last = block;
-        if last.contains("\"29999\"") {
-            break;
-        }
+    assert_eq!(quick.numbers(ALL as usize).await.last(), Some(&(ALL - 1)));
+    // Nothing is read here. Writing fails once the server has closed the connection, and waits before that.
+    let more = b"\r\n".repeat(32 * 1024);
+    let mut written = 0;
+    while slow.write_all(&more).await.is_ok() {
+        written += 1;
+        assert!(written < 10_000, "it goes on for ever");
     }
-    assert!(read < 30_000, "it was not cut off, and read up to {last}");
 }
 
 type Socket = WebSocketStream<TcpStream>;

@@ -89,7 +89,8 @@ pub(crate) struct World {
     pub(crate) address: SocketAddr,
     pub(crate) stop: CancellationToken,
     pub(crate) serving: JoinSet<()>,
-    _dir: Option<TempDir>,
+    /// Where the store is, if it is ours.
+    dir: Option<TempDir>,
 }
 
 impl World {
@@ -103,7 +104,7 @@ impl World {
         let dir = TempDir::new().expect("a folder");
         let store = Store::open(&dir.path().join("dispatch.db")).await.expect("a store");
         let mut world = Self::over(store, settings, Serving::default()).await;
-        world._dir = Some(dir);
+        world.dir = Some(dir);
         world
     }
 
@@ -117,7 +118,7 @@ impl World {
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(api.clone().serve(listener, serving, stop.clone()));
-        Self { api, clock, store, address, stop, serving: tasks, _dir: None }
+        Self { api, clock, store, address, stop, serving: tasks, dir: None }
     }
 
     /// Somebody who is not signed in.
