@@ -65,4 +65,8 @@ async fn schemathesis_finds_nothing() {
     if let Err(found) = run.await.expect("it runs") {
         panic!("{found}");
     }
+    let measured = world.nobody().get("/metrics").await;
+    let measured = String::from_utf8_lossy(&measured.body).into_owned();
+    let signed_in = "route=\"/api/v1/status\",status=\"200\"";
+    assert!(measured.contains(signed_in), "it was not signed in:\n{measured}");
 }
