@@ -50,7 +50,7 @@ const OWNERS: [(&str, &[&str]); 13] = [
     ("reqwest", &["dispatch-github"]),
     ("object_store", &["dispatch-server"]),
     ("jsonwebtoken", &["dispatch-github"]),
-    ("axum", &["dispatch-testkit"]),
+    ("axum", &["dispatch-server", "dispatch-testkit"]),
     ("ratatui", &["dispatch"]),
     ("crossterm", &["dispatch"]),
 ];

@@ -44,6 +44,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let quick = ["nextest", "run", "--workspace", "--locked"];
     step("unit and integration tests", &mut cargo_with(&quick))?;
     if !args.quick {
+        let schemathesis =
+            ["nextest", "run", "--package", "dispatch-server", "--locked", "--profile", "schemathesis"];
+        step("requests made of the API's description", &mut cargo_with(&schemathesis))?;
         dist::run()?;
         let lab = ["nextest", "run", "--workspace", "--locked", "--profile", "lab"];
         step("end-to-end tests on real firmware", &mut cargo_with(&lab))?;

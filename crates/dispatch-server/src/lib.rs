@@ -4,9 +4,11 @@
 //! * [`engine`] answers the boot server from the store: load, let `dispatch-core` decide, commit.
 //! * [`reconcile`] holds the loops that compare what is with what should be: deadlines, the outbox, the log.
 //! * [`storage`] keeps what is too large for the database: in a folder, or in a bucket of S3.
+//! * [`api`] is the service's HTTP API.
 //! * [`view`], [`doing`], [`log`] and [`page`] are what people see.
 
 pub mod addresses;
+pub mod api;
 pub mod check;
 pub mod clock;
 pub mod config;

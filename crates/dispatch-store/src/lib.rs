@@ -3,6 +3,8 @@
 //! [`Store::decide`] is how anything changes: it loads a [`Snapshot`], lets `dispatch-core` decide, and commits
 //! the new state, the events and the effects in one transaction. Nothing else happens inside a transaction.
 
+pub mod access;
+mod answers;
 mod engine;
 mod error;
 mod focus;
@@ -13,13 +15,16 @@ mod save;
 
 use std::path::Path;
 
-use dispatch_core::queue::{Issue, Round, Snapshot};
+use dispatch_core::queue::{Change, Issue, Round, Snapshot};
 use dispatch_core::run::Policy;
 use dispatch_core::{Effect, Event, Host, Job, JobId, Outcome, ReportId, Run, RunId, Workload};
 use jiff::Timestamp;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use sqlx::AnyPool;
 use tokio::sync::watch;
 
+pub use answers::{Answered, Request};
 use engine::Engine;
 pub use engine::{Database, Place};
 pub use error::StoreError;
@@ -170,27 +175,79 @@ impl Store {
     ) -> Result<T, StoreError> {
         let mut tries = 1;
         loop {
-            match self.decide_once(focus.clone(), policy, &mut decision).await {
+            match self.attempt(&focus, policy, &mut decision).await {
                 Err(error) if error.is_passing() && tries < TRIES => tries += 1,
                 decided => return decided,
             }
         }
     }
 
-    async fn decide_once<T>(
+    /// The same for a request that may come again, because its answer was lost: what was decided then is answered, and
+    /// nothing is decided. The answer is stored in the transaction that commits what it says; one that changes nothing
+    /// is not, and is decided again.
+    pub async fn decide_answered<T: Serialize + DeserializeOwned>(
         &self,
+        request: &Request,
         focus: Focus,
+        policy: &Policy,
+        mut decision: impl FnMut(Snapshot) -> Outcome<T>,
+    ) -> Result<Answered<T>, StoreError> {
+        let mut tries = 1;
+        loop {
+            match self.attempt_answered(request, &focus, policy, &mut decision).await {
+                Err(error) if error.is_passing() && tries < TRIES => tries += 1,
+                decided => return decided,
+            }
+        }
+    }
+
+    async fn attempt<T>(
+        &self,
+        focus: &Focus,
         policy: &Policy,
         decision: &mut impl FnMut(Snapshot) -> Outcome<T>,
     ) -> Result<T, StoreError> {
         let mut transaction = self.engine.begin_to_decide().await?;
-        let snapshot = load::snapshot(&mut transaction, focus, policy).await?;
+        let snapshot = load::snapshot(&mut transaction, focus.clone(), policy).await?;
         let Outcome { answer, changes } = decision(snapshot);
         if changes.is_empty() {
             transaction.rollback().await?;
             return Ok(answer);
         }
-        let last = save::changes(&mut transaction, &changes).await?;
+        self.finish(transaction, &changes).await?;
+        Ok(answer)
+    }
+
+    async fn attempt_answered<T: Serialize + DeserializeOwned>(
+        &self,
+        request: &Request,
+        focus: &Focus,
+        policy: &Policy,
+        decision: &mut impl FnMut(Snapshot) -> Outcome<T>,
+    ) -> Result<Answered<T>, StoreError> {
+        let mut transaction = self.engine.begin_to_decide().await?;
+        if let Some(known) = answers::find(&mut transaction, request).await? {
+            transaction.rollback().await?;
+            return Ok(known);
+        }
+        let snapshot = load::snapshot(&mut transaction, focus.clone(), policy).await?;
+        let Outcome { answer, changes } = decision(snapshot);
+        if changes.is_empty() {
+            transaction.rollback().await?;
+            return Ok(Answered::Now(answer));
+        }
+        answers::save(&mut transaction, request, &answer).await?;
+        self.finish(transaction, &changes).await?;
+        Ok(Answered::Now(answer))
+    }
+
+    /// Writes the changes and commits.
+    async fn finish(
+        &self,
+        mut transaction: sqlx::Transaction<'static, sqlx::Any>,
+        changes: &[Change],
+    ) -> Result<(), StoreError> {
+        let last = save::changes(&mut transaction, changes).await?;
         if let Some(last) = last {
             self.engine.tell(&mut transaction, last).await?;
         }
@@ -198,7 +255,7 @@ impl Store {
         if let Some(last) = last {
             postgres::advance(&self.last_event, last);
         }
-        Ok(answer)
+        Ok(())
     }
 
     /// Loads a snapshot only to look at it.

@@ -2,4 +2,6 @@
 //!
 //! `beacon` and the boot server use this crate, so it stays small: no async runtime, no HTTP client.
 
+#[cfg(feature = "api")]
+pub mod api;
 pub mod boot;

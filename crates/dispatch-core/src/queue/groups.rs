@@ -119,14 +119,14 @@ impl Snapshot {
         mut self,
         host: HostId,
         edit: &HostEdit,
-        version: Option<u64>,
+        seen: Option<&[u64]>,
         by: Option<&str>,
         now: Timestamp,
     ) -> Outcome<Result<(), NotDone>> {
         self.by = by.map(str::to_owned);
         let known = match self.hosts.iter().find(|known| known.id == host) {
             None => return Outcome { answer: Err(NotDone::HostUnknown), changes: Vec::new() },
-            Some(known) if version.is_some_and(|version| version != known.version) => {
+            Some(known) if seen.is_some_and(|seen| !seen.contains(&known.version)) => {
                 return Outcome { answer: Err(NotDone::Changed(known.version)), changes: Vec::new() };
             }
             Some(known) => known.clone(),

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::fit::is_for_another;
 use super::{Change, Context, Job, JobState, NotDone, Outcome, Snapshot};
@@ -108,7 +109,7 @@ pub struct Edit {
 }
 
 /// A job that was asked for, and whether it was there already.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Made {
     /// Which.
     pub job: JobId,
@@ -307,19 +308,19 @@ impl Snapshot {
         self.tell_of_job(id, now, Happening::Queued { kind: workload.kind, size: workload.size });
     }
 
-    /// A job as a person may change it: it is there, and it is the version that they have seen.
-    pub(super) fn to_change(&self, job: JobId, version: Option<u64>) -> Result<&Job, NotDone> {
+    /// A job as a person may change it: it is there, and it is one of the versions that they have seen.
+    pub(super) fn to_change(&self, job: JobId, seen: Option<&[u64]>) -> Result<&Job, NotDone> {
         let known = self.jobs.iter().find(|known| known.id == job && !known.is_deleted);
         let known = known.ok_or(NotDone::Unknown)?;
-        match version {
-            Some(version) if version != known.version => Err(NotDone::Changed(known.version)),
+        match seen {
+            Some(seen) if !seen.contains(&known.version) => Err(NotDone::Changed(known.version)),
             _ => Ok(known),
         }
     }
 
     /// The same, if it still waits.
-    fn to_change_queued(&self, job: JobId, version: Option<u64>) -> Result<&Job, NotDone> {
-        let known = self.to_change(job, version)?;
+    fn to_change_queued(&self, job: JobId, seen: Option<&[u64]>) -> Result<&Job, NotDone> {
+        let known = self.to_change(job, seen)?;
         match known.state {
             JobState::Queued => Ok(known),
             JobState::Active => Err(NotDone::Running),
@@ -333,12 +334,12 @@ impl Snapshot {
         mut self,
         job: JobId,
         is_paused: bool,
-        version: Option<u64>,
+        seen: Option<&[u64]>,
         by: Option<&str>,
         now: Timestamp,
     ) -> Outcome<Result<(), NotDone>> {
         self.by = by.map(str::to_owned);
-        match self.to_change_queued(job, version) {
+        match self.to_change_queued(job, seen) {
             Err(why) => return refused(why),
             Ok(known) if known.is_paused == is_paused => return self.outcome(Ok(())),
             Ok(_) => {}
@@ -355,12 +356,12 @@ impl Snapshot {
         job: JobId,
         auto: bool,
         limit: Option<u32>,
-        version: Option<u64>,
+        seen: Option<&[u64]>,
         by: Option<&str>,
         now: Timestamp,
     ) -> Outcome<Result<(), NotDone>> {
         self.by = by.map(str::to_owned);
-        match self.to_change(job, version) {
+        match self.to_change(job, seen) {
             Err(why) => return refused(why),
             Ok(known) if known.state.is_final() => return refused(NotDone::Over),
             Ok(known) if (known.auto_requeue, known.requeue_limit) == (auto, limit) => {
@@ -382,12 +383,12 @@ impl Snapshot {
         mut self,
         job: JobId,
         edit: &Edit,
-        version: Option<u64>,
+        seen: Option<&[u64]>,
         by: Option<&str>,
         context: &mut Context<'_>,
     ) -> Outcome<Result<(), NotDone>> {
         self.by = by.map(str::to_owned);
-        let known = match self.to_change_queued(job, version) {
+        let known = match self.to_change_queued(job, seen) {
             Err(why) => return refused(why),
             Ok(known) => known.clone(),
         };
@@ -449,12 +450,12 @@ impl Snapshot {
     pub fn delete(
         mut self,
         job: JobId,
-        version: Option<u64>,
+        seen: Option<&[u64]>,
         by: Option<&str>,
         now: Timestamp,
     ) -> Outcome<Result<(), NotDone>> {
         self.by = by.map(str::to_owned);
-        match self.to_change(job, version) {
+        match self.to_change(job, seen) {
             Err(why) => return refused(why),
             Ok(known) if known.state == JobState::Active => return refused(NotDone::Running),
             Ok(_) => {}

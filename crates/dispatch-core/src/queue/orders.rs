@@ -1,6 +1,7 @@
 //! What a person, or what was seen on the wire, orders for a job beside the requests of its host.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::{Job, JobState, Outcome, Snapshot};
 use crate::event::Happening;
@@ -9,7 +10,8 @@ use crate::id::{HostId, JobId, RunId};
 use crate::run::{RunEvent, Step, decide};
 
 /// Why an order changes nothing. Each is one sentence.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "kebab-case")]
 pub enum NotDone {
     /// There is no such job.
     #[error("there is no such job any more")]
@@ -83,12 +85,12 @@ impl Snapshot {
         mut self,
         job: JobId,
         why: &str,
-        version: Option<u64>,
+        seen: Option<&[u64]>,
         by: Option<&str>,
         now: Timestamp,
     ) -> Outcome<Result<(), NotDone>> {
         self.by = by.map(str::to_owned);
-        let known = match self.to_change(job, version) {
+        let known = match self.to_change(job, seen) {
             Ok(known) => known.clone(),
             Err(why) => return self.outcome(Err(why)),
         };
@@ -127,12 +129,12 @@ impl Snapshot {
     pub fn retry(
         mut self,
         job: JobId,
-        version: Option<u64>,
+        seen: Option<&[u64]>,
         by: Option<&str>,
         now: Timestamp,
     ) -> Outcome<Result<(), NotDone>> {
         self.by = by.map(str::to_owned);
-        if let Err(why) = self.to_change(job, version) {
+        if let Err(why) = self.to_change(job, seen) {
             return self.outcome(Err(why));
         }
         let answer = self.take_again(job, now);

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::jobs::STEP;
 use super::{Job, JobState, NotDone, Outcome, Snapshot};
@@ -27,7 +28,7 @@ pub enum Place {
 }
 
 /// What a new order of a queue came to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reordered {
     /// How many jobs have another place now.
     pub moved: usize,
@@ -82,12 +83,12 @@ impl Snapshot {
         mut self,
         job: JobId,
         place: Place,
-        version: Option<u64>,
+        seen: Option<&[u64]>,
         by: Option<&str>,
         now: Timestamp,
     ) -> Outcome<Result<(), NotDone>> {
         self.by = by.map(str::to_owned);
-        match self.place_for(job, place, version) {
+        match self.place_for(job, place, seen) {
             Err(why) => Outcome { answer: Err(why), changes: Vec::new() },
             Ok(Some((priority, position))) => {
                 self.put(job, priority, position, now);
@@ -102,9 +103,9 @@ impl Snapshot {
         &self,
         job: JobId,
         place: Place,
-        version: Option<u64>,
+        seen: Option<&[u64]>,
     ) -> Result<Option<(i64, i64)>, NotDone> {
-        let known = self.to_change(job, version)?;
+        let known = self.to_change(job, seen)?;
         match known.state {
             JobState::Queued => {}
             JobState::Active => return Err(NotDone::Running),

@@ -17,9 +17,11 @@ use dispatch_core::verdict::{Judge, ReportFacts};
 use dispatch_core::{
     JobId, Outcome, RunId, RunState, Sighting, Snapshot, SourceId, Told, Workload, WorkloadId,
 };
-use dispatch_store::{Focus, Scope, Store, StoreError};
+use dispatch_store::{Answered, Focus, Scope, Store, StoreError};
 use dispatch_wire::boot::Report;
 use jiff::Timestamp;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
@@ -135,6 +137,12 @@ impl Engine {
         Focus::run(run).within(self.at_work())
     }
 
+    /// The random source.
+    #[must_use]
+    pub fn random(&self) -> &Random {
+        &self.random
+    }
+
     /// The transfers that are going on.
     #[must_use]
     pub fn live(&self) -> &Live {
@@ -151,6 +159,22 @@ impl Engine {
         self.store
             .decide(focus, &self.policy(), |snapshot| {
                 // Not before: waiting for our turn takes time.
+                let now = self.clock.now();
+                decision(snapshot, &mut Context { now, random: &mut random })
+            })
+            .await
+    }
+
+    /// The same for a request that may come again.
+    pub async fn decide_answered<T: Serialize + DeserializeOwned>(
+        &self,
+        request: &dispatch_store::Request,
+        focus: Focus,
+        mut decision: impl FnMut(Snapshot, &mut Context<'_>) -> Outcome<T>,
+    ) -> Result<Answered<T>, StoreError> {
+        let mut random = || (self.random)();
+        self.store
+            .decide_answered(request, focus, &self.policy(), |snapshot| {
                 let now = self.clock.now();
                 decision(snapshot, &mut Context { now, random: &mut random })
             })

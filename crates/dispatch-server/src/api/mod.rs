@@ -1,0 +1,157 @@
+//! The service's HTTP API, and what it is served with.
+//!
+//! A resource is a file here with a function `routes`, which [`router`] lists. An endpoint is an async function with a
+//! `#[utoipa::path]`; its role is said where it is registered ([`routes::Routes`]). The OpenAPI document made of that is
+//! what the guard goes by ([`guard`]): what it does not know is not served, and what it says is held. So an endpoint has
+//! nothing to do with sign-in, roles, limits, unknown parameters, or reading bodies; it takes
+//!
+//! * `State<Api>`, the store, the clock and everything else;
+//! * [`identity::Identity`], who asks;
+//! * [`extract::Ids`], [`extract::Query`], [`page::Pages`], [`extract::Body`], [`extract::MaybeBody`];
+//! * [`conditional::IfMatch`] and [`idempotency::Once`], where it changes something;
+//!
+//! and answers with JSON, with [`conditional::Tagged`] where the object has a version, or with a [`problem::Problem`].
+
+mod auth;
+pub mod client;
+pub mod conditional;
+mod events;
+pub mod extract;
+mod feed;
+pub mod guard;
+pub mod idempotency;
+pub mod identity;
+pub mod limits;
+pub mod metrics;
+mod observe;
+pub mod openapi;
+pub mod origin;
+pub mod page;
+pub mod password;
+pub mod problem;
+pub mod request_id;
+pub mod routes;
+mod serve;
+pub mod session;
+pub mod settings;
+mod system;
+mod ws;
+
+use std::sync::Arc;
+
+use dispatch_store::Store;
+use tokio::sync::{Semaphore, watch};
+
+use crate::clock::{Clock, Random};
+use crate::engine::Engine;
+
+pub use identity::{How, Identity};
+pub use openapi::document;
+pub use problem::{Answer, Problem};
+pub use serve::{Serving, Tls, TlsError};
+pub use settings::Settings;
+
+use limits::Limiters;
+use metrics::Metrics;
+use routes::Routes;
+
+/// How many passwords are verified at the same time: each takes 19 MiB.
+const VERIFIED_AT_ONCE: usize = 4;
+
+/// Everything that an endpoint needs. Cheap to clone.
+#[derive(Clone)]
+pub struct Api(Arc<Inner>);
+
+struct Inner {
+    engine: Engine,
+    settings: watch::Sender<Arc<Settings>>,
+    limiters: Limiters,
+    metrics: Metrics,
+    verifying: Arc<Semaphore>,
+}
+
+impl Api {
+    /// An API over an engine.
+    #[must_use]
+    pub fn new(engine: Engine, settings: Settings) -> Self {
+        let limiters = Limiters::new(&settings.limits, &engine.clock);
+        Self(Arc::new(Inner {
+            engine,
+            settings: watch::Sender::new(Arc::new(settings)),
+            limiters,
+            metrics: Metrics::new(),
+            verifying: Arc::new(Semaphore::new(VERIFIED_AT_ONCE)),
+        }))
+    }
+
+    /// What decides.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.0.engine
+    }
+
+    /// The state.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.0.engine.store
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.0.engine.clock
+    }
+
+    /// The random source.
+    #[must_use]
+    pub fn random(&self) -> &Random {
+        self.0.engine.random()
+    }
+
+    /// `N` random bytes.
+    #[must_use]
+    pub fn random_bytes<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        for part in bytes.chunks_mut(10) {
+            part.copy_from_slice(&(self.random())()[..part.len()]);
+        }
+        bytes
+    }
+
+    /// The settings as they are now.
+    #[must_use]
+    pub fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.0.settings.borrow())
+    }
+
+    /// Tells when the settings change.
+    #[must_use]
+    pub fn watch_settings(&self) -> watch::Receiver<Arc<Settings>> {
+        self.0.settings.subscribe()
+    }
+
+    /// Puts other settings in place, for all requests from now on.
+    pub fn set_settings(&self, settings: Settings) {
+        self.0.limiters.set(&settings.limits);
+        self.0.settings.send_replace(Arc::new(settings));
+    }
+
+    /// What is measured.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    pub(crate) fn limiters(&self) -> &Limiters {
+        &self.0.limiters
+    }
+
+    pub(crate) fn verifying(&self) -> &Arc<Semaphore> {
+        &self.0.verifying
+    }
+}
+
+/// All endpoints. A new resource is a line here.
+fn endpoints() -> Routes {
+    Routes::new().and(system::routes()).and(auth::routes()).and(events::routes()).and(ws::routes())
+}

@@ -1,0 +1,12 @@
+//! The API over the wire: a server on loopback with a real store, and a client that holds every answer against the
+//! OpenAPI document.
+#![expect(clippy::expect_used, clippy::panic, reason = "a test may panic, also in its helpers")]
+
+mod access;
+mod contract;
+mod document;
+mod live;
+mod problems;
+mod schemathesis;
+mod serving;
+mod world;

@@ -1,0 +1,16 @@
+//! What the service's HTTP API takes and gives, under `/api/v1`.
+//!
+//! The OpenAPI document is made of these types: their comments are its descriptions. Requests refuse members that they
+//! do not know; times are RFC 3339 in UTC; what is absent is left out, never `null`.
+
+pub mod auth;
+pub mod event;
+pub mod page;
+pub mod problem;
+pub mod system;
+
+pub use auth::{Credentials, Me, Role, SignedIn};
+pub use event::EventData;
+pub use page::Page;
+pub use problem::{Problem, ProblemKind};
+pub use system::{DatabaseStatus, Health, Ready, Standing, Status, Version};
