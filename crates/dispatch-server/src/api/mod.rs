@@ -29,6 +29,7 @@ pub mod origin;
 pub mod page;
 pub mod password;
 pub mod problem;
+mod reload;
 pub mod request_id;
 pub mod routes;
 mod serve;
@@ -37,13 +38,14 @@ pub mod settings;
 mod system;
 mod ws;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use dispatch_store::Store;
 use tokio::sync::{Semaphore, watch};
 
 use crate::clock::{Clock, Random};
 use crate::engine::Engine;
+use crate::service::Reloader;
 
 pub use identity::{How, Identity};
 pub use openapi::document;
@@ -64,6 +66,7 @@ pub struct Api(Arc<Inner>);
 
 struct Inner {
     engine: Engine,
+    reloader: OnceLock<Reloader>,
     settings: watch::Sender<Arc<Settings>>,
     limiters: Limiters,
     metrics: Metrics,
@@ -77,11 +80,23 @@ impl Api {
         let limiters = Limiters::new(&settings.limits, &engine.clock);
         Self(Arc::new(Inner {
             engine,
+            reloader: OnceLock::new(),
             settings: watch::Sender::new(Arc::new(settings)),
             limiters,
             metrics: Metrics::new(),
             verifying: Arc::new(Semaphore::new(VERIFIED_AT_ONCE)),
         }))
+    }
+
+    /// What reads the configuration again, where there is one.
+    pub(crate) fn reloader(&self) -> Option<&Reloader> {
+        self.0.reloader.get()
+    }
+
+    /// From now on the configuration can be read again by this.
+    pub(crate) fn set_reloader(&self, reloader: Reloader) {
+        // There is one service in a process, which does this once.
+        let _ = self.0.reloader.set(reloader);
     }
 
     /// What decides.
@@ -153,5 +168,10 @@ impl Api {
 
 /// All endpoints. A new resource is a line here.
 fn endpoints() -> Routes {
-    Routes::new().and(system::routes()).and(auth::routes()).and(events::routes()).and(ws::routes())
+    Routes::new()
+        .and(system::routes())
+        .and(auth::routes())
+        .and(reload::routes())
+        .and(events::routes())
+        .and(ws::routes())
 }

@@ -7,10 +7,12 @@ pub mod auth;
 pub mod event;
 pub mod page;
 pub mod problem;
+pub mod reload;
 pub mod system;
 
 pub use auth::{Credentials, Me, Role, SignedIn};
 pub use event::EventData;
 pub use page::Page;
 pub use problem::{Problem, ProblemKind};
+pub use reload::{ConfigurationChange, Reloaded};
 pub use system::{DatabaseStatus, Health, Ready, Standing, Status, Version};
