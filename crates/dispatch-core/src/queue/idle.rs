@@ -163,7 +163,7 @@ impl Snapshot {
             let stub = (when_idle != WhenIdle::None).then_some(Stub::Wait);
             return Advice { stub, reason, is_urgent: false };
         }
-        let coming = self.what_may_come(host).or_else(|| {
+        let coming = self.what_may_come(host, now).or_else(|| {
             let reason = "queue empty; the source is watched for more";
             self.is_watched(host).then(|| reason.to_owned())
         });
@@ -290,11 +290,12 @@ impl Snapshot {
     }
 
     /// Whether a job can still come to this host, and why it has not.
-    fn what_may_come(&self, host: HostId) -> Option<String> {
+    fn what_may_come(&self, host: HostId, now: Timestamp) -> Option<String> {
         let fits = self.fitting(host);
         let mut queued = self.jobs.iter().filter(|job| job.state == JobState::Queued);
         if let Some(job) = queued.find(|job| fits.takes(job)) {
-            let why = job.waits.as_deref().unwrap_or("it waits");
+            let hindrance = self.hindrance(job, now).map(|hindrance| hindrance.to_string());
+            let why = hindrance.or_else(|| job.waits.clone()).unwrap_or_else(|| "it waits".to_owned());
             return Some(format!("{}: {why}", job.name));
         }
         self.runs.iter().filter(|run| run.host != host && !run.state.is_final()).find_map(|run| {
