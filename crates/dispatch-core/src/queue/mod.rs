@@ -14,6 +14,7 @@ mod job;
 mod jobs;
 mod orders;
 mod places;
+mod plan;
 mod requests;
 mod round;
 mod settle;
@@ -27,6 +28,7 @@ pub use job::{Job, JobState};
 pub use jobs::{Edit, MOST_JOBS, Made, NewJob, Wanted};
 pub use orders::NotDone;
 pub use places::{Place, Reordered};
+pub use plan::{Plan, PlanInput, plan};
 pub use round::{Again, EndedBy, Ending, Opened, Opening, ending, exit_status, not_seen};
 pub use sync::Supply;
 
