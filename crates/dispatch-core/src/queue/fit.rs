@@ -75,7 +75,12 @@ impl Fitting {
 
 /// Whether an image is made for another processor than that of its host, as far as both are known.
 pub(super) fn is_for_another(host: Option<Arch>, workload: &Workload) -> bool {
-    host.zip(workload.arch()).is_some_and(|(host, image)| host != image)
+    is_other_arch(host, workload.arch())
+}
+
+/// Whether an image is made for another processor than a host has, as far as both are known.
+pub(super) fn is_other_arch(host: Option<Arch>, image: Option<Arch>) -> bool {
+    host.zip(image).is_some_and(|(host, image)| host != image)
 }
 
 /// Which of the wanted labels are not there. Labels are names that people write by hand: their case is no difference.

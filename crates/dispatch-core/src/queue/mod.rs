@@ -18,6 +18,7 @@ mod plan;
 mod requests;
 mod round;
 mod settle;
+mod sieve;
 mod source;
 mod sync;
 
@@ -30,6 +31,7 @@ pub use orders::NotDone;
 pub use places::{Place, Reordered};
 pub use plan::{Plan, PlanInput, plan};
 pub use round::{Again, EndedBy, Ending, Opened, Opening, ending, exit_status, not_seen};
+pub use sieve::{Light, SCHEDULED, Sieve};
 pub use sync::Supply;
 
 use std::collections::BTreeMap;

@@ -5,11 +5,17 @@ mod ending;
 mod fetch;
 mod identity;
 mod orders;
+mod places;
 mod plan;
 mod properties;
 mod releases;
+mod requeue;
 mod rounds;
 mod service;
+mod service_hosts;
+mod service_jobs;
+mod spread;
+mod verbs;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
