@@ -14,9 +14,11 @@ mod job;
 mod jobs;
 mod orders;
 mod places;
+mod plan;
 mod requests;
 mod round;
 mod settle;
+mod sieve;
 mod source;
 mod sync;
 
@@ -27,7 +29,9 @@ pub use job::{Job, JobState};
 pub use jobs::{Edit, MOST_JOBS, Made, NewJob, Wanted};
 pub use orders::NotDone;
 pub use places::{Place, Reordered};
+pub use plan::{Plan, PlanInput, plan};
 pub use round::{Again, EndedBy, Ending, Opened, Opening, ending, exit_status, not_seen};
+pub use sieve::{Light, SCHEDULED, Sieve};
 pub use sync::Supply;
 
 use std::collections::BTreeMap;
