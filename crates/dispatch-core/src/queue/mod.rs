@@ -18,6 +18,7 @@ mod requests;
 mod round;
 mod settle;
 mod source;
+mod status;
 mod sync;
 
 pub use fetch::{ON_ITS_WAY, is_about_image, waits_for_image};
@@ -28,6 +29,7 @@ pub use jobs::{Edit, MOST_JOBS, Made, NewJob, Wanted};
 pub use orders::NotDone;
 pub use places::{Place, Reordered};
 pub use round::{Again, EndedBy, Ending, Opened, Opening, ending, exit_status, not_seen};
+pub use status::{Phase, Status};
 pub use sync::Supply;
 
 use std::collections::BTreeMap;

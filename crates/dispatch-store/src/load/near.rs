@@ -1,9 +1,9 @@
 //! The jobs around a place in a queue.
 
-use dispatch_core::{GroupId, JobId};
+use dispatch_core::{GroupId, JobId, Snapshot};
 use sqlx::{AnyConnection, AssertSqlSafe};
 
-use super::{all, maybe};
+use super::{add_job, all, maybe};
 use crate::{Near, StoreError, rows};
 
 /// The jobs that wait beside a place: the one that is there, the one before it and the one behind it.
@@ -55,4 +55,23 @@ pub(super) async fn with_dedupe_key(
     .bind(group.to_string())
     .bind(key);
     maybe(connection, query, |row| rows::parsed(row, "id")).await
+}
+
+/// Those that have the dedupe keys of these jobs by now.
+pub(super) async fn add_namesakes(
+    connection: &mut AnyConnection,
+    snapshot: &mut Snapshot,
+    named: &[JobId],
+) -> Result<(), StoreError> {
+    let over = snapshot.jobs.iter().filter(|job| named.contains(&job.id) && job.state.is_final());
+    let keys: Vec<(GroupId, String)> =
+        over.filter_map(|job| Some((job.group.clone(), job.dedupe_key.clone()?))).collect();
+    for (group, key) in keys {
+        if let Some(other) = with_dedupe_key(connection, &group, &key).await?
+            && !snapshot.jobs.iter().any(|job| job.id == other)
+        {
+            add_job(connection, snapshot, other).await?;
+        }
+    }
+    Ok(())
 }

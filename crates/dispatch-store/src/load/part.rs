@@ -101,17 +101,41 @@ pub(super) async fn add_group(
     snapshot: &mut Snapshot,
     group: &GroupId,
 ) -> Result<(), StoreError> {
-    let query =
-        sqlx::query("SELECT MAX(position) AS position FROM jobs WHERE grp = $1").bind(group.to_string());
-    let last =
-        maybe(connection, query, |row| Ok(sqlx::Row::try_get::<Option<i64>, _>(row, "position")?)).await?;
-    snapshot.tails.insert(group.clone(), last.flatten().unwrap_or(0));
+    add_tail(connection, snapshot, group).await?;
     let query =
         sqlx::query("SELECT * FROM workloads WHERE grp = $1 AND offered = 1 ORDER BY name, first_seen, id")
             .bind(group.to_string());
     let offered = all(connection, query, rows::workload).await?;
     let known: BTreeSet<WorkloadId> = snapshot.workloads.iter().map(|workload| workload.id).collect();
     snapshot.workloads.extend(offered.into_iter().filter(|workload| !known.contains(&workload.id)));
+    Ok(())
+}
+
+async fn add_tail(
+    connection: &mut AnyConnection,
+    snapshot: &mut Snapshot,
+    group: &GroupId,
+) -> Result<(), StoreError> {
+    let query =
+        sqlx::query("SELECT MAX(position) AS position FROM jobs WHERE grp = $1").bind(group.to_string());
+    let last =
+        maybe(connection, query, |row| Ok(sqlx::Row::try_get::<Option<i64>, _>(row, "position")?)).await?;
+    snapshot.tails.insert(group.clone(), last.flatten().unwrap_or(0));
+    Ok(())
+}
+
+/// The ends of the queues that a job comes back to when one of those here is over.
+pub(super) async fn add_tails(
+    connection: &mut AnyConnection,
+    snapshot: &mut Snapshot,
+) -> Result<(), StoreError> {
+    let again = snapshot.jobs.iter().filter(|job| job.auto_requeue && !job.state.is_final());
+    let groups: BTreeSet<GroupId> = again.map(|job| job.group.clone()).collect();
+    for group in groups {
+        if !snapshot.tails.contains_key(&group) {
+            add_tail(connection, snapshot, &group).await?;
+        }
+    }
     Ok(())
 }
 
