@@ -10,6 +10,8 @@ mod error;
 mod focus;
 mod load;
 mod postgres;
+#[path = "reads/queue.rs"]
+pub mod queue;
 mod rows;
 mod save;
 

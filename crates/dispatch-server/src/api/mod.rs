@@ -18,9 +18,12 @@ pub mod conditional;
 mod events;
 pub mod extract;
 mod feed;
+mod groups;
 pub mod guard;
 pub mod idempotency;
 pub mod identity;
+mod jobs;
+mod jobs_show;
 pub mod limits;
 pub mod metrics;
 mod observe;
@@ -29,12 +32,15 @@ pub mod origin;
 pub mod page;
 pub mod password;
 pub mod problem;
+mod queue;
 pub mod request_id;
 pub mod routes;
 mod serve;
 pub mod session;
 pub mod settings;
 mod system;
+mod templates;
+mod wishes;
 mod ws;
 
 use std::sync::Arc;
@@ -153,5 +159,13 @@ impl Api {
 
 /// All endpoints. A new resource is a line here.
 fn endpoints() -> Routes {
-    Routes::new().and(system::routes()).and(auth::routes()).and(events::routes()).and(ws::routes())
+    Routes::new()
+        .and(system::routes())
+        .and(auth::routes())
+        .and(groups::routes())
+        .and(templates::routes())
+        .and(queue::routes())
+        .and(jobs::routes())
+        .and(events::routes())
+        .and(ws::routes())
 }

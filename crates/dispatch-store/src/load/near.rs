@@ -1,9 +1,11 @@
 //! The jobs around a place in a queue.
 
+use std::collections::BTreeSet;
+
 use dispatch_core::{GroupId, JobId, Snapshot};
 use sqlx::{AnyConnection, AssertSqlSafe};
 
-use super::{add_job, all, maybe};
+use super::{all, maybe, part};
 use crate::{Near, StoreError, rows};
 
 /// The jobs that wait beside a place: the one that is there, the one before it and the one behind it.
@@ -66,12 +68,9 @@ pub(super) async fn add_namesakes(
     let over = snapshot.jobs.iter().filter(|job| named.contains(&job.id) && job.state.is_final());
     let keys: Vec<(GroupId, String)> =
         over.filter_map(|job| Some((job.group.clone(), job.dedupe_key.clone()?))).collect();
+    let mut others = BTreeSet::new();
     for (group, key) in keys {
-        if let Some(other) = with_dedupe_key(connection, &group, &key).await?
-            && !snapshot.jobs.iter().any(|job| job.id == other)
-        {
-            add_job(connection, snapshot, other).await?;
-        }
+        others.extend(with_dedupe_key(connection, &group, &key).await?);
     }
-    Ok(())
+    part::add_jobs(connection, snapshot, &others).await
 }

@@ -17,7 +17,7 @@ use crate::{Scope, StoreError, rows};
 const CANDIDATES: i64 = 1000;
 
 /// The jobs that run, and those of the scope, with what belongs to them.
-pub(super) async fn add(
+pub(crate) async fn add(
     connection: &mut AnyConnection,
     snapshot: &mut Snapshot,
     scope: &Scope,
@@ -147,6 +147,14 @@ async fn add_runs(connection: &mut AnyConnection, snapshot: &mut Snapshot) -> Re
         |job: &&Job| job.state == JobState::Active || job.reason.is_some() || job.since != job.created;
     let jobs = snapshot.jobs.iter().filter(is_wanted).map(|job| job.id);
     let jobs: Vec<String> = jobs.filter(|job| !known.contains(job)).map(|job| job.to_string()).collect();
+    add_runs_of(connection, snapshot, &jobs).await
+}
+
+async fn add_runs_of(
+    connection: &mut AnyConnection,
+    snapshot: &mut Snapshot,
+    jobs: &[String],
+) -> Result<(), StoreError> {
     for jobs in jobs.chunks(MOST_VALUES) {
         let places = places(jobs.len());
         let runs = format!("SELECT * FROM runs WHERE job IN ({places}) ORDER BY created, id");
@@ -158,6 +166,34 @@ async fn add_runs(connection: &mut AnyConnection, snapshot: &mut Snapshot) -> Re
         snapshot.reports.extend(all(connection, bound(reports, jobs), rows::report_key).await?);
     }
     Ok(())
+}
+
+/// These jobs, where they are not there yet, with what belongs to them.
+pub(super) async fn add_jobs(
+    connection: &mut AnyConnection,
+    snapshot: &mut Snapshot,
+    wanted: &BTreeSet<JobId>,
+) -> Result<(), StoreError> {
+    let known: BTreeSet<JobId> = snapshot.jobs.iter().map(|job| job.id).collect();
+    let missing: Vec<String> = wanted.difference(&known).map(ToString::to_string).collect();
+    for ids in missing.chunks(MOST_VALUES) {
+        let query = format!("SELECT * FROM jobs WHERE id IN ({}) ORDER BY id", places(ids.len()));
+        snapshot.jobs.extend(all(connection, bound(query, ids), rows::job).await?);
+    }
+    let had: BTreeSet<String> = snapshot.runs.iter().map(|run| run.job.to_string()).collect();
+    let without: Vec<String> = missing.into_iter().filter(|job| !had.contains(job)).collect();
+    add_runs_of(connection, snapshot, &without).await?;
+    add_workloads_of_jobs(connection, snapshot).await
+}
+
+/// What belongs to jobs that were read by themselves.
+pub(crate) async fn add_belongings(
+    connection: &mut AnyConnection,
+    snapshot: &mut Snapshot,
+) -> Result<(), StoreError> {
+    add_runs(connection, snapshot).await?;
+    add_workloads_of_jobs(connection, snapshot).await?;
+    super::add_hosts(connection, snapshot).await
 }
 
 async fn add_workloads_of_jobs(

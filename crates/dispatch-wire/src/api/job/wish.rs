@@ -2,6 +2,8 @@
 //!
 //! What a schema here says, the service holds: a request that fits it is refused only for how things stand.
 
+#![expect(unused_qualifications, reason = "the derives write their paths in full")]
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
@@ -9,7 +11,7 @@ use utoipa::openapi::schema::{
     AdditionalProperties, ArrayBuilder, Object, ObjectBuilder, OneOfBuilder, SchemaType, Type,
 };
 use utoipa::openapi::{RefOr, Schema, SchemaFormat};
-use utoipa::{PartialSchema, ToSchema};
+use utoipa::ToSchema;
 
 /// The longest name, in characters.
 pub const LONGEST_NAME: usize = 200;
@@ -31,6 +33,9 @@ pub const MOST_INPUTS: usize = 100;
 
 /// The most jobs that one request names.
 pub const MOST_NAMED: usize = 1000;
+
+/// The most jobs that are put into an order at once.
+pub const MOST_ORDERED: usize = 10_000;
 
 /// Priorities go from minus this to this.
 pub const HIGHEST_PRIORITY: i64 = 1_000_000;
@@ -96,10 +101,18 @@ fn uuid() -> ObjectBuilder {
 }
 
 fn uuids() -> Schema {
+    uuids_up_to(MOST_NAMED)
+}
+
+fn ordered() -> Schema {
+    uuids_up_to(MOST_ORDERED)
+}
+
+fn uuids_up_to(most: usize) -> Schema {
     let items = ArrayBuilder::new()
         .items(RefOr::T(Schema::Object(uuid().build())))
         .min_items(Some(1))
-        .max_items(Some(MOST_NAMED))
+        .max_items(Some(most))
         .description(Some("Jobs, the first one first."));
     Schema::Array(items.build())
 }
@@ -137,7 +150,6 @@ pub struct WishedJob {
     pub workload_id: Option<String>,
     /// It runs this workflow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(inline)]
     pub workflow: Option<WishedWorkflow>,
     /// It runs a workflow of this one's repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -213,9 +225,9 @@ const WAYS: [&[&str]; 4] =
 #[serde(transparent)]
 pub struct NewJob(pub WishedJob);
 
-impl PartialSchema for NewJob {
+impl utoipa::PartialSchema for NewJob {
     fn schema() -> RefOr<Schema> {
-        let RefOr::T(Schema::Object(all)) = WishedJob::schema() else { return WishedJob::schema() };
+        let RefOr::T(Schema::Object(all)) = <WishedJob as utoipa::PartialSchema>::schema() else { return <WishedJob as utoipa::PartialSchema>::schema() };
         let ways = WAYS.iter().fold(OneOfBuilder::new(), |one_of, way| {
             let mut object = all.clone();
             for other in WAYS.iter().filter(|other| *other != way).flat_map(|other| other.iter()) {
@@ -276,7 +288,7 @@ pub struct NewJobs {
 pub struct JobList {
     /// The jobs, the first one first: together they take the places that they have. Jobs that are left out stay where they
     /// are.
-    #[schema(schema_with = uuids)]
+    #[schema(schema_with = ordered)]
     pub job_ids: Vec<String>,
 }
 
@@ -308,7 +320,7 @@ pub enum QueueEnd {
     Last,
 }
 
-impl PartialSchema for MoveJob {
+impl utoipa::PartialSchema for MoveJob {
     fn schema() -> RefOr<Schema> {
         let end = ObjectBuilder::new()
             .schema_type(Type::String)
@@ -384,7 +396,6 @@ pub struct EditJob {
     pub retries: Option<Option<u32>>,
     /// The workflow that it runs, if it runs one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(inline)]
     pub workflow: Option<WishedWorkflow>,
     /// The version that is to be changed: otherwise whatever is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
