@@ -202,7 +202,10 @@ async fn jobs_of_latest_runs(connection: &mut AnyConnection, host: HostId) -> Re
 }
 
 /// The hosts that runs of further jobs are on, where they are not there yet.
-pub(crate) async fn add_hosts(connection: &mut AnyConnection, snapshot: &mut Snapshot) -> Result<(), StoreError> {
+pub(crate) async fn add_hosts(
+    connection: &mut AnyConnection,
+    snapshot: &mut Snapshot,
+) -> Result<(), StoreError> {
     let known: BTreeSet<HostId> = snapshot.hosts.iter().map(|host| host.id).collect();
     let wanted: BTreeSet<HostId> = snapshot.runs.iter().map(|run| run.host).collect();
     for id in wanted.difference(&known) {

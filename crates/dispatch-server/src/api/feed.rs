@@ -168,8 +168,8 @@ fn public(event: &Event) -> Option<Map<String, Value>> {
 
 #[cfg(test)]
 mod tests {
-    use dispatch_core::event::{Happening, RunRef};
     use dispatch_core::RunId;
+    use dispatch_core::event::{Happening, RunRef};
     use serde_json::json;
 
     use super::*;

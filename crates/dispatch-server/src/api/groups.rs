@@ -8,12 +8,13 @@ use dispatch_core::queue::Switch;
 use dispatch_core::{Group, GroupId, GroupKind, GroupState, HostId, Snapshot};
 use dispatch_store::queue::GroupCounts;
 use dispatch_store::{Focus, Scope};
-use dispatch_wire::api::group::{Group as Shown, GroupKind as Kinds};
 use dispatch_wire::api::Page;
+use dispatch_wire::api::group::{Group as Shown, GroupKind as Kinds};
 use dispatch_wire::api::job::VersionOnly;
 use serde::{Deserialize, Serialize};
 use utoipa_axum::routes;
 
+use super::Api;
 use super::conditional::{IfMatch, IfMatchHeader, Tagged};
 use super::extract::{Ids, MaybeBody};
 use super::idempotency::{IdempotencyHeader, Once};
@@ -22,7 +23,6 @@ use super::page::{Key, PageParams, Pages};
 use super::problem::{Answer, Problem};
 use super::routes::Routes;
 use super::wishes::{decide, refused};
-use super::Api;
 
 pub(crate) fn routes() -> Routes {
     Routes::new()
@@ -152,8 +152,9 @@ pub(crate) async fn known_group(api: &Api, text: &str) -> Answer<GroupId> {
     let id = group_id(text)?;
     let focus = Focus::default().within(Scope::Active);
     let policy = api.engine().policy();
-    let is_known =
-        move |snapshot: Snapshot| snapshot.groups.iter().any(|group| group.id.as_str() == id.as_str()).then_some(id);
+    let is_known = move |snapshot: Snapshot| {
+        snapshot.groups.iter().any(|group| group.id.as_str() == id.as_str()).then_some(id)
+    };
     api.store().look(focus, &policy, is_known).await?.ok_or_else(|| Problem::not_found("group", text))
 }
 

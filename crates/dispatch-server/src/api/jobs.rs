@@ -284,7 +284,8 @@ async fn many_jobs(
     let mut outcomes = Vec::new();
     for (number, id) in ids.into_iter().enumerate() {
         // Each is a decision of its own, and so is known by a key of its own. No key of a client has a space.
-        let own = |key: &IdempotencyKey| IdempotencyKey { key: format!("{} {number}", key.key), ..key.clone() };
+        let own =
+            |key: &IdempotencyKey| IdempotencyKey { key: format!("{} {number}", key.key), ..key.clone() };
         let done = wish.carry_out(&api, &Once(once.0.as_ref().map(own)), id).await?;
         let why = done.as_ref().err().map(ToString::to_string);
         outcomes.push(BulkOutcome { id: id.to_string(), done: done.is_ok(), why });
@@ -305,12 +306,7 @@ impl Wish<'_> {
         decide(api, once, focus, |snapshot, context| self.decide(id, snapshot, context)).await
     }
 
-    fn decide(
-        &self,
-        id: JobId,
-        snapshot: Snapshot,
-        context: &Context<'_>,
-    ) -> Outcome<Result<(), NotDone>> {
+    fn decide(&self, id: JobId, snapshot: Snapshot, context: &Context<'_>) -> Outcome<Result<(), NotDone>> {
         let (seen, by, now) = (self.seen.as_deref(), Some(self.by), context.now);
         match self.action {
             BulkAction::Pause => snapshot.pause(id, true, seen, by, now),

@@ -2,7 +2,9 @@
 
 use dispatch_core::queue::{Phase, Status};
 use dispatch_core::{Job, JobState, Run, RunState, Snapshot, Verdict};
-use dispatch_wire::api::job::{Attempt, Job as Shown, JobHost, JobState as Word, JobStatus, JobWorkload, Outcome};
+use dispatch_wire::api::job::{
+    Attempt, Job as Shown, JobHost, JobState as Word, JobStatus, JobWorkload, Outcome,
+};
 use jiff::Timestamp;
 
 use super::conditional::Tagged;

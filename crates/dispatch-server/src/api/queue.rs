@@ -153,7 +153,8 @@ fn words<T: std::str::FromStr>(name: &str, text: Option<&str>) -> Answer<Option<
     let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
     let read = |word: &str| {
         word.parse().map_err(|_| {
-            let detail = format!("`{word}` is no {name}: the description of this list has all that there are");
+            let detail =
+                format!("`{word}` is no {name}: the description of this list has all that there are");
             Problem::new(Kind::InvalidParameter, detail).field(name)
         })
     };
@@ -245,7 +246,8 @@ async fn make(
         ..Focus::default()
     };
     let focus = focus.within(Scope::Active);
-    decide(api, once, focus, |snapshot, context| snapshot.add_jobs(group, wishes, Some(&who.name), context)).await
+    decide(api, once, focus, |snapshot, context| snapshot.add_jobs(group, wishes, Some(&who.name), context))
+        .await
 }
 
 /// The jobs that were made, as they are now.

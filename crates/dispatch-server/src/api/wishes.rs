@@ -75,7 +75,8 @@ pub(crate) fn job_ids(at: &str, texts: &[String], most: usize) -> Answer<Vec<Job
         return Err(invalid(at, format!("it names 1 to {most} jobs")));
     }
     let read = |(number, text): (usize, &String)| {
-        text.parse().map_err(|_| invalid(&format!("{at}/{number}"), format!("`{text}` is not the id of a job")))
+        text.parse()
+            .map_err(|_| invalid(&format!("{at}/{number}"), format!("`{text}` is not the id of a job")))
     };
     texts.iter().enumerate().map(read).collect()
 }
@@ -160,8 +161,7 @@ fn read_workflow(at: &str, wish: &WishedWorkflow) -> Answer<Workflow> {
 
 /// Reads what is to differ of a job.
 pub(crate) fn edit(wish: &EditJob) -> Answer<Edit> {
-    let (labels, inputs) =
-        (wish.labels.clone().unwrap_or_default(), wish.inputs.clone().unwrap_or_default());
+    let (labels, inputs) = (wish.labels.clone().unwrap_or_default(), wish.inputs.clone().unwrap_or_default());
     let required = wish.required_labels.clone().unwrap_or_default();
     texts("", wish.name.as_ref(), &labels, &inputs, &required)?;
     numbers("", wish.priority, wish.retries.flatten())?;

@@ -176,10 +176,8 @@ impl Statement {
         let begun = |narrow: &dyn Fn(&mut Self)| {
             let mut statement = Self::of(filter)?;
             narrow(&mut statement);
-            statement.narrow(
-                " ORDER BY priority DESC, position, id LIMIT ?",
-                [Value::Number(i64::from(limit))],
-            );
+            statement
+                .narrow(" ORDER BY priority DESC, position, id LIMIT ?", [Value::Number(i64::from(limit))]);
             Some(statement)
         };
         let parts = match after {

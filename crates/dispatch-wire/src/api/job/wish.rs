@@ -7,11 +7,11 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
 use utoipa::openapi::schema::{
     AdditionalProperties, ArrayBuilder, Object, ObjectBuilder, OneOfBuilder, SchemaType, Type,
 };
 use utoipa::openapi::{RefOr, Schema, SchemaFormat};
-use utoipa::ToSchema;
 
 /// The longest name, in characters.
 pub const LONGEST_NAME: usize = 200;
@@ -227,7 +227,9 @@ pub struct NewJob(pub WishedJob);
 
 impl utoipa::PartialSchema for NewJob {
     fn schema() -> RefOr<Schema> {
-        let RefOr::T(Schema::Object(all)) = <WishedJob as utoipa::PartialSchema>::schema() else { return <WishedJob as utoipa::PartialSchema>::schema() };
+        let RefOr::T(Schema::Object(all)) = <WishedJob as utoipa::PartialSchema>::schema() else {
+            return <WishedJob as utoipa::PartialSchema>::schema();
+        };
         let ways = WAYS.iter().fold(OneOfBuilder::new(), |one_of, way| {
             let mut object = all.clone();
             for other in WAYS.iter().filter(|other| *other != way).flat_map(|other| other.iter()) {
@@ -241,7 +243,8 @@ impl utoipa::PartialSchema for NewJob {
             }
             one_of.item(Schema::Object(object))
         });
-        let text = "A job that is wished for. It names a template, a workload, or a workflow, and not two of these.";
+        let text =
+            "A job that is wished for. It names a template, a workload, or a workflow, and not two of these.";
         RefOr::T(Schema::OneOf(ways.description(Some(text)).build()))
     }
 }
@@ -344,7 +347,8 @@ impl utoipa::PartialSchema for MoveJob {
                 .additional_properties(Some(AdditionalProperties::<Schema>::FreeForm(false)));
             one_of.item(way)
         });
-        let text = "Where a job is to go: one of the three. It takes the priority of the job that it is put beside.";
+        let text =
+            "Where a job is to go: one of the three. It takes the priority of the job that it is put beside.";
         RefOr::T(Schema::OneOf(one_of.description(Some(text)).build()))
     }
 }
