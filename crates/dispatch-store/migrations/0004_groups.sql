@@ -55,6 +55,8 @@ ALTER TABLE jobs ADD COLUMN errors_in_row BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE jobs ADD COLUMN deleted BIGINT NOT NULL DEFAULT 0;
 -- The queue of a group, in its order, and its history, the latest first.
 CREATE INDEX jobs_open ON jobs (grp, priority DESC, position, id) WHERE state IN ('queued', 'active');
+CREATE INDEX jobs_open_template ON jobs (grp, template, priority DESC, position, id)
+    WHERE state IN ('queued', 'active');
 CREATE INDEX jobs_over ON jobs (grp, since DESC, id DESC) WHERE state IN ('done', 'cancelled') AND deleted = 0;
 CREATE INDEX jobs_position ON jobs (grp, position);
 CREATE INDEX jobs_active ON jobs (grp) WHERE state = 'active';

@@ -263,6 +263,11 @@ impl Engine {
         }
     }
 
+    /// Which of the two it is.
+    pub(crate) fn is_sqlite(&self) -> bool {
+        self.kind == Kind::Sqlite
+    }
+
     /// Begins to read: all statements see the same moment.
     pub(crate) async fn begin_to_read(&self) -> Result<Transaction<'static, Any>, sqlx::Error> {
         match self.kind {

@@ -10,6 +10,8 @@ mod error;
 mod focus;
 mod load;
 mod postgres;
+#[path = "reads/queue.rs"]
+pub mod queue;
 mod rows;
 mod save;
 
@@ -438,7 +440,7 @@ impl Store {
     }
 
     /// All templates, also those that have left the configuration, and whether they are in it.
-    pub async fn templates(&self) -> Result<Vec<(Template, bool)>, StoreError> {
+    pub async fn all_templates(&self) -> Result<Vec<(Template, bool)>, StoreError> {
         let rows = sqlx::query("SELECT * FROM templates ORDER BY id").fetch_all(&self.readers).await?;
         rows.iter().map(rows::template).collect()
     }

@@ -12,7 +12,7 @@ use sqlx::{Any, AnyConnection, AssertSqlSafe};
 use crate::{Focus, Overview, Refused, Scope, StoreError, StoredReport, rows};
 
 mod near;
-mod part;
+pub(crate) mod part;
 
 /// How many of a host's latest runs are loaded with it: enough to find the one that a late report is from.
 const LATEST_RUNS: i64 = 4;
@@ -111,14 +111,9 @@ pub(crate) async fn snapshot(
         Scope::Open => add_open(connection, &mut snapshot, focus.last_round).await?,
         scope => part::add(connection, &mut snapshot, &scope, &focus).await?,
     }
-    for id in more_jobs {
-        if !snapshot.jobs.iter().any(|job| job.id == id) {
-            add_job(connection, &mut snapshot, id).await?;
-        }
-    }
-    for id in near::with_same_keys(connection, &snapshot, &focus.jobs).await? {
-        add_job(connection, &mut snapshot, id).await?;
-    }
+    part::add_jobs(connection, &mut snapshot, &more_jobs).await?;
+    // Whoever asks for one again must see whether another one has its key by now.
+    near::add_namesakes(connection, &mut snapshot, &focus.jobs).await?;
     part::add_workloads(connection, &mut snapshot, &focus.workloads).await?;
     if let Some(group) = &focus.group {
         part::add_group(connection, &mut snapshot, group).await?;
@@ -206,29 +201,11 @@ async fn jobs_of_latest_runs(connection: &mut AnyConnection, host: HostId) -> Re
     all(connection, query, |row| rows::parsed(row, "job")).await
 }
 
-pub(crate) async fn add_job(
+/// The hosts that runs of further jobs are on, where they are not there yet.
+pub(crate) async fn add_hosts(
     connection: &mut AnyConnection,
     snapshot: &mut Snapshot,
-    id: JobId,
 ) -> Result<(), StoreError> {
-    let id = id.to_string();
-    let query = sqlx::query("SELECT * FROM jobs WHERE id = $1").bind(&id);
-    snapshot.jobs.extend(maybe(connection, query, rows::job).await?);
-    let query = sqlx::query("SELECT * FROM runs WHERE job = $1 ORDER BY created, id").bind(&id);
-    snapshot.runs.extend(all(connection, query, rows::run).await?);
-    let query = sqlx::query("SELECT * FROM workloads WHERE id IN (SELECT workload FROM jobs WHERE id = $1)")
-        .bind(&id);
-    snapshot.workloads.extend(maybe(connection, query, rows::workload).await?);
-    let query = sqlx::query(
-        "SELECT id, run, digest FROM reports WHERE run IN (SELECT id FROM runs WHERE job = $1) ORDER BY at, id",
-    )
-    .bind(&id);
-    snapshot.reports.extend(all(connection, query, rows::report_key).await?);
-    Ok(())
-}
-
-/// The hosts that runs of further jobs are on, where they are not there yet.
-async fn add_hosts(connection: &mut AnyConnection, snapshot: &mut Snapshot) -> Result<(), StoreError> {
     let known: BTreeSet<HostId> = snapshot.hosts.iter().map(|host| host.id).collect();
     let wanted: BTreeSet<HostId> = snapshot.runs.iter().map(|run| run.host).collect();
     for id in wanted.difference(&known) {

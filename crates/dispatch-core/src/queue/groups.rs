@@ -113,6 +113,25 @@ impl Snapshot {
         self.outcome(Ok(()))
     }
 
+    /// The same, if the group is one of the versions that were seen.
+    #[must_use]
+    pub fn switch_group_seen(
+        self,
+        group: &GroupId,
+        switch: Switch,
+        seen: Option<&[u64]>,
+        by: Option<&str>,
+        now: Timestamp,
+    ) -> Outcome<Result<(), NotDone>> {
+        let version = self.groups.iter().find(|known| known.id == *group).map(|known| known.version);
+        match (version, seen) {
+            (Some(version), Some(seen)) if !seen.contains(&version) => {
+                Outcome { answer: Err(NotDone::Changed(version)), changes: Vec::new() }
+            }
+            _ => self.switch_group(group, switch, by, now),
+        }
+    }
+
     /// Changes what people say of a host. What runs on it goes on.
     #[must_use]
     pub fn edit_host(

@@ -20,6 +20,7 @@ mod round;
 mod settle;
 mod sieve;
 mod source;
+mod status;
 mod sync;
 
 pub use fetch::{ON_ITS_WAY, is_about_image, waits_for_image};
@@ -32,6 +33,7 @@ pub use places::{Place, Reordered};
 pub use plan::{Plan, PlanInput, plan};
 pub use round::{Again, EndedBy, Ending, Opened, Opening, ending, exit_status, not_seen};
 pub use sieve::{Light, SCHEDULED, Sieve};
+pub use status::{Phase, Status};
 pub use sync::Supply;
 
 use std::collections::BTreeMap;

@@ -155,6 +155,11 @@ impl Snapshot {
     /// a difference.
     #[must_use]
     pub fn spread_out(mut self, group: &GroupId) -> Outcome<()> {
+        self.put_apart(group);
+        self.outcome(())
+    }
+
+    fn put_apart(&mut self, group: &GroupId) {
         let waiting = self.jobs.iter().filter(|job| job.group == *group && job.state == JobState::Queued);
         let mut waiting: Vec<&Job> = waiting.collect();
         waiting.sort_unstable_by_key(|job| job.rank());
@@ -163,7 +168,30 @@ impl Snapshot {
         for (id, position) in places {
             self.change_job(id, |job| job.position = position);
         }
-        self.outcome(())
+    }
+
+    /// Moves a job where there was no room: makes some first. `self` must hold all that wait in its queue.
+    #[must_use]
+    pub fn move_with_room(
+        mut self,
+        job: JobId,
+        place: Place,
+        seen: Option<&[u64]>,
+        by: Option<&str>,
+        now: Timestamp,
+    ) -> Outcome<Result<(), NotDone>> {
+        self.by = by.map(str::to_owned);
+        // Before anything moves: that is no change that anybody sees, and counts as one.
+        let group = match self.place_for(job, place, seen) {
+            Ok(_) | Err(NotDone::Crowded) => {
+                self.jobs.iter().find(|known| known.id == job).map(|known| known.group.clone())
+            }
+            Err(why) => return Outcome { answer: Err(why), changes: Vec::new() },
+        };
+        if let Some(group) = group {
+            self.put_apart(&group);
+        }
+        self.move_job(job, place, None, by, now)
     }
 
     /// Returns whether it was elsewhere.

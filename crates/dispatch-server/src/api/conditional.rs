@@ -16,7 +16,12 @@ use super::problem::{Kind, Problem};
 pub struct IfMatchHeader {
     /// The change is made only if the object's `ETag` is one of these, or, with `*`, if the object is there. Without it
     /// the change is made to whatever is there now.
-    #[param(rename = "If-Match", required = false, example = "\"7\"")]
+    #[param(
+        rename = "If-Match",
+        required = false,
+        example = "\"7\"",
+        pattern = "^(\\*|(W/)?\"[!#-~]*\"( *, *(W/)?\"[!#-~]*\")*)$"
+    )]
     _if_match: String,
 }
 
@@ -68,6 +73,17 @@ impl IfMatch {
             (Self::Any, Some(version)) => Self::Versions(vec![version]),
             (Self::Versions(versions), Some(version)) => {
                 Self::Versions(versions.into_iter().filter(|own| *own == version).collect())
+            }
+        }
+    }
+
+    /// The versions, as the rules take them: none for whatever is there.
+    #[must_use]
+    pub fn seen(&self) -> Option<Vec<u64>> {
+        match self {
+            Self::Any => None,
+            Self::Versions(versions) => {
+                Some(versions.iter().filter_map(|version| u64::try_from(*version).ok()).collect())
             }
         }
     }

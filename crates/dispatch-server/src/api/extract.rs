@@ -58,7 +58,12 @@ pub(crate) fn check_query(query: Option<&str>, known: &[String]) -> Result<(), P
     let mut seen = HashSet::new();
     for (name, _) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
         let refuse = |why: String| Err(Problem::new(Kind::InvalidParameter, why).field(name.as_ref()));
-        if !known.iter().any(|known| *known == name) {
+        // `label.*` stands for `label.` with any name behind it.
+        let fits = |known: &String| match known.strip_suffix('*') {
+            Some(prefix) => name.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty()),
+            None => *known == name,
+        };
+        if !known.iter().any(fits) {
             let takes = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
             return refuse(format!("there is no query parameter `{name}` here: this takes {takes}"));
         }
@@ -85,7 +90,7 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Body<T> {
     }
 }
 
-/// The request's JSON, or what stands for none.
+/// The request's JSON, or what stands for none: no body, or `null`.
 #[derive(Clone, Debug)]
 pub struct MaybeBody<T>(pub T);
 
@@ -94,7 +99,8 @@ impl<T: DeserializeOwned + Default, S: Sync> FromRequestParts<S> for MaybeBody<T
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let bytes = payload(parts)?;
-        if bytes.is_empty() { Ok(Self(T::default())) } else { read_json(&bytes).map(Self) }
+        let read = if bytes.is_empty() { None } else { read_json::<Option<T>>(&bytes)? };
+        Ok(Self(read.unwrap_or_default()))
     }
 }
 
@@ -195,6 +201,11 @@ mod tests {
         let known = ["limit".to_owned(), "cursor".to_owned()];
         assert!(check_query(Some("limit=1&cursor=a"), &known).is_ok());
         assert!(check_query(None, &[]).is_ok());
+        let labels = ["label.*".to_owned()];
+        assert!(check_query(Some("label.a=1&label.b=2"), &labels).is_ok());
+        for bad in ["label.=1", "label=1", "label.a=1&label.a=2"] {
+            assert!(check_query(Some(bad), &labels).is_err(), "{bad}");
+        }
         for (bad, name) in
             [("limits=1", "limits"), ("limit=1&limit=2", "limit"), ("%6cimit=1&limit=1", "limit")]
         {

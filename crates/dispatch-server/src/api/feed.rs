@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::HeaderMap;
+use dispatch_core::Event;
 use dispatch_store::StoredEvent;
 use serde_json::{Map, Value};
 use tokio::sync::watch;
@@ -106,10 +107,10 @@ impl Feed {
             }
             if let Some(stored) = self.loaded.pop_front() {
                 self.seq = stored.seq;
-                return match serde_json::to_value(&stored.event) {
-                    Ok(Value::Object(event)) => Next::Event(stored.seq, event),
-                    _ => continue,
-                };
+                match public(&stored.event) {
+                    Some(event) => return Next::Event(stored.seq, event),
+                    None => continue,
+                }
             }
             let is_due = self.api.clock().now() >= self.beat;
             if is_due || self.settings.has_changed().unwrap_or(false) {
@@ -155,11 +156,35 @@ impl Feed {
     }
 }
 
+/// An event as others read it. Whoever knows a run's identifier may report for it: here it has its public name.
+fn public(event: &Event) -> Option<Map<String, Value>> {
+    let Ok(Value::Object(mut shown)) = serde_json::to_value(event) else { return None };
+    if let Some(run) = &event.run {
+        let name = Value::String(run.id.public_name().to_string());
+        shown.get_mut("run")?.as_object_mut()?.insert("id".to_owned(), name);
+    }
+    Some(shown)
+}
+
 #[cfg(test)]
 mod tests {
+    use dispatch_core::RunId;
+    use dispatch_core::event::{Happening, RunRef};
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_runs_identifier_is_told_to_nobody() {
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        let id = RunId::new(now, [5; 10]);
+        let (group, job, host, by) = (None, None, None, None);
+        let run = Some(RunRef { id, attempt: 1 });
+        let event = Event { at: now, group, job, run, host, by, what: Happening::Assigned { attempt: 1 } };
+        let shown = Value::from(public(&event).expect("an object"));
+        assert_eq!(shown["run"]["id"], id.public_name().to_string());
+        assert!(!shown.to_string().contains(&id.to_string()), "{shown}");
+    }
 
     #[test]
     fn an_event_fits_only_if_it_does_in_every_respect() {

@@ -18,9 +18,12 @@ pub mod conditional;
 mod events;
 pub mod extract;
 mod feed;
+mod groups;
 pub mod guard;
 pub mod idempotency;
 pub mod identity;
+mod jobs;
+mod jobs_show;
 pub mod limits;
 pub mod metrics;
 mod observe;
@@ -29,6 +32,7 @@ pub mod origin;
 pub mod page;
 pub mod password;
 pub mod problem;
+mod queue;
 mod reload;
 pub mod request_id;
 pub mod routes;
@@ -36,6 +40,8 @@ mod serve;
 pub mod session;
 pub mod settings;
 mod system;
+mod templates;
+mod wishes;
 mod ws;
 
 use std::sync::{Arc, OnceLock};
@@ -172,6 +178,10 @@ fn endpoints() -> Routes {
         .and(system::routes())
         .and(auth::routes())
         .and(reload::routes())
+        .and(groups::routes())
+        .and(templates::routes())
+        .and(queue::routes())
+        .and(jobs::routes())
         .and(events::routes())
         .and(ws::routes())
 }

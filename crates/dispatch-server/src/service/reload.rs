@@ -205,7 +205,7 @@ impl Reloader {
 
     /// What the state knows of the templates behind a URL.
     async fn known_templates(&self, url: &url::Url) -> Result<Vec<WorkflowTemplate>, StoreError> {
-        let known = self.0.parts.engine.store.templates().await?;
+        let known = self.0.parts.engine.store.all_templates().await?;
         let of_url = |template: &dispatch_core::Template| matches!(&template.origin, TemplateOrigin::Url(known) if *known == url.to_string());
         let known = known.into_iter().filter(|(template, in_config)| *in_config && of_url(template));
         Ok(known.filter_map(|(template, _)| settings::known_template(&template, url)).collect())

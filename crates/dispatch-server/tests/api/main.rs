@@ -5,8 +5,13 @@
 mod access;
 mod contract;
 mod document;
+mod groups;
+mod jobs;
+mod jobs_verbs;
+mod lab;
 mod live;
 mod problems;
+mod races;
 mod schemathesis;
 mod serving;
 mod world;

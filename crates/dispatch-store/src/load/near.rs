@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use dispatch_core::queue::Snapshot;
-use dispatch_core::{GroupId, JobId};
+use dispatch_core::{GroupId, JobId, Snapshot};
 use sqlx::{AnyConnection, AssertSqlSafe};
 
-use super::{all, maybe};
+use super::{all, maybe, part};
 use crate::{Near, StoreError, rows};
 
 /// That a job waits; the first half is the condition of the index.
@@ -67,23 +66,6 @@ async fn beside(connection: &mut AnyConnection, job: JobId) -> Result<Vec<JobId>
     Ok(found)
 }
 
-/// The jobs that are not over and have the dedupe key of one of these: none of these can come back beside them.
-pub(super) async fn with_same_keys(
-    connection: &mut AnyConnection,
-    snapshot: &Snapshot,
-    jobs: &[JobId],
-) -> Result<BTreeSet<JobId>, StoreError> {
-    let named = snapshot.jobs.iter().filter(|job| jobs.contains(&job.id) && job.state.is_final());
-    let mut found = BTreeSet::new();
-    for job in named {
-        if let Some(key) = &job.dedupe_key {
-            found.extend(with_dedupe_key(connection, &job.group, key).await?);
-        }
-    }
-    found.retain(|id| !snapshot.jobs.iter().any(|job| job.id == *id));
-    Ok(found)
-}
-
 /// The job of a group that is not over and has this dedupe key.
 pub(super) async fn with_dedupe_key(
     connection: &mut AnyConnection,
@@ -97,4 +79,20 @@ pub(super) async fn with_dedupe_key(
     .bind(group.to_string())
     .bind(key);
     maybe(connection, query, |row| rows::parsed(row, "id")).await
+}
+
+/// Those that have the dedupe keys of these jobs by now.
+pub(super) async fn add_namesakes(
+    connection: &mut AnyConnection,
+    snapshot: &mut Snapshot,
+    named: &[JobId],
+) -> Result<(), StoreError> {
+    let over = snapshot.jobs.iter().filter(|job| named.contains(&job.id) && job.state.is_final());
+    let keys: Vec<(GroupId, String)> =
+        over.filter_map(|job| Some((job.group.clone(), job.dedupe_key.clone()?))).collect();
+    let mut others = BTreeSet::new();
+    for (group, key) in keys {
+        others.extend(with_dedupe_key(connection, &group, &key).await?);
+    }
+    part::add_jobs(connection, snapshot, &others).await
 }

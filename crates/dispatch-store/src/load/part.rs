@@ -17,7 +17,7 @@ use crate::{Focus, Scope, StoreError, rows};
 const AT_ONCE: (i64, i64) = (250, 4000);
 
 /// The jobs that run, and those of the scope, with what belongs to them.
-pub(super) async fn add(
+pub(crate) async fn add(
     connection: &mut AnyConnection,
     snapshot: &mut Snapshot,
     scope: &Scope,
@@ -55,7 +55,7 @@ async fn add_candidates(
     leave_out: &BTreeSet<WorkloadId>,
 ) -> Result<(), StoreError> {
     let groups: Vec<GroupId> = snapshot.groups_of(host).map(|group| group.id.clone()).collect();
-    let mut kept = Vec::new();
+    let mut kept = BTreeSet::new();
     for group in groups {
         let Some(mut sieve) = Sieve::new(snapshot, host, &group, leave_out) else { continue };
         let (mut at, mut limit) = (None, AT_ONCE.0);
@@ -71,7 +71,7 @@ async fn add_candidates(
             at = Some(*last);
             limit = (limit * 2).min(AT_ONCE.1);
         }
-        kept.append(&mut sieve.kept());
+        kept.extend(sieve.kept());
     }
     add_jobs(connection, snapshot, &kept).await
 }
@@ -112,22 +112,6 @@ async fn next_jobs(
         jobs.append(&mut all(connection, query.bind(priority), rows::light).await?);
     }
     Ok(jobs)
-}
-
-/// These jobs, where they are not there yet.
-async fn add_jobs(
-    connection: &mut AnyConnection,
-    snapshot: &mut Snapshot,
-    wanted: &[JobId],
-) -> Result<(), StoreError> {
-    let known: BTreeSet<JobId> = snapshot.jobs.iter().map(|job| job.id).collect();
-    let missing: Vec<String> =
-        wanted.iter().filter(|id| !known.contains(id)).map(ToString::to_string).collect();
-    for ids in missing.chunks(MOST_VALUES) {
-        let query = format!("SELECT * FROM jobs WHERE id IN ({}) ORDER BY position, id", places(ids.len()));
-        snapshot.jobs.extend(all(connection, bound(query, ids), rows::job).await?);
-    }
-    Ok(())
 }
 
 /// The last place in the queue of each group into which a job that is here may come again.
@@ -195,6 +179,14 @@ async fn add_runs(connection: &mut AnyConnection, snapshot: &mut Snapshot) -> Re
     let known: BTreeSet<JobId> = snapshot.runs.iter().map(|run| run.job).collect();
     let jobs = snapshot.jobs.iter().map(|job| job.id);
     let jobs: Vec<String> = jobs.filter(|job| !known.contains(job)).map(|job| job.to_string()).collect();
+    add_runs_of(connection, snapshot, &jobs).await
+}
+
+async fn add_runs_of(
+    connection: &mut AnyConnection,
+    snapshot: &mut Snapshot,
+    jobs: &[String],
+) -> Result<(), StoreError> {
     let mut tried: Vec<String> = Vec::new();
     for jobs in jobs.chunks(MOST_VALUES) {
         let query = format!("SELECT * FROM runs WHERE job IN ({}) ORDER BY created, id", places(jobs.len()));
@@ -208,6 +200,34 @@ async fn add_runs(connection: &mut AnyConnection, snapshot: &mut Snapshot) -> Re
         snapshot.reports.extend(all(connection, bound(query, runs), rows::report_key).await?);
     }
     Ok(())
+}
+
+/// These jobs, where they are not there yet, with what belongs to them.
+pub(super) async fn add_jobs(
+    connection: &mut AnyConnection,
+    snapshot: &mut Snapshot,
+    wanted: &BTreeSet<JobId>,
+) -> Result<(), StoreError> {
+    let known: BTreeSet<JobId> = snapshot.jobs.iter().map(|job| job.id).collect();
+    let missing: Vec<String> = wanted.difference(&known).map(ToString::to_string).collect();
+    for ids in missing.chunks(MOST_VALUES) {
+        let query = format!("SELECT * FROM jobs WHERE id IN ({}) ORDER BY id", places(ids.len()));
+        snapshot.jobs.extend(all(connection, bound(query, ids), rows::job).await?);
+    }
+    let had: BTreeSet<String> = snapshot.runs.iter().map(|run| run.job.to_string()).collect();
+    let without: Vec<String> = missing.into_iter().filter(|job| !had.contains(job)).collect();
+    add_runs_of(connection, snapshot, &without).await?;
+    add_workloads_of_jobs(connection, snapshot).await
+}
+
+/// What belongs to jobs that were read by themselves.
+pub(crate) async fn add_belongings(
+    connection: &mut AnyConnection,
+    snapshot: &mut Snapshot,
+) -> Result<(), StoreError> {
+    add_runs(connection, snapshot).await?;
+    add_workloads_of_jobs(connection, snapshot).await?;
+    super::add_hosts(connection, snapshot).await
 }
 
 async fn add_workloads_of_jobs(

@@ -5,14 +5,20 @@
 
 pub mod auth;
 pub mod event;
+pub mod group;
+pub mod job;
 pub mod page;
 pub mod problem;
 pub mod reload;
 pub mod system;
+pub mod template;
 
 pub use auth::{Credentials, Me, Role, SignedIn};
 pub use event::EventData;
+pub use group::Group;
+pub use job::Job;
 pub use page::Page;
 pub use problem::{Problem, ProblemKind};
 pub use reload::{ConfigurationChange, Reloaded};
 pub use system::{DatabaseStatus, Health, Ready, Standing, Status, Version};
+pub use template::Template;
