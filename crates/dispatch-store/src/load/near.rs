@@ -67,13 +67,15 @@ async fn beside(connection: &mut AnyConnection, job: JobId) -> Result<Vec<JobId>
     Ok(found)
 }
 
-/// The jobs that are not over and have the dedupe key of one of these: none of these can come back beside them.
+/// The jobs that are not over and have the dedupe key of one that is, and may come back: these, and what has left with
+/// its file.
 pub(super) async fn with_same_keys(
     connection: &mut AnyConnection,
     snapshot: &Snapshot,
     jobs: &[JobId],
 ) -> Result<BTreeSet<JobId>, StoreError> {
-    let named = snapshot.jobs.iter().filter(|job| jobs.contains(&job.id) && job.state.is_final());
+    let may_come_back = |job: &&dispatch_core::Job| job.is_withdrawn || jobs.contains(&job.id);
+    let named = snapshot.jobs.iter().filter(may_come_back).filter(|job| job.state.is_final());
     let mut found = BTreeSet::new();
     for job in named {
         if let Some(key) = &job.dedupe_key {

@@ -22,6 +22,7 @@ macro_rules! on_both {
 
 mod connecting;
 mod lab;
+mod long;
 mod migrations;
 mod place;
 mod queue;

@@ -150,13 +150,13 @@ fn many_jobs_are_made_all_or_none() {
     let bad = NewJob::new(Wanted::Template("nobody".parse().expect("an id")));
     let before = queue.snapshot.jobs.len();
     let list = [good.clone(), bad, good.clone()];
-    let refused = queue
-        .decide(|snapshot, context| snapshot.add_jobs(&service::group("g"), &list, None, context));
+    let refused =
+        queue.decide(|snapshot, context| snapshot.add_jobs(&service::group("g"), &list, None, context));
     assert_eq!(refused, Err((1, NotDone::TemplateGone)));
     assert_eq!(queue.snapshot.jobs.len(), before);
     let many = vec![good; MOST_JOBS + 1];
-    let refused = queue
-        .decide(|snapshot, context| snapshot.add_jobs(&service::group("g"), &many, None, context));
+    let refused =
+        queue.decide(|snapshot, context| snapshot.add_jobs(&service::group("g"), &many, None, context));
     assert_eq!(refused, Err((MOST_JOBS, NotDone::TooMany(MOST_JOBS))));
 }
 
