@@ -41,10 +41,11 @@ async fn fill(place: &Place, labels: &str) -> Store {
         .await
         .expect("a workload");
     let insert = |labels: &str, numbers: &str| {
+        let pin = if labels == "[]" { "NULL" } else { "'host:other'" };
         format!(
-            "INSERT INTO jobs (id, name, workload, priority, position, state, since, grp, required_labels) \
+            "INSERT INTO jobs (id, name, workload, priority, position, state, since, grp, required_labels, pin) \
              SELECT '018bcfe5-6800-7000-8000-' || SUBSTR('' || (100000000000 + n), 1, 12), 'j' || n, \
-             '018bcfe5-6800-7000-8000-000000000001', 0, n, 'queued', 0, 'g', '{labels}' FROM ({numbers}) AS numbers"
+             '018bcfe5-6800-7000-8000-000000000001', 0, n, 'queued', 0, 'g', '{labels}', {pin} FROM ({numbers}) AS numbers"
         )
     };
     let many = format!(
@@ -59,7 +60,8 @@ async fn fill(place: &Place, labels: &str) -> Store {
 
 async fn ask(store: &Store, who: &Sighting) -> Offer {
     let now = Timestamp::from_second(1_700_000_000).expect("a time");
-    let mut random = || [5; 10];
+    let std::net::IpAddr::V4(address) = who.address else { panic!("an address") };
+    let mut random = || [address.octets()[3]; 10];
     store
         .decide(Focus::host(who).within(Scope::Candidates), &policy(), |snapshot| {
             let mut context = Context { now, random: &mut random };
@@ -84,6 +86,10 @@ async fn a_host_does_not_starve_behind_thousands_of_jobs_for_others(place: Place
 
 async fn the_first_of_a_hundred_thousand_is_found_at_once(place: Place) {
     let store = fill(&place, "[]").await;
+    let loaded = |snapshot: dispatch_core::Snapshot| snapshot.jobs.len();
+    let focus = Focus::host(&at(1)).within(Scope::Candidates);
+    let loaded = store.look(focus, &policy(), loaded).await.expect("a look");
+    assert!(loaded < 10, "{loaded} jobs are loaded");
     ask(&store, &at(2)).await;
     let begun = Instant::now();
     assert!(matches!(ask(&store, &at(1)).await, Offer::Image { .. }));
