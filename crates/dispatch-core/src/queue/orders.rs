@@ -151,10 +151,7 @@ impl Snapshot {
         if self.round.as_ref().is_some_and(|round| round.number != known.round) {
             return Err(NotDone::Earlier);
         }
-        let is_taken = |other: &Job| {
-            other.group == known.group && !other.state.is_final() && other.dedupe_key == known.dedupe_key
-        };
-        if known.dedupe_key.is_some() && self.jobs.iter().any(is_taken) {
+        if self.has_taken_key(job) {
             return Err(NotDone::KeyTaken);
         }
         let attempts = self.attempts_of(job);
@@ -168,6 +165,16 @@ impl Snapshot {
         });
         self.tell_of_job(job, now, Happening::Requeued);
         Ok(())
+    }
+
+    /// Whether another job of the group that is not over has a job's dedupe key.
+    pub(super) fn has_taken_key(&self, job: JobId) -> bool {
+        let Some(known) = self.jobs.iter().find(|known| known.id == job) else { return false };
+        let has_key = |other: &Job| {
+            let is_other = other.id != job && !other.state.is_final() && other.group == known.group;
+            is_other && other.dedupe_key == known.dedupe_key
+        };
+        known.dedupe_key.is_some() && self.jobs.iter().any(has_key)
     }
 
     /// It was seen that several hosts take part in a run that was given to one.

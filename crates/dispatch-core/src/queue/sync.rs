@@ -180,11 +180,14 @@ impl Snapshot {
         let left =
             |job: &&Job| job.workload == workload && job.is_withdrawn && job.state == JobState::Cancelled;
         for id in self.jobs.iter().filter(left).map(|job| job.id).collect::<Vec<_>>() {
+            let is_taken = self.has_taken_key(id);
             self.change_job(id, |job| {
                 job.state = JobState::Queued;
                 job.since = context.now;
                 job.reason = None;
                 job.is_withdrawn = false;
+                // Another one was given it meanwhile.
+                job.dedupe_key = job.dedupe_key.take().filter(|_| !is_taken);
             });
             self.tell_of_job(id, context.now, Happening::Queued { kind: known.kind, size: known.size });
         }

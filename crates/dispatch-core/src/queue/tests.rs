@@ -14,6 +14,7 @@ mod rounds;
 mod service;
 mod service_hosts;
 mod service_jobs;
+mod service_properties;
 mod spread;
 mod verbs;
 
@@ -59,7 +60,8 @@ impl Model {
         let mut random = || {
             *seed += 1;
             let mut bytes = [0; 10];
-            bytes[2..].copy_from_slice(&seed.to_be_bytes());
+            // With room between two, for the jobs that follow one.
+            bytes[2..].copy_from_slice(&(*seed << 8).to_be_bytes());
             bytes
         };
         let mut context = Context { now: self.now, random: &mut random };

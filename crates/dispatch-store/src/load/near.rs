@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use dispatch_core::{GroupId, JobId, Snapshot};
+use dispatch_core::{GroupId, Job, JobId, Snapshot};
 use sqlx::{AnyConnection, AssertSqlSafe};
 
 use super::{all, maybe, part};
@@ -81,13 +81,15 @@ pub(super) async fn with_dedupe_key(
     maybe(connection, query, |row| rows::parsed(row, "id")).await
 }
 
-/// Those that have the dedupe keys of these jobs by now.
+/// Those that have by now the dedupe keys of jobs that are over and may come back: the named ones, and what has left with
+/// its file.
 pub(super) async fn add_namesakes(
     connection: &mut AnyConnection,
     snapshot: &mut Snapshot,
     named: &[JobId],
 ) -> Result<(), StoreError> {
-    let over = snapshot.jobs.iter().filter(|job| named.contains(&job.id) && job.state.is_final());
+    let may_come_back = |job: &&Job| job.is_withdrawn || named.contains(&job.id);
+    let over = snapshot.jobs.iter().filter(may_come_back).filter(|job| job.state.is_final());
     let keys: Vec<(GroupId, String)> =
         over.filter_map(|job| Some((job.group.clone(), job.dedupe_key.clone()?))).collect();
     let mut others = BTreeSet::new();

@@ -55,12 +55,16 @@ async fn add_candidates(
     leave_out: &BTreeSet<WorkloadId>,
 ) -> Result<(), StoreError> {
     let groups: Vec<GroupId> = snapshot.groups_of(host).map(|group| group.id.clone()).collect();
+    // The engines do not agree on the case of letters that ASCII does not have: a job too many does no harm.
+    let labels = snapshot.policy.labels_of(host);
+    let own = labels.iter().flat_map(|label| [label.to_ascii_lowercase(), label.to_lowercase()]);
+    let own: Vec<String> = own.collect::<BTreeSet<_>>().into_iter().collect();
     let mut kept = BTreeSet::new();
     for group in groups {
         let Some(mut sieve) = Sieve::new(snapshot, host, &group, leave_out) else { continue };
         let (mut at, mut limit) = (None, AT_ONCE.0);
         while !sieve.is_enough() {
-            let jobs = next_jobs(connection, &group, at, limit).await?;
+            let jobs = next_jobs(connection, &group, at, limit, &own).await?;
             for (_, job) in &jobs {
                 if !sieve.is_enough() {
                     sieve.put(job);
@@ -70,6 +74,12 @@ async fn add_candidates(
             let Some((last, _)) = jobs.last().filter(|_| !is_all) else { break };
             at = Some(*last);
             limit = (limit * 2).min(AT_ONCE.1);
+        }
+        if !sieve.is_enough() {
+            // What is pinned to others was passed over: that there is such a job may be told.
+            if let Some(job) = one_for_others(connection, &group, &own).await? {
+                sieve.put(&job);
+            }
         }
         kept.extend(sieve.kept());
     }
@@ -85,33 +95,65 @@ async fn next_jobs(
     group: &GroupId,
     after: Option<At>,
     limit: i64,
+    own: &[String],
 ) -> Result<Vec<(At, Light)>, StoreError> {
-    // The first condition is that of the index.
     let select = |after: &str| {
-        AssertSqlSafe(format!(
-            "SELECT jobs.id, jobs.priority, jobs.position, jobs.workload, jobs.required_labels, jobs.template, \
-             jobs.paused, jobs.not_before, jobs.since, jobs.created, workloads.labels, workloads.arch, \
-             workloads.made_for, workloads.source, workloads.workflow \
-             FROM jobs JOIN workloads ON workloads.id = jobs.workload \
-             WHERE jobs.state IN ('queued', 'active') AND jobs.grp = $1 AND jobs.state = 'queued' {after} \
-             ORDER BY jobs.priority DESC, jobs.position, jobs.id LIMIT $2"
-        ))
+        let is_own = format!("(jobs.pin IS NULL OR LOWER(jobs.pin) IN ({}))", places_from(6, own.len()));
+        select_light(&format!("AND {is_own} {after}"))
     };
-    let Some((priority, position, id)) = after else {
-        let query = sqlx::query(select("")).bind(group.to_string()).bind(limit);
-        return all(connection, query, rows::light).await;
+    // Every query has all of the values, whether it looks at them or not.
+    let (priority, position, id) =
+        after.map_or((0, 0, String::new()), |(priority, position, id)| (priority, position, id.to_string()));
+    let bind = |text: AssertSqlSafe<String>, limit: i64| {
+        let query = sqlx::query(text).bind(group.to_string()).bind(limit);
+        let query = query.bind(priority).bind(position).bind(id.clone());
+        own.iter().fold(query, |query, label| query.bind(label.clone()))
     };
+    // PostgreSQL wants to know of what kind each is.
+    let used = "AND CAST($3 AS BIGINT) IS NOT NULL AND CAST($4 AS BIGINT) IS NOT NULL AND CAST($5 AS TEXT) IS NOT NULL";
+    if after.is_none() {
+        return all(connection, bind(select(used), limit), rows::light).await;
+    }
     // In two steps, each of which is one stretch of the index.
     let same = "AND jobs.priority = $3 AND jobs.position >= $4 AND (jobs.position > $4 OR jobs.id > $5)";
-    let query = sqlx::query(select(same)).bind(group.to_string()).bind(limit);
-    let query = query.bind(priority).bind(position).bind(id.to_string());
-    let mut jobs = all(connection, query, rows::light).await?;
+    let mut jobs = all(connection, bind(select(same), limit), rows::light).await?;
     let left = limit - i64::try_from(jobs.len()).unwrap_or(limit);
     if left > 0 {
-        let query = sqlx::query(select("AND jobs.priority < $3")).bind(group.to_string()).bind(left);
-        jobs.append(&mut all(connection, query.bind(priority), rows::light).await?);
+        let lower = format!("AND jobs.priority < $3 {used}");
+        jobs.append(&mut all(connection, bind(select(&lower), left), rows::light).await?);
     }
     Ok(jobs)
+}
+
+/// One of the jobs of a group that are pinned to other hosts.
+async fn one_for_others(
+    connection: &mut AnyConnection,
+    group: &GroupId,
+    own: &[String],
+) -> Result<Option<Light>, StoreError> {
+    let is_other = format!("AND LOWER(jobs.pin) NOT IN ({})", places_from(3, own.len()));
+    let query = sqlx::query(select_light(&is_other)).bind(group.to_string()).bind(1_i64);
+    let query = own.iter().fold(query, |query, label| query.bind(label.clone()));
+    Ok(maybe(connection, query, rows::light).await?.map(|(_, job)| job))
+}
+
+/// The jobs that wait in the group `$1`, at most `$2` of them, by what little is needed to know whom they are for.
+/// The condition must be made of nothing that comes from outside.
+fn select_light(condition: &str) -> AssertSqlSafe<String> {
+    // The first condition is that of the index.
+    AssertSqlSafe(format!(
+        "SELECT jobs.id, jobs.priority, jobs.position, jobs.workload, jobs.required_labels, jobs.template, \
+         jobs.paused, jobs.not_before, jobs.since, jobs.created, workloads.labels, workloads.arch, \
+         workloads.made_for, workloads.source, workloads.workflow \
+         FROM jobs JOIN workloads ON workloads.id = jobs.workload \
+         WHERE jobs.state IN ('queued', 'active') AND jobs.grp = $1 AND jobs.state = 'queued' {condition} \
+         ORDER BY jobs.priority DESC, jobs.position, jobs.id LIMIT $2"
+    ))
+}
+
+/// `$6, $7`: as many places for values, from this one on.
+fn places_from(first: usize, count: usize) -> String {
+    (first..first + count).map(|place| format!("${place}")).collect::<Vec<_>>().join(", ")
 }
 
 /// The last place in the queue of each group into which a job that is here may come again.

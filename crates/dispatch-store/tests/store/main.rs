@@ -23,6 +23,7 @@ macro_rules! on_both {
 mod connecting;
 mod lab;
 mod listing;
+mod long;
 mod migrations;
 mod place;
 mod queue;

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dispatch_core::group::{Group, GroupKind};
 use dispatch_core::queue::{Ask, Change, Context, Edit, NewJob, Outlook, Place as At, Unreadable, Wanted};
 use dispatch_core::run::{End, Policy, RunEvent};
 use dispatch_core::{
     GroupId, GroupState, Host, HostId, Job, JobId, Kind, Outcome, RunId, Sighting, Snapshot, SourceId, Terms,
-    Verdict, Workload, WorkloadId,
+    Workload, WorkloadId,
 };
 use dispatch_store::{Focus, Near, Scope, Store};
 use jiff::Timestamp;
