@@ -10,6 +10,7 @@ mod error;
 mod focus;
 mod load;
 mod postgres;
+pub mod reads;
 mod rows;
 mod save;
 

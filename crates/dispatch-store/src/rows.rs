@@ -14,11 +14,11 @@ fn damaged(column: &'static str, value: &dyn ToString) -> StoreError {
     StoreError::Damaged { column, value: value.to_string() }
 }
 
-fn text(row: &AnyRow, column: &'static str) -> Result<String, StoreError> {
+pub(crate) fn text(row: &AnyRow, column: &'static str) -> Result<String, StoreError> {
     Ok(row.try_get(column)?)
 }
 
-fn optional_text(row: &AnyRow, column: &'static str) -> Result<Option<String>, StoreError> {
+pub(crate) fn optional_text(row: &AnyRow, column: &'static str) -> Result<Option<String>, StoreError> {
     Ok(row.try_get(column)?)
 }
 
@@ -27,11 +27,14 @@ pub(crate) fn parsed<T: FromStr>(row: &AnyRow, column: &'static str) -> Result<T
     text.parse().map_err(|_| damaged(column, &text))
 }
 
-fn optional_parsed<T: FromStr>(row: &AnyRow, column: &'static str) -> Result<Option<T>, StoreError> {
+pub(crate) fn optional_parsed<T: FromStr>(
+    row: &AnyRow,
+    column: &'static str,
+) -> Result<Option<T>, StoreError> {
     optional_text(row, column)?.map(|text| text.parse().map_err(|_| damaged(column, &text))).transpose()
 }
 
-fn number<T: TryFrom<i64>>(row: &AnyRow, column: &'static str) -> Result<T, StoreError> {
+pub(crate) fn number<T: TryFrom<i64>>(row: &AnyRow, column: &'static str) -> Result<T, StoreError> {
     let number: i64 = row.try_get(column)?;
     T::try_from(number).map_err(|_| damaged(column, &number))
 }
@@ -41,7 +44,7 @@ fn optional_number<T: TryFrom<i64>>(row: &AnyRow, column: &'static str) -> Resul
     number.map(|number| T::try_from(number).map_err(|_| damaged(column, &number))).transpose()
 }
 
-fn time(row: &AnyRow, column: &'static str) -> Result<Timestamp, StoreError> {
+pub(crate) fn time(row: &AnyRow, column: &'static str) -> Result<Timestamp, StoreError> {
     let micros: i64 = row.try_get(column)?;
     Timestamp::from_microsecond(micros).map_err(|_| damaged(column, &micros))
 }
@@ -55,7 +58,7 @@ fn json<T: serde::de::DeserializeOwned>(column: &'static str, text: &str) -> Res
     serde_json::from_str(text).map_err(|_| damaged(column, &text))
 }
 
-fn flag(row: &AnyRow, column: &'static str) -> Result<bool, StoreError> {
+pub(crate) fn flag(row: &AnyRow, column: &'static str) -> Result<bool, StoreError> {
     Ok(number::<u8>(row, column)? != 0)
 }
 

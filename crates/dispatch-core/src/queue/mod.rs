@@ -12,12 +12,15 @@ mod groups;
 mod idle;
 mod job;
 mod jobs;
+pub mod matrix;
 mod orders;
 mod places;
 mod requests;
 mod round;
 mod settle;
 mod source;
+mod standing;
+pub mod stats;
 mod sync;
 
 pub use fetch::{ON_ITS_WAY, is_about_image, waits_for_image};
@@ -28,6 +31,7 @@ pub use jobs::{Edit, MOST_JOBS, Made, NewJob, Wanted};
 pub use orders::NotDone;
 pub use places::{Place, Reordered};
 pub use round::{Again, EndedBy, Ending, Opened, Opening, ending, exit_status, not_seen};
+pub use standing::{Standing, standing};
 pub use sync::Supply;
 
 use std::collections::BTreeMap;

@@ -58,7 +58,12 @@ pub(crate) fn check_query(query: Option<&str>, known: &[String]) -> Result<(), P
     let mut seen = HashSet::new();
     for (name, _) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
         let refuse = |why: String| Err(Problem::new(Kind::InvalidParameter, why).field(name.as_ref()));
-        if !known.iter().any(|known| *known == name) {
+        // `label.KEY` stands for all names that begin so.
+        let is_family = |known: &str| {
+            let family = known.strip_suffix("KEY").filter(|family| family.ends_with('.'));
+            family.is_some_and(|family| name.strip_prefix(family).is_some_and(|rest| !rest.is_empty()))
+        };
+        if !known.iter().any(|known| *known == name || is_family(known)) {
             let takes = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
             return refuse(format!("there is no query parameter `{name}` here: this takes {takes}"));
         }

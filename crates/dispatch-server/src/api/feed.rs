@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::settings::Settings;
-use super::{Api, Identity, session};
+use super::{Api, Identity, session, shown};
 
 /// How many events are loaded at a time.
 const BATCH: u32 = 100;
@@ -106,9 +106,9 @@ impl Feed {
             }
             if let Some(stored) = self.loaded.pop_front() {
                 self.seq = stored.seq;
-                return match serde_json::to_value(&stored.event) {
-                    Ok(Value::Object(event)) => Next::Event(stored.seq, event),
-                    _ => continue,
+                return match shown::event(&stored) {
+                    Some(event) => Next::Event(stored.seq, event),
+                    None => continue,
                 };
             }
             let is_due = self.api.clock().now() >= self.beat;

@@ -13,15 +13,21 @@
 //! and answers with JSON, with [`conditional::Tagged`] where the object has a version, or with a [`problem::Problem`].
 
 mod auth;
+mod boot;
 pub mod client;
 pub mod conditional;
 mod events;
 pub mod extract;
 mod feed;
 pub mod guard;
+mod history;
+mod history_export;
+mod hosts;
+mod hosts_show;
 pub mod idempotency;
 pub mod identity;
 pub mod limits;
+mod matrix;
 pub mod metrics;
 mod observe;
 pub mod openapi;
@@ -29,12 +35,16 @@ pub mod origin;
 pub mod page;
 pub mod password;
 pub mod problem;
+mod reports;
 pub mod request_id;
 pub mod routes;
+mod runs;
 mod serve;
 pub mod session;
 pub mod settings;
+mod shown;
 mod system;
+mod workloads;
 mod ws;
 
 use std::sync::Arc;
@@ -153,5 +163,17 @@ impl Api {
 
 /// All endpoints. A new resource is a line here.
 fn endpoints() -> Routes {
-    Routes::new().and(system::routes()).and(auth::routes()).and(events::routes()).and(ws::routes())
+    Routes::new()
+        .and(system::routes())
+        .and(auth::routes())
+        .and(events::routes())
+        .and(ws::routes())
+        .and(hosts::routes())
+        .and(runs::routes())
+        .and(workloads::routes())
+        .and(reports::routes())
+        .and(history::routes())
+        .and(history_export::routes())
+        .and(matrix::routes())
+        .and(boot::routes())
 }

@@ -27,4 +27,5 @@ mod place;
 mod queue;
 mod races;
 mod random;
+mod reads;
 mod trouble;

@@ -1,0 +1,92 @@
+//! What endpoints have in common: how things are shown, and how changes are made once.
+
+use std::time::Duration;
+
+use dispatch_core::queue::{Context, NotDone};
+use dispatch_core::{GroupId, Outcome, RunId, Snapshot};
+use dispatch_store::{Answered, Focus, StoredEvent};
+use dispatch_wire::api::EventData;
+use jiff::Timestamp;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::Api;
+use super::idempotency::Once;
+use super::problem::{Answer, Kind, Problem};
+
+/// A time, as RFC 3339 has it.
+pub(crate) fn time(time: Timestamp) -> String {
+    time.to_string()
+}
+
+/// A time that may be none.
+pub(crate) fn maybe_time(time: Option<Timestamp>) -> Option<String> {
+    time.map(|time| time.to_string())
+}
+
+/// From then to then, in seconds; nothing, if the clock went back meanwhile.
+pub(crate) fn seconds(from: Timestamp, to: Timestamp) -> f64 {
+    Duration::try_from(to.duration_since(from)).unwrap_or_default().as_secs_f64()
+}
+
+/// An event as people may see it: a run is called by its public name, for whoever knows its identifier may report.
+pub(crate) fn event(stored: &StoredEvent) -> Option<Map<String, Value>> {
+    let Ok(Value::Object(mut event)) = serde_json::to_value(&stored.event) else { return None };
+    if let Some(Value::Object(run)) = event.get_mut("run") {
+        let id = run.get("id").and_then(Value::as_str).and_then(|id| id.parse::<RunId>().ok())?;
+        run.insert("id".to_owned(), id.public_name().to_string().into());
+    }
+    Some(event)
+}
+
+/// The same with its place in the log.
+pub(crate) fn event_data(stored: &StoredEvent) -> Option<EventData> {
+    let mut more = event(stored)?;
+    let name = more.remove("event")?.as_str()?.to_owned();
+    more.remove("at");
+    Some(EventData { seq: stored.seq, event: name, at: time(stored.event.at), more })
+}
+
+/// The group of that name, if there is or was one.
+pub(crate) async fn group(api: &Api, id: &str) -> Answer<GroupId> {
+    let unknown = || Problem::not_found("group", id);
+    let group: GroupId = id.parse().map_err(|_| unknown())?;
+    if api.engine().policy().group(&group).is_some() || api.store().has_group(&group).await? {
+        return Ok(group);
+    }
+    Err(unknown())
+}
+
+/// Why a change was not made, as a problem.
+pub(crate) fn refused(why: &NotDone) -> Problem {
+    let kind = match why {
+        NotDone::Unknown | NotDone::HostUnknown | NotDone::GroupGone => Kind::NotFound,
+        NotDone::Changed(_) => Kind::Changed,
+        _ => Kind::Conflict,
+    };
+    Problem::new(kind, why.to_string())
+}
+
+/// Decides, and answers a request that comes again as the first time.
+pub(crate) async fn change<T: Serialize + DeserializeOwned>(
+    api: &Api,
+    once: Once,
+    focus: Focus,
+    decision: impl FnMut(Snapshot, &mut Context<'_>) -> Outcome<T>,
+) -> Answer<T> {
+    let Some(key) = once.0 else { return Ok(api.engine().decide(focus, decision).await?) };
+    let request = dispatch_store::Request {
+        who: key.user,
+        key: key.key,
+        fingerprint: key.fingerprint,
+        at: api.clock().now(),
+    };
+    match api.engine().decide_answered(&request, focus, decision).await? {
+        Answered::Now(answer) | Answered::Before(answer) => Ok(answer),
+        Answered::OtherRequest => {
+            let detail = "this Idempotency-Key was used for another request: take a new one";
+            Err(Problem::new(Kind::KeyReused, detail).field("Idempotency-Key"))
+        }
+    }
+}
