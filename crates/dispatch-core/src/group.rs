@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::host::{Host, HostName};
 use crate::mac::Mac;
 use crate::queue::WhenIdle;
-use crate::run::{DeadlineChanges, Sinks};
+use crate::run::{DeadlineChanges, IssueTarget, Sinks};
 use crate::verdict::Judge;
 use crate::workload::{SourceId, UnknownWord, Workflow};
 
@@ -224,6 +224,8 @@ pub struct Group {
     pub judge: Option<Arc<Judge>>,
     /// Where reports go.
     pub sinks: Option<Sinks>,
+    /// The issues that reports of what a source offers become, where the sinks name none.
+    pub targets: BTreeMap<SourceId, IssueTarget>,
     /// A source of it is looked at again and again: more may come at any time.
     pub is_watching: bool,
     /// Its sources. What comes from others has left the configuration.
@@ -246,6 +248,7 @@ impl Group {
             retries: None,
             judge: None,
             sinks: None,
+            targets: BTreeMap::new(),
             is_watching: false,
             sources: Vec::new(),
             templates: Vec::new(),

@@ -18,6 +18,8 @@ pub enum Origin {
     GhTokenVariable,
     /// `gh auth token`.
     GhCli,
+    /// `github.token` of a service's configuration.
+    Configuration,
 }
 
 impl fmt::Display for Origin {
@@ -27,6 +29,7 @@ impl fmt::Display for Origin {
             Self::GithubTokenVariable => "GITHUB_TOKEN",
             Self::GhTokenVariable => "GH_TOKEN",
             Self::GhCli => "`gh auth token`",
+            Self::Configuration => "github.token",
         })
     }
 }

@@ -4,6 +4,7 @@
 //! * [`engine`] answers the boot server from the store: load, let `dispatch-core` decide, commit.
 //! * [`reconcile`] holds the loops that compare what is with what should be: deadlines, the outbox, the log.
 //! * [`storage`] keeps what is too large for the database: in a folder, or in a bucket of S3.
+//! * [`service::Service`] is one for a lab or a team: groups, hosts and sources of a configuration, and an API.
 //! * [`api`] is the service's HTTP API.
 //! * [`view`], [`doing`], [`log`] and [`page`] are what people see.
 
@@ -21,6 +22,7 @@ pub mod page;
 pub mod reconcile;
 pub mod reports;
 pub mod requests;
+pub mod service;
 pub mod session;
 pub mod source;
 pub mod state;

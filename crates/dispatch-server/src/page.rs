@@ -54,6 +54,17 @@ pub fn render(title: &str, view: &View) -> String {
     html
 }
 
+/// What a browser is shown that asks the boot listener of a service. It needs nothing from elsewhere.
+#[must_use]
+pub fn of_service() -> String {
+    format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width\"><title>dispatch</title><style>{STYLE}</style></head>\n\
+         <body><h1>dispatch</h1><p>Servers boot from here, over UEFI HTTP Boot: this is the URL for their boot menu. What \
+         they run is shown by the service itself, at its own address.</p></body></html>\n"
+    )
+}
+
 /// What is still to be done in the outside world.
 fn outbox(view: &View) -> String {
     let line = |class: &str, words: &str| format!("<li{class}>{}</li>", escaped(words));

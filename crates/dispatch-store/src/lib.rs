@@ -18,7 +18,7 @@ use std::path::Path;
 
 use dispatch_core::queue::{Change, Issue, Round, Snapshot};
 use dispatch_core::run::Policy;
-use dispatch_core::{Effect, Event, Host, Job, JobId, Outcome, ReportId, Run, RunId, Workload};
+use dispatch_core::{Effect, Event, Host, Job, JobId, Outcome, ReportId, Run, RunId, Template, Workload};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -436,6 +436,12 @@ impl Store {
     pub async fn events_left(&self, cursor: Cursor) -> Result<u64, StoreError> {
         let told = self.cursor(cursor).await?.unwrap_or(0);
         Ok(u64::try_from(self.last_seq().await? - told).unwrap_or(0))
+    }
+
+    /// All templates, also those that have left the configuration, and whether they are in it.
+    pub async fn templates(&self) -> Result<Vec<(Template, bool)>, StoreError> {
+        let rows = sqlx::query("SELECT * FROM templates ORDER BY id").fetch_all(&self.readers).await?;
+        rows.iter().map(rows::template).collect()
     }
 
     /// The jobs of the latest round in queue order, their runs in the order of their making, and all hosts.

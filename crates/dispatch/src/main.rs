@@ -8,6 +8,7 @@ mod cli;
 mod console;
 mod diagnostics;
 mod real;
+mod serve;
 mod session;
 mod status;
 mod stubs;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         Command::Session(args, chosen) => runtime.block_on(session::run(*args, chosen)),
         Command::Check(args, chosen) => runtime.block_on(check::run(*args, chosen)).map(|()| 0),
         Command::Status(args, chosen) => runtime.block_on(status::run(*args, chosen)).map(|()| 0),
+        Command::Serve(args) => runtime.block_on(serve::run(args)),
         Command::Config(args) => cli::config::run(args),
         Command::Stubs(args) => stubs::run(args).map(|()| 0),
     };

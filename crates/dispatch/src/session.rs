@@ -37,6 +37,8 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Start(#[from] StartError),
     #[error(transparent)]
+    Serve(dispatch_server::service::StartError),
+    #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
     Programs(#[from] dispatch_boot::ProgramsError),
@@ -312,7 +314,7 @@ pub(crate) fn default_state(chosen: &Chosen, api: &Url) -> Result<PathBuf, Failu
     }
 }
 
-struct Signals {
+pub(crate) struct Signals {
     terminate: Mutex<Signal>,
     interrupt: Mutex<Signal>,
     /// None where it is ignored, as `nohup` has it: then the session outlives its terminal.
@@ -320,7 +322,7 @@ struct Signals {
 }
 
 impl Signals {
-    fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let receive = |kind| signal(kind).map(Mutex::new);
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let is_ignored = ignores(&status, SignalKind::hangup());
@@ -332,7 +334,7 @@ impl Signals {
     }
 
     /// The next one.
-    async fn next(&self) -> &'static str {
+    pub(crate) async fn next(&self) -> &'static str {
         let hang_up = async {
             match &self.hang_up {
                 Some(hang_up) => hang_up.lock().await.recv().await,
@@ -347,7 +349,7 @@ impl Signals {
 
     /// The next one of a person who wants it to end now. A terminal that is closed is told by the kernel, and by the
     /// shell once more: that is nobody's impatience.
-    async fn insists(&self) -> &'static str {
+    pub(crate) async fn insists(&self) -> &'static str {
         let (mut terminate, mut interrupt) = (self.terminate.lock().await, self.interrupt.lock().await);
         tokio::select! {
             _ = terminate.recv() => "SIGTERM",

@@ -206,9 +206,10 @@ impl Snapshot {
         let title = report.title.clone();
         self.reports.push(ReportKey { id, run: run.id, digest: report.digest.clone() });
         self.changes.push(Change::Report(Report { id, run: run.id, at: now, late, content: report }));
-        let sinks =
-            self.jobs.iter().find(|job| job.id == run.job).map(|job| self.policy.sinks_of(&job.group));
-        let Sinks { files, issues } = sinks.unwrap_or(&self.policy.sinks).clone();
+        let source = self.workloads.iter().find(|known| known.id == run.workload).map(|known| &known.source);
+        let job = self.jobs.iter().find(|job| job.id == run.job);
+        let sinks = job.map(|job| self.policy.sinks_of(&job.group, source));
+        let Sinks { files, issues } = sinks.unwrap_or_else(|| self.policy.sinks.clone());
         if files {
             self.changes.push(Change::Effect(Effect::WriteReport { report: id }));
         }

@@ -20,7 +20,7 @@ use crate::group::{Group, GroupId, HostKey, ListedHost, UnknownHosts};
 use crate::host::{Host, HostPattern};
 use crate::id::{HostId, JobId, RunId, WorkloadId};
 use crate::verdict::{Judge, Verdict};
-use crate::workload::{Arch, UnknownWord};
+use crate::workload::{Arch, SourceId, UnknownWord};
 
 pub use decide::decide;
 
@@ -251,6 +251,8 @@ pub struct Policy {
     pub listed: Arc<[ListedHost]>,
     /// What becomes of hosts that it does not list.
     pub unknown_hosts: UnknownHosts,
+    /// Jobs are started. Else they only wait.
+    pub is_dispatching: bool,
     /// How long each state may last.
     pub deadlines: Deadlines,
     /// How many more attempts a job gets after its first one errored.
@@ -279,6 +281,7 @@ impl Default for Policy {
             groups: None,
             listed: Arc::new([]),
             unknown_hosts: UnknownHosts::Accept,
+            is_dispatching: true,
             deadlines: Deadlines::default(),
             retries: 2,
             judge: Arc::default(),
@@ -324,10 +327,13 @@ impl Policy {
         self.group(group).and_then(|group| group.judge.as_deref()).unwrap_or(&self.judge)
     }
 
-    /// Where reports of this group go.
+    /// Where reports go of what this group runs from this source.
     #[must_use]
-    pub fn sinks_of(&self, group: &GroupId) -> &Sinks {
-        self.group(group).and_then(|group| group.sinks.as_ref()).unwrap_or(&self.sinks)
+    pub fn sinks_of(&self, group: &GroupId, source: Option<&SourceId>) -> Sinks {
+        let group = self.group(group);
+        let sinks = group.and_then(|group| group.sinks.as_ref()).unwrap_or(&self.sinks).clone();
+        let target = || group.zip(source).and_then(|(group, source)| group.targets.get(source));
+        Sinks { issues: sinks.issues.or_else(|| target().cloned()), ..sinks }
     }
 
     /// The listed host that a host is.

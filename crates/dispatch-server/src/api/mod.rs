@@ -35,6 +35,7 @@ pub mod origin;
 pub mod page;
 pub mod password;
 pub mod problem;
+mod reload;
 mod reports;
 pub mod request_id;
 pub mod routes;
@@ -47,13 +48,14 @@ mod system;
 mod workloads;
 mod ws;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use dispatch_store::Store;
 use tokio::sync::{Semaphore, watch};
 
 use crate::clock::{Clock, Random};
 use crate::engine::Engine;
+use crate::service::Reloader;
 
 pub use identity::{How, Identity};
 pub use openapi::document;
@@ -74,6 +76,7 @@ pub struct Api(Arc<Inner>);
 
 struct Inner {
     engine: Engine,
+    reloader: OnceLock<Reloader>,
     settings: watch::Sender<Arc<Settings>>,
     limiters: Limiters,
     metrics: Metrics,
@@ -87,11 +90,23 @@ impl Api {
         let limiters = Limiters::new(&settings.limits, &engine.clock);
         Self(Arc::new(Inner {
             engine,
+            reloader: OnceLock::new(),
             settings: watch::Sender::new(Arc::new(settings)),
             limiters,
             metrics: Metrics::new(),
             verifying: Arc::new(Semaphore::new(VERIFIED_AT_ONCE)),
         }))
+    }
+
+    /// What reads the configuration again, where there is one.
+    pub(crate) fn reloader(&self) -> Option<&Reloader> {
+        self.0.reloader.get()
+    }
+
+    /// From now on the configuration can be read again by this.
+    pub(crate) fn set_reloader(&self, reloader: Reloader) {
+        // There is one service in a process, which does this once.
+        let _ = self.0.reloader.set(reloader);
     }
 
     /// What decides.
@@ -176,4 +191,5 @@ fn endpoints() -> Routes {
         .and(history_export::routes())
         .and(matrix::routes())
         .and(boot::routes())
+        .and(reload::routes())
 }

@@ -97,6 +97,8 @@ kinds! {
     UnsupportedMediaType = 415 "unsupported-media-type" "The body is not of a type that is taken";
     /// The body is JSON, and not what this endpoint takes. `field` points to what is wrong.
     InvalidBody = 422 "invalid-body" "The body is not what is expected";
+    /// The configuration file has mistakes: nothing has changed. `detail` says where they are. Mend them and try again.
+    InvalidConfiguration = 422 "invalid-configuration" "The configuration has mistakes";
     /// This is a WebSocket, and the request does not ask for one.
     UpgradeRequired = 426 "upgrade-required" "This is a WebSocket";
     /// Too many requests came. Wait as many seconds as `Retry-After` says.

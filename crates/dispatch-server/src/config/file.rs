@@ -51,7 +51,7 @@ section! {
         boot: Boot,
         /// Where large things are kept: images, logs, reports.
         storage: Storage,
-        /// The folder that reports are written to, one Markdown and one JSON file each. Default: `reports`.
+        /// The folder that reports are written to, one Markdown and one JSON file each. Default: they go into the storage.
         reports: FilePath,
         /// Where fetched images are kept.
         cache: Cache,

@@ -88,6 +88,15 @@ fn read(text: &str, path: &Path, env: Environment<'_>, notes: &mut Notes) -> Opt
     configuration(&mut Context { file: path, root: &root, folder, env, notes }, file)
 }
 
+/// A URL as people may see it: its query may be a signature.
+#[must_use]
+pub fn shown_url(url: &Url) -> String {
+    let mut shown = url.clone();
+    shown.set_query(None);
+    shown.set_fragment(None);
+    shown.to_string()
+}
+
 /// Reads a list of workflow templates that was fetched from a URL. Nothing in it is a variable: whoever wrote it is not
 /// whose environment this is. Its ids must not be those of the configuration.
 pub fn templates(
@@ -95,10 +104,8 @@ pub fn templates(
     url: &Url,
     configuration: &Configuration,
 ) -> Result<Vec<WorkflowTemplate>, Mistakes> {
-    let mut shown = url.clone();
-    shown.set_query(None);
-    shown.set_fragment(None);
-    let (mut notes, mut ids, file) = (Notes::default(), Ids::new(), Path::new(shown.as_str()));
+    let shown = shown_url(url);
+    let (mut notes, mut ids, file) = (Notes::default(), Ids::new(), Path::new(&shown));
     let metal = configuration
         .metal_groups
         .iter()

@@ -496,11 +496,19 @@ impl Queue for Engine {
     }
 
     async fn page(&self) -> Result<String, Unavailable> {
+        if self.policy().is_service() {
+            // Who may see the queue is asked for a name elsewhere.
+            return Ok(page::of_service());
+        }
         let view = self.view().await.map_err(unavailable)?;
         Ok(page::render(&self.title, &view))
     }
 
     async fn health(&self) -> Result<String, Unavailable> {
+        if self.policy().is_service() {
+            let health = serde_json::json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") });
+            return Ok(health.to_string());
+        }
         let view = self.view().await.map_err(unavailable)?;
         let health = serde_json::json!({
             "status": "ok",

@@ -10,9 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use dispatch_core::issue::{Filing, Options, Pace, Queued, Reason, Wait, heads};
+use dispatch_core::issue::{Filing, Pace, Queued, Reason, Wait, heads};
 use dispatch_core::text::duration;
-use dispatch_core::{Effect, ReportId, RunId};
+use dispatch_core::{Effect, GroupId, ReportId, RunId};
 use dispatch_github::GitHub;
 use dispatch_store::{Lane, StoreError, WaitingEffect};
 use jiff::Timestamp;
@@ -40,10 +40,12 @@ const NOT_SIGNED_IN: &str = "this session is not signed in to GitHub: start it w
 const LIMITED: &str = "GitHub takes no more requests for the moment";
 
 /// What people may choose.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IssueOptions {
     /// A line at the end of each issue tells run, host, workload, duration, attempt and verdict.
     pub footer: bool,
+    /// But not of these groups.
+    pub without: Vec<GroupId>,
 }
 
 /// See the module.
@@ -67,7 +69,7 @@ impl Issues {
 struct Desk<T> {
     engine: Engine,
     tracker: Option<T>,
-    options: Options,
+    options: IssueOptions,
     pace: Arc<Mutex<Pace>>,
     known: BTreeMap<String, Known>,
     /// What is being worked on: which report, and of which repository.
@@ -107,7 +109,7 @@ type Worked = (Report, Filing, End);
 impl<T: Tracker> Desk<T> {
     fn new(engine: Engine, tracker: Option<T>, options: IssueOptions) -> Self {
         let (pace, known, busy) = Default::default();
-        Self { engine, tracker, options: Options { footer: options.footer }, pace, known, busy }
+        Self { engine, tracker, options, pace, known, busy }
     }
 
     async fn run(mut self, stop: CancellationToken) {
@@ -178,7 +180,7 @@ impl<T: Tracker> Desk<T> {
             let one = One {
                 engine: self.engine.clone(),
                 tracker: tracker.clone(),
-                options: self.options,
+                options: self.options.clone(),
                 pace: Arc::clone(&self.pace),
                 stop: stop.clone(),
             };

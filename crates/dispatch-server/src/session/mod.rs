@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use dispatch_boot::cache::CacheError;
+use dispatch_boot::route::BootPath;
 use dispatch_boot::{
     Announcement, Bind, BindError, Limits, Listener, Programs, ProgramsError, Service, Stop,
 };
@@ -231,16 +232,7 @@ impl Session {
     /// The URLs to type into a boot menu, the likeliest first.
     #[must_use]
     pub fn urls(&self) -> Vec<String> {
-        let Bind { address, port } = self.listener.bound();
-        let addresses = match address {
-            Some(address) if !address.is_unspecified() => vec![address],
-            _ => own_addresses(address != Some(IpAddr::from([0, 0, 0, 0]))),
-        };
-        let url = |address: IpAddr| {
-            let host = if address.is_ipv6() { format!("[{address}]") } else { address.to_string() };
-            format!("http://{host}:{port}{}", self.config.path.as_str())
-        };
-        addresses.into_iter().map(url).collect()
+        urls(self.listener.bound(), &self.config.path)
     }
 
     /// Serves until `stop`. Returns how the queue stands then.
@@ -262,7 +254,7 @@ impl Session {
         let reports = ReportSink::Directory(config.reports.clone());
         tasks.spawn(Outbox::new(engine.clone(), reports).run(later.clone()));
         let is_anonymous = github.as_ref().is_some_and(|github| !github.signed_in());
-        let issues = IssueOptions { footer: config.hub.footer };
+        let issues = IssueOptions { footer: config.hub.footer, without: Vec::new() };
         tasks.spawn(Issues::new(engine.clone(), github, issues).run(later.clone()));
         tasks.spawn(cut_downloads(engine.clone(), stop.clone()));
         if let (Some(fetched), SourceConfig::Remote(remote)) = (fetched, &config.source) {
@@ -347,6 +339,20 @@ impl Session {
     }
 }
 
+/// The URLs of a boot listener, the likeliest first.
+pub(crate) fn urls(bound: Bind, path: &BootPath) -> Vec<String> {
+    let Bind { address, port } = bound;
+    let addresses = match address {
+        Some(address) if !address.is_unspecified() => vec![address],
+        _ => own_addresses(address != Some(IpAddr::from([0, 0, 0, 0]))),
+    };
+    let url = |address: IpAddr| {
+        let host = if address.is_ipv6() { format!("[{address}]") } else { address.to_string() };
+        format!("http://{host}:{port}{}", path.as_str())
+    };
+    addresses.into_iter().map(url).collect()
+}
+
 /// What is left to be filed of sessions before, and what that needs: this one may have no destination, or another.
 fn still_waiting(waiting: &[WaitingEffect], is_signed_in: bool) -> Vec<String> {
     let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
@@ -392,7 +398,7 @@ fn at_least(every: Duration, is_anonymous: bool) -> Duration {
 
 /// Cuts off the downloads that are going on when the session ends, while their ends can still be noted: the next
 /// start takes them up again.
-async fn cut_downloads(engine: Engine, stop: CancellationToken) {
+pub(crate) async fn cut_downloads(engine: Engine, stop: CancellationToken) {
     stop.cancelled().await;
     for (_, progress) in engine.live().all() {
         progress.stop(Stop::WeEnd);
@@ -428,7 +434,7 @@ fn description(source: &SourceConfig) -> String {
 }
 
 /// Lets images find the server until `stop`. A session goes on without.
-async fn announce(service: Service, stop: CancellationToken) {
+pub(crate) async fn announce(service: Service, stop: CancellationToken) {
     match Announcement::start(&service) {
         Ok(announcement) => {
             tracing::debug!("announced by mDNS as {}", announcement.name());
@@ -454,7 +460,6 @@ mod tests {
 
     use super::*;
     use crate::hub::{HubConfig, ReportTo};
-    use dispatch_boot::route::BootPath;
 
     /// It stands still.
     struct Still;

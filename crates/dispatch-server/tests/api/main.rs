@@ -5,8 +5,13 @@
 mod access;
 mod contract;
 mod document;
+mod history;
+mod hosts;
+mod lab;
 mod live;
+mod matrix;
 mod problems;
+mod runs;
 mod schemathesis;
 mod serving;
 mod world;

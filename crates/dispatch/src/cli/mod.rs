@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Status(Box<StatusArgs>, Option<Chosen>),
     /// The programs for hosts without work.
     Stubs(StubsArgs),
+    /// A service.
+    Serve(ServeArgs),
     /// The configuration of a service.
     Config(config::ConfigArgs),
 }
@@ -45,6 +47,7 @@ Commands (only as the first word):
   dispatch check …            what a session with these options would serve, and what it would miss
   dispatch status …           how a session's queue stands, also while it runs; takes what is served
   dispatch stubs export DIR   write the programs for hosts without work, to be signed
+  dispatch serve -c FILE      a service for a lab or a team: groups, hosts, an API
   dispatch config check       whether the configuration of a service is right, and what it would run; also schema and
                               example
   dispatch help               this text
@@ -253,6 +256,21 @@ pub(crate) enum StubsCommand {
     },
 }
 
+/// A service for a lab or a team: groups with a queue each, hosts, an API
+///
+/// SIGHUP reads the file again: what is different applies from then on, and a file with mistakes changes nothing.
+#[derive(Debug, Parser)]
+#[command(name = "dispatch serve", version)]
+pub(crate) struct ServeArgs {
+    /// The configuration (see `dispatch config example`)
+    #[arg(short, long, value_name = "FILE", default_value = "dispatch.yaml")]
+    pub(crate) config: PathBuf,
+
+    /// The form of the log
+    #[arg(long, value_name = "FORM", default_value = "text")]
+    pub(crate) log: LogForm,
+}
+
 /// The form of the log.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum LogForm {
@@ -298,6 +316,7 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Command {
             let (args, chosen) = session(&args[1..]);
             Command::Check(args, chosen)
         }
+        Some("serve") => Command::Serve(ServeArgs::parse_from(&args[1..])),
         Some("config") => Command::Config(config::ConfigArgs::parse_from(&args[1..])),
         Some("stubs") => Command::Stubs(StubsArgs::parse_from(&args[1..])),
         Some("help") => {
@@ -371,6 +390,7 @@ mod tests {
         StatusArgs::command().debug_assert();
         StubsArgs::command().debug_assert();
         config::ConfigArgs::command().debug_assert();
+        ServeArgs::command().debug_assert();
     }
 
     #[test]

@@ -157,7 +157,7 @@ pub(super) fn configuration(context: &mut Context<'_>, file: File) -> Option<Con
         folder: context.folder.to_owned(),
         dispatcher: sections::dispatcher(file.dispatcher.unwrap_or_default()),
         history: sections::history(context, &top.at("history"), file.history.unwrap_or_default()),
-        reports: context.path(file.reports.as_ref().map_or("reports", |path| &path.0)),
+        reports: file.reports.as_ref().map(|path| context.path(&path.0)),
         cache: sections::cache(context, file.cache.unwrap_or_default(), &beside),
         mdns: file.mdns.unwrap_or(true),
         ca_certs,

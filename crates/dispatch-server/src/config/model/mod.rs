@@ -44,7 +44,7 @@ pub struct Configuration {
     /// `storage`: where large things are kept.
     pub storage: Storage,
     /// `reports`: the folder that reports are written to.
-    pub reports: PathBuf,
+    pub reports: Option<PathBuf>,
     /// `cache`: where fetched images are kept.
     pub cache: Cache,
     /// `grace`: from the last report of a run to its end. Groups have it in their deadlines already.

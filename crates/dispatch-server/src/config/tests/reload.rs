@@ -41,7 +41,7 @@ fn each_change_says_whether_it_needs_a_restart() {
         ("unknown_hosts: enroll", "unknown_hosts: ignore", "boot.unknown_hosts", false),
         ("when_idle: next", "when_idle: none", "boot.when_idle", false),
         ("url: file:///var", "url: file:///srv", "storage", true),
-        ("\nreports: reports", "\nreports: other", "reports", true),
+        ("\n# reports: reports", "\nreports: other #", "reports", true),
         ("  path: cache", "  path: other", "cache.path", true),
         ("size: 50GiB", "size: 51GiB", "cache.size", false),
         ("prefetch: true", "prefetch: false", "cache.prefetch", false),

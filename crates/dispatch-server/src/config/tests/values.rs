@@ -162,7 +162,7 @@ fn paths_belong_to_the_folder_of_the_file() {
     assert_eq!(configuration.database, Database::Sqlite { path: "/lab/data/x.db".into() });
     assert_eq!(configuration.storage, Storage::Folder("/lab/data/storage".into()), "beside the database");
     assert_eq!(configuration.cache.path, Path::new("/lab/data/cache"));
-    assert_eq!(configuration.reports, Path::new("/var/reports"));
+    assert_eq!(configuration.reports.as_deref(), Some(Path::new("/var/reports")));
     assert_eq!(configuration.ca_certs, [PathBuf::from("/lab/ca.pem")]);
     let here = parse(text, Path::new("dispatch.yaml"), &unset).expect("a configuration").configuration;
     assert_eq!(here.database, Database::Sqlite { path: "./data/x.db".into() });

@@ -1,0 +1,44 @@
+//! `/api/v1/config/reload`: the configuration is read again.
+
+use axum::Json;
+use axum::extract::State;
+use dispatch_wire::api::{ConfigurationChange, Reloaded};
+use utoipa_axum::routes;
+
+use super::Api;
+use super::identity::Identity;
+use super::problem::{Answer, Kind, Problem};
+use super::routes::Routes;
+use crate::service::ReloadError;
+
+pub(crate) fn routes() -> Routes {
+    Routes::new().admin(routes!(reload))
+}
+
+/// Read the configuration again
+///
+/// What is different applies from then on; what needs a restart is said. A file with a mistake changes nothing, and the
+/// problem says where each mistake is. `SIGHUP` does the same.
+#[utoipa::path(
+    post, path = "/api/v1/config/reload", tag = "system",
+    responses((status = 200, description = "It is in force", body = Reloaded))
+)]
+async fn reload(State(api): State<Api>, who: Identity) -> Answer<Json<Reloaded>> {
+    let Some(reader) = api.reloader() else {
+        let detail = "this program was started without a configuration file: restart it with another one";
+        return Err(Problem::new(Kind::Conflict, detail));
+    };
+    tracing::info!("{} has the configuration read again", who.name);
+    let reloaded = reader.reload().await.map_err(|error| match error {
+        ReloadError::Mistakes(mistakes) => {
+            Problem::new(Kind::InvalidConfiguration, format!("nothing has changed:\n{mistakes}"))
+        }
+        ReloadError::Start(error) => Problem::new(Kind::Conflict, format!("nothing has changed: {error}")),
+    })?;
+    let changes = reloaded.differences.into_iter().map(|difference| ConfigurationChange {
+        key: difference.key,
+        needs_restart: difference.needs_restart,
+        what: difference.what,
+    });
+    Ok(Json(Reloaded { changes: changes.collect(), notices: reloaded.notices }))
+}
