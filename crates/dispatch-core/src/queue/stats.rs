@@ -116,7 +116,7 @@ impl Range {
         Timestamp::from_second(last.saturating_sub((count - 1) * width)).unwrap_or(Timestamp::MIN)
     }
 
-    /// The shortest that reaches back to the oldest there is; the longest, if none does.
+    /// The shortest that reaches back to the oldest there is; the longest, if none does. A day, where there is nothing.
     #[must_use]
     pub fn that_shows(oldest: Option<Timestamp>, now: Timestamp) -> Self {
         let Some(oldest) = oldest else { return Self::Day };

@@ -29,6 +29,7 @@ pub mod identity;
 pub mod limits;
 mod matrix;
 pub mod metrics;
+mod metrics_queue;
 mod observe;
 pub mod openapi;
 pub mod origin;
@@ -44,6 +45,7 @@ mod serve;
 pub mod session;
 pub mod settings;
 mod shown;
+mod standing;
 mod system;
 mod workloads;
 mod ws;
@@ -88,12 +90,13 @@ impl Api {
     #[must_use]
     pub fn new(engine: Engine, settings: Settings) -> Self {
         let limiters = Limiters::new(&settings.limits, &engine.clock);
+        let last = *engine.store.watch_events().borrow();
         Self(Arc::new(Inner {
             engine,
             reloader: OnceLock::new(),
             settings: watch::Sender::new(Arc::new(settings)),
             limiters,
-            metrics: Metrics::new(),
+            metrics: Metrics::new(last),
             verifying: Arc::new(Semaphore::new(VERIFIED_AT_ONCE)),
         }))
     }

@@ -21,7 +21,13 @@ pub(crate) fn routes() -> Routes {
 /// problem says where each mistake is. `SIGHUP` does the same.
 #[utoipa::path(
     post, path = "/api/v1/config/reload", tag = "system",
-    responses((status = 200, description = "It is in force", body = Reloaded))
+    responses(
+        (status = 200, description = "It is in force", body = Reloaded),
+        (status = 409, description = "The program has no configuration file, or cannot do what it says",
+            content_type = "application/problem+json", body = dispatch_wire::api::Problem),
+        (status = 422, description = "The configuration has mistakes",
+            content_type = "application/problem+json", body = dispatch_wire::api::Problem),
+    )
 )]
 async fn reload(State(api): State<Api>, who: Identity) -> Answer<Json<Reloaded>> {
     let Some(reader) = api.reloader() else {

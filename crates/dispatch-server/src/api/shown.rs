@@ -90,3 +90,21 @@ pub(crate) async fn change<T: Serialize + DeserializeOwned>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_calls_a_run_by_its_public_name() {
+        let id = "01890a5d-ac96-774b-bcce-b302099a8001";
+        let json = serde_json::json!({"at": "2026-01-02T03:04:05Z", "event": "cancelled", "reason": "r",
+            "run": {"id": id, "attempt": 2}});
+        let stored = StoredEvent { seq: 7, event: serde_json::from_value(json).expect("an event") };
+        let name = id.parse::<RunId>().expect("an id").public_name().to_string();
+        let shown = event(&stored).expect("an object");
+        assert_eq!(shown["run"], serde_json::json!({"id": name, "attempt": 2}));
+        let data = serde_json::to_string(&event_data(&stored).expect("data")).expect("JSON");
+        assert!(data.contains(&name) && !data.contains(id), "{data}");
+    }
+}

@@ -114,7 +114,7 @@ impl Lab {
         verdict: Option<Verdict>,
         labels: &[(&str, &str)],
     ) -> (Job, Run) {
-        let (begun, random) = (self.now(), self.random());
+        let (begun, random, of_run) = (self.now(), self.random(), self.random());
         self.world.clock.pass(Duration::from_secs(60));
         let ended = self.now();
         let state = if verdict.is_some() { JobState::Done } else { JobState::Active };
@@ -127,7 +127,7 @@ impl Lab {
             ..Job::new(JobId::new(begun, random), workload.group.clone(), &workload.name, workload.id, begun)
         };
         let run = Run {
-            id: RunId::new(begun, random),
+            id: RunId::new(begun, of_run),
             job: job.id,
             host: host.id,
             workload: workload.id,

@@ -14,4 +14,5 @@ mod problems;
 mod runs;
 mod schemathesis;
 mod serving;
+mod status;
 mod world;
