@@ -1,7 +1,7 @@
 //! Groups: pools of targets with a queue of their own. What the configuration says of them, and what people have
 //! switched.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -372,6 +372,12 @@ impl ListedHost {
         let has_card = self.macs.iter().any(|mac| cards.contains(mac));
         let has_board = self.uuid.is_some() && self.uuid == host.uuid && self.macs.is_empty();
         is_named || has_card || has_board
+    }
+
+    /// The labels that it will carry when it asks, as far as they are known: its own, and `host:ID`.
+    #[must_use]
+    pub fn own_labels(&self) -> BTreeSet<String> {
+        self.labels.iter().cloned().chain([format!("host:{}", self.key)]).collect()
     }
 }
 

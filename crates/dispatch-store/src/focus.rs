@@ -1,5 +1,7 @@
 //! What a decision is about, so that no more is loaded than it needs.
 
+use std::collections::BTreeSet;
+
 use dispatch_core::{GroupId, HostId, JobId, Mac, RunId, Sighting, SourceId, WorkloadId};
 
 /// What a decision is about, so that no more is loaded than it needs.
@@ -23,6 +25,8 @@ pub struct Focus {
     pub near: Option<Near>,
     /// The end of this group's queue, and the workloads that its sources offer.
     pub group: Option<GroupId>,
+    /// Workloads that are known not to be ready for the host that asks: with [`Scope::Candidates`], others are looked for.
+    pub leave_out: BTreeSet<WorkloadId>,
     /// All hosts.
     pub all_hosts: bool,
     /// All jobs of the latest round, and of each name the newest, and not only what is not over.

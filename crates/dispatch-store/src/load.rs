@@ -107,19 +107,23 @@ pub(crate) async fn snapshot(
     let round = sqlx::query("SELECT * FROM rounds ORDER BY number DESC LIMIT 1");
     snapshot.round = maybe(connection, round, rows::round).await?;
     snapshot.groups = groups(connection).await?;
-    match &focus.scope {
+    match focus.scope.clone() {
         Scope::Open => add_open(connection, &mut snapshot, focus.last_round).await?,
-        scope => part::add(connection, &mut snapshot, scope, focus.who.as_ref()).await?,
+        scope => part::add(connection, &mut snapshot, &scope, &focus).await?,
     }
     for id in more_jobs {
         if !snapshot.jobs.iter().any(|job| job.id == id) {
             add_job(connection, &mut snapshot, id).await?;
         }
     }
+    for id in near::with_same_keys(connection, &snapshot, &focus.jobs).await? {
+        add_job(connection, &mut snapshot, id).await?;
+    }
     part::add_workloads(connection, &mut snapshot, &focus.workloads).await?;
     if let Some(group) = &focus.group {
         part::add_group(connection, &mut snapshot, group).await?;
     }
+    part::add_tails(connection, &mut snapshot).await?;
     add_hosts(connection, &mut snapshot).await?;
     Ok(snapshot)
 }

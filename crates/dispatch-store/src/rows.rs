@@ -2,8 +2,8 @@
 
 use std::str::FromStr;
 
-use dispatch_core::queue::{Issue, NewReport, Report, ReportKey, Round};
-use dispatch_core::{GroupState, Host, HostId, Job, Mac, Run, SourceId, Template, Terms, Workload};
+use dispatch_core::queue::{Issue, Light, NewReport, Report, ReportKey, Round};
+use dispatch_core::{GroupState, Host, HostId, Job, JobId, Mac, Run, SourceId, Template, Terms, Workload};
 use jiff::Timestamp;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
@@ -112,6 +112,30 @@ pub(crate) fn workload(row: &AnyRow) -> Result<Workload, StoreError> {
         first_seen: time(row, "first_seen")?,
         workflow: optional_text(row, "workflow")?.map(|text| json("workflow", &text)).transpose()?,
     })
+}
+
+/// A job that waits, by what little is needed to know whom it is for, and its place in the queue.
+pub(crate) fn light(row: &AnyRow) -> Result<((i64, i64, JobId), Light), StoreError> {
+    // Most have none.
+    let labels = |column| {
+        let text = text(row, column)?;
+        if text == "[]" { Ok(Vec::new()) } else { json(column, &text) }
+    };
+    let id = parsed(row, "id")?;
+    let is_workflow = optional_text(row, "workflow")?.is_some();
+    let light = Light {
+        id,
+        workload: parsed(row, "workload")?,
+        required_labels: labels("required_labels")?,
+        template: optional_parsed(row, "template")?,
+        is_paused: flag(row, "paused")?,
+        not_before: optional_time(row, "not_before")?,
+        is_tried: time(row, "since")? != time(row, "created")?,
+        workload_labels: labels("labels")?,
+        arch: optional_parsed(row, "made_for")?.or(optional_parsed(row, "arch")?),
+        source: Some(SourceId::new(&text(row, "source")?)).filter(|_| !is_workflow),
+    };
+    Ok(((number(row, "priority")?, number(row, "position")?, id), light))
 }
 
 pub(crate) fn job(row: &AnyRow) -> Result<Job, StoreError> {

@@ -74,6 +74,8 @@ pub struct Setup {
     pub environment: Vec<(String, String)>,
     /// What stands before the command, to start it elsewhere: in a namespace, say.
     pub prefix: Vec<OsString>,
+    /// The configuration of a service, if it is one; then what a session is given is not.
+    pub service: Option<PathBuf>,
 }
 
 impl Setup {
@@ -89,6 +91,7 @@ impl Setup {
             more: Vec::new(),
             environment: Vec::new(),
             prefix: Vec::new(),
+            service: None,
         }
     }
 
@@ -152,6 +155,11 @@ impl Setup {
     /// The whole command, to be read by a test.
     #[must_use]
     pub fn command(&self) -> Command {
+        if let Some(file) = &self.service {
+            let mut command = self.prepared();
+            command.args(["serve", "--log", "json", "--config"]).arg(file).args(&self.more);
+            return command;
+        }
         let mut command = self.in_terminal();
         command.args(["--no-tui", "--log", "json"]);
         command
@@ -323,6 +331,11 @@ impl Program {
     /// Ends it with SIGINT, as Ctrl-C does.
     pub fn interrupt(self) -> Result<ExitStatus, ProgramError> {
         self.signal(Signal::SIGINT)
+    }
+
+    /// Asks it to read its configuration again.
+    pub fn hang_up(&self) -> std::io::Result<()> {
+        self.send(Signal::SIGHUP)
     }
 
     /// Asks it to end by SIGTERM, and goes on reading what it says.

@@ -6,7 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 
 use super::{Job, JobState, Snapshot};
-use crate::group::{GroupKind, TemplateRuns};
+use crate::group::{GroupId, GroupKind, TemplateRuns};
 use crate::host::Host;
 use crate::id::{HostId, JobId};
 use crate::workload::{Arch, Workload};
@@ -75,7 +75,12 @@ impl Fitting {
 
 /// Whether an image is made for another processor than that of its host, as far as both are known.
 pub(super) fn is_for_another(host: Option<Arch>, workload: &Workload) -> bool {
-    host.zip(workload.arch()).is_some_and(|(host, image)| host != image)
+    is_other_arch(host, workload.arch())
+}
+
+/// Whether an image is made for another processor than a host has, as far as both are known.
+pub(super) fn is_other_arch(host: Option<Arch>, image: Option<Arch>) -> bool {
+    host.zip(image).is_some_and(|(host, image)| host != image)
 }
 
 /// Which of the wanted labels are not there. Labels are names that people write by hand: their case is no difference.
@@ -127,7 +132,7 @@ impl Snapshot {
             } else if let Some(time) = job.not_before.filter(|time| *time > now) {
                 Some(Hindrance::NotBefore(time))
             } else {
-                self.full(job)
+                self.is_full(&job.group).map(Hindrance::GroupFull)
             }
         })
     }
@@ -153,19 +158,16 @@ impl Snapshot {
         is_gone.then_some(Hindrance::SourceGone)
     }
 
-    fn full(&self, job: &Job) -> Option<Hindrance> {
-        let most = self.policy.group(&job.group)?.max_concurrent?;
-        let active = |other: &&Job| other.group == job.group && other.state == JobState::Active;
+    /// How many runs of a group may go on, if as many do.
+    pub(super) fn is_full(&self, group: &GroupId) -> Option<u32> {
+        let most = self.policy.group(group)?.max_concurrent?;
+        let active = |job: &&Job| job.group == *group && job.state == JobState::Active;
         let going_on = self.jobs.iter().filter(active).count();
-        (going_on >= most as usize).then_some(Hindrance::GroupFull(most))
+        (going_on >= most as usize).then_some(most)
     }
 
     /// The newest workload that a template's group is offered by the name that the template gives.
-    pub(super) fn offered(
-        &self,
-        job_group: &crate::group::GroupId,
-        runs: &TemplateRuns,
-    ) -> Option<&Workload> {
+    pub(super) fn offered(&self, job_group: &GroupId, runs: &TemplateRuns) -> Option<&Workload> {
         let TemplateRuns::Workload(name) = runs else { return None };
         let by_name = self.workloads.iter().filter(|known| known.name == *name && known.group == *job_group);
         by_name.filter(|known| known.is_offered).max_by_key(|known| (known.first_seen, known.id))

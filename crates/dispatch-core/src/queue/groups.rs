@@ -132,8 +132,12 @@ impl Snapshot {
             Some(known) => known.clone(),
         };
         if let Some(Some(key)) = &edit.key {
-            let is_taken = self.hosts.iter().any(|other| other.id != host && other.key.as_ref() == Some(key))
-                || self.policy.listed.iter().any(|listed| listed.key == *key && !listed.is(&known));
+            // Its host carries the label `host:ID`, of which the case is no difference; so does each by its own identity.
+            let is_same = |other: &str| other.eq_ignore_ascii_case(key.as_str());
+            let others = self.hosts.iter().filter(|other| other.id != host);
+            let is_taken = others.clone().any(|other| is_same(&other.id.to_string()))
+                || others.clone().filter_map(|other| other.key.as_ref()).any(|other| is_same(other.as_str()))
+                || self.policy.listed.iter().any(|listed| is_same(listed.key.as_str()) && !listed.is(&known));
             if is_taken {
                 return Outcome { answer: Err(NotDone::KeyTaken), changes: Vec::new() };
             }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::{Ask, IDLE_PROMISE, Idle, Job, JobState, Offer, Outlook, Snapshot, Stub, Unreadable, WhenIdle};
 use crate::event::Happening;
-use crate::group::UnknownHosts;
+use crate::group::{GroupId, UnknownHosts};
 use crate::host::{Host, Recognised, Sighting, recognise};
 use crate::id::{HostId, JobId, RunId, WorkloadId};
 use crate::run::{Run, RunState};
@@ -163,7 +163,7 @@ impl Snapshot {
             let stub = (when_idle != WhenIdle::None).then_some(Stub::Wait);
             return Advice { stub, reason, is_urgent: false };
         }
-        let coming = self.what_may_come(host).or_else(|| {
+        let coming = self.what_may_come(host, now).or_else(|| {
             let reason = "queue empty; the source is watched for more";
             self.is_watched(host).then(|| reason.to_owned())
         });
@@ -276,10 +276,18 @@ impl Snapshot {
     /// Why there is nothing for a host.
     fn nothing_for(&self, host: HostId) -> String {
         let fits = self.fitting(host);
-        let left = |job: &&Job| job.state == JobState::Queued && !fits.takes(job);
+        let host = self.hosts.iter().find(|known| known.id == host);
+        // In a service, what other groups have is not for this host to know.
+        let own: Option<Vec<&GroupId>> = host
+            .filter(|_| self.policy.is_service())
+            .map(|host| self.groups_of(host).map(|group| &group.id).collect());
+        if own.as_ref().is_some_and(Vec::is_empty) {
+            return "this host belongs to no group".to_owned();
+        }
+        let is_own = |job: &Job| own.as_ref().is_none_or(|own| own.contains(&&job.group));
+        let left = |job: &&Job| job.state == JobState::Queued && is_own(job) && !fits.takes(job);
         let left: Vec<&Workload> =
             self.jobs.iter().filter(left).filter_map(|job| self.workload_of(job.id)).collect();
-        let host = self.hosts.iter().find(|known| known.id == host);
         let arch = host.and_then(|host| host.arch);
         let is_other = |workload: &&Workload| is_for_another(arch, workload);
         match arch {
@@ -290,14 +298,18 @@ impl Snapshot {
     }
 
     /// Whether a job can still come to this host, and why it has not.
-    fn what_may_come(&self, host: HostId) -> Option<String> {
+    fn what_may_come(&self, host: HostId, now: Timestamp) -> Option<String> {
         let fits = self.fitting(host);
-        let mut queued = self.jobs.iter().filter(|job| job.state == JobState::Queued);
-        if let Some(job) = queued.find(|job| fits.takes(job)) {
-            let why = job.waits.as_deref().unwrap_or("it waits");
+        let queued = self.jobs.iter().filter(|job| job.state == JobState::Queued && fits.takes(job));
+        if let Some(job) = queued.min_by_key(|job| job.rank()) {
+            let hindrance = self.hindrance(job, now).map(|hindrance| hindrance.to_string());
+            let why = hindrance.or_else(|| job.waits.clone()).unwrap_or_else(|| "it waits".to_owned());
             return Some(format!("{}: {why}", job.name));
         }
-        self.runs.iter().filter(|run| run.host != host && !run.state.is_final()).find_map(|run| {
+        let going_on = self.runs.iter().filter(|run| run.host != host && !run.state.is_final());
+        let mut going_on: Vec<&Run> = going_on.collect();
+        going_on.sort_unstable_by_key(|run| (run.created, run.id));
+        going_on.into_iter().find_map(|run| {
             let job = self.jobs.iter().find(|job| job.id == run.job).filter(|job| fits.takes(job))?;
             let errored =
                 self.runs.iter().filter(|other| Self::is_attempt_of(other, job) && other.has_errored());

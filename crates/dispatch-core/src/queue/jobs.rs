@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::fit::is_for_another;
-use super::{Change, Context, Job, JobState, NotDone, Outcome, Snapshot};
+use super::fit::{is_for_another, lacking};
+use super::{Change, Context, Job, JobState, NotDone, Outcome, Snapshot, is_about_image};
 use crate::event::Happening;
-use crate::group::{GroupId, GroupKind, Spread, Template, TemplateId, TemplateRuns};
+use crate::group::{GroupId, GroupKind, ListedHost, Spread, Template, TemplateId, TemplateRuns};
 use crate::host::Host;
 use crate::id::{JobId, WorkloadId};
 use crate::workload::{Workflow, Workload};
@@ -108,6 +108,14 @@ pub struct Edit {
     pub workflow: Option<Workflow>,
 }
 
+/// One of the jobs that a workload becomes.
+pub(super) struct Pin {
+    /// The label that its host must carry, if it is not for any.
+    pub(super) label: Option<String>,
+    /// Other labels that mean the same host.
+    pub(super) also: Vec<String>,
+}
+
 /// A job that was asked for, and whether it was there already.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Made {
@@ -152,7 +160,7 @@ impl Snapshot {
     ) -> Result<Vec<Made>, NotDone> {
         let Some(settings) = self.policy.group(group) else { return Err(NotDone::GroupGone) };
         let kind = settings.kind;
-        if self.groups.iter().any(|state| state.id == *group && state.is_draining) {
+        if self.is_draining(group) {
             return Err(NotDone::Draining);
         }
         let known = |known: &&Job| {
@@ -171,7 +179,8 @@ impl Snapshot {
         let workload = self.wanted_workload(group, kind, new, template.as_ref(), context)?;
         let job = Self::drawn_up(group, new, template.as_ref(), &workload, by, context);
         let spread = new.spread.clone().or(template.map(|template| template.spread)).unwrap_or_default();
-        let pins = self.pins(&job, &workload, &spread);
+        let pins: Vec<Option<String>> =
+            self.pins(&job, &workload, &spread).into_iter().map(|pin| pin.label).collect();
         if pins.is_empty() {
             return Err(NotDone::NoHostFits);
         }
@@ -251,7 +260,7 @@ impl Snapshot {
         let priority = new.priority.or(template.map(|template| template.priority));
         Job {
             // The order that a description gives is the order within its source.
-            priority: priority.unwrap_or(-workload.terms.order),
+            priority: priority.unwrap_or(workload.terms.order.saturating_neg()),
             created_by: by.map(str::to_owned),
             template: template.map(|template| template.id.clone()),
             inputs: merged(&new.inputs, template.map(|template| &template.inputs)),
@@ -267,35 +276,65 @@ impl Snapshot {
         }
     }
 
-    /// The labels that a job is spread to: one job each. A job that does not spread is one without.
-    pub(super) fn pins(&self, job: &Job, workload: &Workload, spread: &Spread) -> Vec<Option<String>> {
-        let label = match spread {
-            Spread::Any => return vec![None],
+    /// What a job is spread to: one job each. A job that does not spread has one pin, to nothing.
+    pub(super) fn pins(&self, job: &Job, workload: &Workload, spread: &Spread) -> Vec<Pin> {
+        let each = match spread {
+            Spread::Any => return vec![Pin { label: None, also: Vec::new() }],
             Spread::EachHost => None,
             Spread::Each(label) => Some(format!("{label}:")),
         };
         let wanted: Vec<&String> = self.wanted_labels(job).chain(&workload.terms.labels).collect();
-        let has_all = |labels: &BTreeSet<String>| {
-            wanted.iter().all(|wanted| labels.iter().any(|label| label.eq_ignore_ascii_case(wanted)))
+        let has_all = |labels: &BTreeSet<String>| lacking(labels, wanted.iter().copied()).next().is_none();
+        // By the label without its case, which is no difference.
+        let mut pins: BTreeMap<String, Pin> = BTreeMap::new();
+        let mut put = |labels: &BTreeSet<String>, own: Vec<String>| match &each {
+            None => {
+                let (label, also) = own
+                    .split_first()
+                    .map_or((None, Vec::new()), |(first, more)| (Some(first.clone()), more.to_vec()));
+                pins.entry(own.join(" ").to_ascii_lowercase()).or_insert(Pin { label, also });
+            }
+            Some(prefix) => {
+                for label in labels.iter().filter(|label| begins_with(label, prefix)) {
+                    let pin = Pin { label: Some(label.clone()), also: Vec::new() };
+                    pins.entry(label.to_ascii_lowercase()).or_insert(pin);
+                }
+            }
         };
-        let mut pins = BTreeSet::new();
-        let seen = self.hosts.iter().filter(|host| self.policy.is_accepted(host));
-        for host in seen.filter(|host| !is_for_another(host.arch, workload)) {
+        let may_work = |host: &&Host| {
+            let is_nobody = host.shared.is_some() && host.name.is_none();
+            self.policy.is_accepted(host) && !is_nobody && !is_for_another(host.arch, workload)
+        };
+        for host in self.hosts.iter().filter(may_work) {
             let labels = self.policy.labels_of(host);
             if has_all(&labels) {
-                pins.extend(pins_of(&labels, label.as_deref(), || own_label(self, host)));
+                put(&labels, self.own_labels(host));
             }
         }
         // Those that are listed and have not asked yet.
-        let is_seen = |listed: &&crate::group::ListedHost| self.hosts.iter().any(|host| listed.is(host));
+        let is_seen = |listed: &&ListedHost| self.hosts.iter().any(|host| listed.is(host));
         for listed in self.policy.listed.iter().filter(|listed| !is_seen(listed)) {
-            let own = format!("host:{}", listed.key);
-            let labels: BTreeSet<String> = listed.labels.iter().cloned().chain([own.clone()]).collect();
+            let labels = listed.own_labels();
             if has_all(&labels) {
-                pins.extend(pins_of(&labels, label.as_deref(), || own));
+                put(&labels, vec![format!("host:{}", listed.key)]);
             }
         }
-        pins.into_iter().map(Some).collect()
+        pins.into_values().collect()
+    }
+
+    /// The labels that stand for a host alone, first the one that people know it by.
+    fn own_labels(&self, host: &Host) -> Vec<String> {
+        let key = self.policy.key_of(host).map(|key| format!("host:{key}"));
+        key.into_iter().chain([format!("host:{}", host.id)]).collect()
+    }
+
+    /// The labels that mean the same as the one that a job was spread to; the empty one if it was not.
+    pub(super) fn labels_of_pin(&self, pin: Option<&str>) -> Vec<String> {
+        let pin = pin.unwrap_or_default();
+        let own = self.hosts.iter().map(|host| self.own_labels(host));
+        let is_it = |own: &Vec<String>| own.iter().any(|label| label.eq_ignore_ascii_case(pin));
+        let others = own.filter(is_it).flatten().filter(|label| label != pin);
+        others.chain([pin.to_owned()]).collect()
     }
 
     pub(super) fn put_at_end(&mut self, mut job: Job, workload: &Workload, now: Timestamp) {
@@ -419,7 +458,8 @@ impl Snapshot {
                 // What it was spread to stays.
                 job.required_labels =
                     labels.iter().chain(&job.pin).cloned().collect::<BTreeSet<_>>().into_iter().collect();
-                job.waits = None;
+                // What it waits for may be another thing now, but for its image.
+                job.waits = job.waits.take().filter(|waits| is_about_image(waits));
             }
             job.priority = edit.priority.unwrap_or(job.priority);
             job.not_before = edit.not_before.unwrap_or(job.not_before);
@@ -482,6 +522,10 @@ impl Snapshot {
         if !over.auto_requeue || !is_left || over.is_deleted || !over.state.is_final() {
             return;
         }
+        // That takes no more jobs.
+        if self.is_draining(&over.group) {
+            return;
+        }
         let Some(workload) = self.workloads.iter().find(|known| known.id == over.workload).cloned() else {
             return;
         };
@@ -508,6 +552,8 @@ impl Snapshot {
             ..Job::new(over.id.following(now), over.group, &over.name, over.workload, now)
         };
         self.put_at_end(next, &workload, now);
+        // The line goes on there: this one, if it is asked for again, is the beginning of no second one.
+        self.change_job(over.id, |job| job.auto_requeue = false);
     }
 }
 
@@ -525,18 +571,12 @@ fn pinned(mut job: Job, pin: Option<String>) -> Job {
     job
 }
 
-/// The labels of a host that a job can be pinned to.
-fn pins_of(labels: &BTreeSet<String>, each: Option<&str>, own: impl FnOnce() -> String) -> Vec<String> {
-    match each {
-        None => vec![own()],
-        Some(prefix) => labels.iter().filter(|label| label.starts_with(prefix)).cloned().collect(),
-    }
+/// Whether a label is of this kind, whatever its case.
+fn begins_with(label: &str, prefix: &str) -> bool {
+    label.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 
-/// The label that stands for a host alone.
-fn own_label(snapshot: &Snapshot, host: &Host) -> String {
-    match snapshot.policy.key_of(host) {
-        Some(key) => format!("host:{key}"),
-        None => format!("host:{}", host.id),
-    }
+/// Whether a label is one of these, whatever its case.
+pub(super) fn is_among(labels: &BTreeSet<String>, label: &str) -> bool {
+    labels.iter().any(|known| known.eq_ignore_ascii_case(label))
 }

@@ -134,10 +134,12 @@ impl Snapshot {
         now: Timestamp,
     ) -> Outcome<Result<(), NotDone>> {
         self.by = by.map(str::to_owned);
-        if let Err(why) = self.to_change(job, seen) {
-            return self.outcome(Err(why));
-        }
-        let answer = self.take_again(job, now);
+        let group = match self.to_change(job, seen) {
+            Err(why) => return self.outcome(Err(why)),
+            Ok(known) => known.group.clone(),
+        };
+        let answer =
+            if self.is_draining(&group) { Err(NotDone::Draining) } else { self.take_again(job, now) };
         self.outcome(answer)
     }
 

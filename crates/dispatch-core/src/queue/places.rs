@@ -130,6 +130,11 @@ impl Snapshot {
             }
         };
         let (before, behind) = (at.checked_sub(1).map(|at| others[at]), others.get(at).copied());
+        let is_there = before.is_none_or(|before| before.rank() < known.rank())
+            && behind.is_none_or(|behind| known.rank() < behind.rank());
+        if is_there {
+            return Ok(None);
+        }
         let neighbour = match place {
             Place::First | Place::Before(_) => behind,
             Place::Last | Place::After(_) => before,

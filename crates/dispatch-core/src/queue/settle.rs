@@ -134,7 +134,8 @@ impl Snapshot {
     }
 
     pub(super) fn tell_if_drained(&mut self, now: Timestamp) {
-        if !self.is_part && self.jobs.iter().all(|job| job.state.is_final()) {
+        // In a service there is always more to come, and not all of what is there is here.
+        if !self.policy.is_service() && !self.is_part && self.jobs.iter().all(|job| job.state.is_final()) {
             self.tell(None, None, now, Happening::Drained);
         }
     }

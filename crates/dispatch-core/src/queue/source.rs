@@ -64,6 +64,10 @@ impl Snapshot {
     /// gone out yet: the job is for the new version from now on.
     #[must_use]
     pub fn replace(mut self, workload: WorkloadId, file: &Found, context: &mut Context<'_>) -> Outcome<()> {
+        if self.policy.is_service() {
+            self.replace_in_service(workload, file, context);
+            return self.outcome(());
+        }
         let job = self.jobs.iter().find(|job| job.workload == workload && !job.state.is_final()).cloned();
         if let Some(job) = job {
             let new = self.add_workload(file, context);
@@ -71,6 +75,30 @@ impl Snapshot {
             self.tell_of_job(job.id, context.now, Happening::Replaced { size: file.size });
         }
         self.outcome(())
+    }
+
+    /// The same in a service, where several jobs may be for one file. `self` must hold all workloads of its source, and
+    /// the jobs with them that are not over.
+    fn replace_in_service(&mut self, workload: WorkloadId, file: &Found, context: &mut Context<'_>) {
+        let Some(old) = self.workloads.iter().find(|known| known.id == workload).cloned() else { return };
+        let new = self.sync_workload(&old.source, &old.group, file, context);
+        if new == workload {
+            return;
+        }
+        let is_untouched = |job: &&Job| {
+            let run = self.runs.iter().find(|run| run.job == job.id && !run.state.is_final());
+            job.state == JobState::Active && run.is_some_and(|run| run.transfers == 0)
+        };
+        let begun = self.jobs.iter().filter(|job| job.workload == workload).filter(is_untouched);
+        for job in begun.cloned().collect::<Vec<_>>() {
+            self.repoint(&job, new, file.size);
+            self.tell_of_job(job.id, context.now, Happening::Replaced { size: file.size });
+            if job.source.is_some() {
+                let pins = self.labels_of_pin(job.pin.as_deref());
+                self.note_queued(new, pins);
+            }
+        }
+        self.replace_older(new, context);
     }
 
     pub(super) fn sync_file(&mut self, file: &Found, context: &mut Context<'_>) {
@@ -200,11 +228,20 @@ impl Snapshot {
     }
 
     pub(super) fn repoint(&mut self, job: &Job, workload: WorkloadId, size: u64) {
-        let order =
-            self.workloads.iter().find(|known| known.id == workload).map_or(0, |known| known.terms.order);
+        let order = |id: WorkloadId| {
+            self.workloads.iter().find(|known| known.id == id).map_or(0, |known| known.terms.order)
+        };
+        let priority = match (self.policy.is_service(), &job.source) {
+            (false, _) => order(workload).saturating_neg(),
+            // People may have given it another place: what is said of the file moves it from there.
+            (true, Some(_)) => {
+                job.priority.saturating_add(order(job.workload).saturating_sub(order(workload)))
+            }
+            (true, None) => job.priority,
+        };
         self.change_job(job.id, |job| {
             job.workload = workload;
-            job.priority = -order;
+            job.priority = priority;
             // What was said of the version before.
             job.waits = None;
         });

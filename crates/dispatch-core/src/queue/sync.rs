@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::jobs::{Pin, is_among};
 use super::{Change, Context, Found, Job, JobState, Outcome, Snapshot};
 use crate::event::Happening;
 use crate::group::{GroupId, Spread};
@@ -39,9 +40,9 @@ impl Snapshot {
         let before = self.changes.len();
         let mut offered = BTreeSet::new();
         for file in found {
-            let workload = self.sync_workload(supply, file, context);
+            let workload = self.sync_workload(&supply.source, &supply.group, file, context);
             offered.insert(workload);
-            self.replace_older(supply, workload, context);
+            self.replace_older(workload, context);
             if supply.is_queued && !self.is_draining(&supply.group) {
                 self.queue_once(supply, workload, context);
             }
@@ -52,13 +53,20 @@ impl Snapshot {
         self.outcome(has_begun)
     }
 
-    fn is_draining(&self, group: &GroupId) -> bool {
+    /// Whether a group takes no more jobs.
+    pub(super) fn is_draining(&self, group: &GroupId) -> bool {
         self.groups.iter().any(|state| state.id == *group && state.is_draining)
     }
 
     /// The workload that a file is: one that is known, or a new one.
-    fn sync_workload(&mut self, supply: &Supply, file: &Found, context: &mut Context<'_>) -> WorkloadId {
-        let of_source = |known: &&mut Workload| known.source == supply.source && known.name == file.name;
+    pub(super) fn sync_workload(
+        &mut self,
+        source: &SourceId,
+        group: &GroupId,
+        file: &Found,
+        context: &mut Context<'_>,
+    ) -> WorkloadId {
+        let of_source = |known: &&mut Workload| known.source == *source && known.name == file.name;
         let same = self.workloads.iter_mut().filter(of_source).filter(|known| known.is_version(file));
         if let Some(known) = same.max_by_key(|known| (known.first_seen, known.id)) {
             let before = known.clone();
@@ -70,6 +78,7 @@ impl Snapshot {
                 let known = known.clone();
                 self.changes.push(Change::Workload(known));
             }
+            self.reorder_own(before.id, before.terms.order, file.terms.order);
             return before.id;
         }
         let id = WorkloadId::new(context.now, (context.random)());
@@ -83,8 +92,8 @@ impl Snapshot {
             origin: file.origin.clone(),
             made_for: None,
             terms: file.terms.clone(),
-            source: supply.source.clone(),
-            group: supply.group.clone(),
+            source: source.clone(),
+            group: group.clone(),
             is_offered: true,
             queued_for: BTreeSet::new(),
             first_seen: context.now,
@@ -95,26 +104,44 @@ impl Snapshot {
         id
     }
 
-    /// What waits with an older version is for the newer one from now on; and that counts as having been queued.
-    fn replace_older(&mut self, supply: &Supply, workload: WorkloadId, context: &mut Context<'_>) {
+    /// A description gives a workload another place: what its source queued of it and still waits moves by as much as
+    /// that, from wherever people have put it.
+    fn reorder_own(&mut self, workload: WorkloadId, before: i64, now: i64) {
+        let shift = before.saturating_sub(now);
+        let is_own = |job: &&Job| {
+            shift != 0 && job.workload == workload && job.state == JobState::Queued && job.source.is_some()
+        };
+        for id in self.jobs.iter().filter(is_own).map(|job| job.id).collect::<Vec<_>>() {
+            self.change_job(id, |job| job.priority = job.priority.saturating_add(shift));
+        }
+    }
+
+    /// What waits with an older version is for the newer one from now on; and that counts as having been queued. The older
+    /// one does not, if it has not come to its end: should it be offered again, it is to be run.
+    pub(super) fn replace_older(&mut self, workload: WorkloadId, context: &mut Context<'_>) {
         let Some(new) = self.workloads.iter().find(|known| known.id == workload).cloned() else { return };
         let is_older =
-            |known: &Workload| known.source == supply.source && known.name == new.name && known.id != new.id;
+            |known: &Workload| known.source == new.source && known.name == new.name && known.id != new.id;
         let older: BTreeSet<WorkloadId> =
             self.workloads.iter().filter(|known| is_older(known)).map(|known| known.id).collect();
         let waiting =
             self.jobs.iter().filter(|job| job.state == JobState::Queued && older.contains(&job.workload));
         let mut covered = Vec::new();
         for job in waiting.cloned().collect::<Vec<_>>() {
-            if job.source.is_some() && new.queued_for.contains(job.pin.as_deref().unwrap_or("")) {
-                // The new version has been queued for this host before: it is not run again.
-                self.leave(job.id, "a version of it that has been run already is offered again", context);
+            let labels = self.labels_of_pin(job.pin.as_deref());
+            let is_queued = labels.iter().any(|label| is_among(&new.queued_for, label));
+            if job.source.is_some() && !job.auto_requeue && is_queued {
+                let why = "another version of it is offered, which was queued before";
+                self.leave(job.id, why, context);
                 continue;
             }
             self.repoint(&job, workload, new.size);
             self.tell_of_job(job.id, context.now, Happening::Replaced { size: new.size });
             if job.source.is_some() {
-                covered.push(job.pin.unwrap_or_default());
+                if job.requeue_count == 0 && job.forgiven == 0 {
+                    self.note_not_queued(job.workload, &labels);
+                }
+                covered.extend(labels);
             }
         }
         self.note_queued(workload, covered);
@@ -127,10 +154,20 @@ impl Snapshot {
         }
     }
 
-    fn note_queued(&mut self, workload: WorkloadId, pins: Vec<String>) {
+    pub(super) fn note_queued(&mut self, workload: WorkloadId, pins: Vec<String>) {
         let Some(known) = self.workloads.iter_mut().find(|known| known.id == workload) else { return };
         let before = known.queued_for.len();
         known.queued_for.extend(pins);
+        if known.queued_for.len() != before {
+            let known = known.clone();
+            self.changes.push(Change::Workload(known));
+        }
+    }
+
+    fn note_not_queued(&mut self, workload: WorkloadId, pins: &[String]) {
+        let Some(known) = self.workloads.iter_mut().find(|known| known.id == workload) else { return };
+        let before = known.queued_for.len();
+        known.queued_for.retain(|label| !pins.iter().any(|pin| pin.eq_ignore_ascii_case(label)));
         if known.queued_for.len() != before {
             let known = known.clone();
             self.changes.push(Change::Workload(known));
@@ -163,15 +200,17 @@ impl Snapshot {
             )
         };
         let mut made = Vec::new();
-        for pin in self.pins(&draft, &known, &supply.spread) {
+        for Pin { label: pin, also } in self.pins(&draft, &known, &supply.spread) {
             let name = pin.clone().unwrap_or_default();
-            if known.queued_for.contains(&name) {
+            let is_queued = also.iter().chain([&name]).any(|label| is_among(&known.queued_for, label));
+            // Whatever the host is called later.
+            made.extend(also.into_iter().chain([name]));
+            if is_queued {
                 continue;
             }
             let id = JobId::new(context.now, (context.random)());
             let required_labels = pin.iter().cloned().collect();
             self.put_at_end(Job { id, required_labels, pin, ..draft.clone() }, &known, context.now);
-            made.push(name);
         }
         self.note_queued(workload, made);
     }

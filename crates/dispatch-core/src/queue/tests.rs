@@ -5,9 +5,17 @@ mod ending;
 mod fetch;
 mod identity;
 mod orders;
+mod places;
+mod plan;
 mod properties;
 mod releases;
+mod requeue;
 mod rounds;
+mod service;
+mod service_hosts;
+mod service_jobs;
+mod spread;
+mod verbs;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -77,7 +85,19 @@ impl Model {
                 put(&mut self.snapshot.hosts, host, |a, b| a.id == b.id);
             }
             Change::Workload(workload) => put(&mut self.snapshot.workloads, workload, |a, b| a.id == b.id),
-            Change::Job(job) => put(&mut self.snapshot.jobs, job, |a, b| a.id == b.id),
+            Change::Job(job) => {
+                let is_open = |known: &&Job| known.id != job.id && !known.state.is_final();
+                let same_key =
+                    |known: &&Job| (&known.group, &known.dedupe_key) == (&job.group, &job.dedupe_key);
+                let others = self.snapshot.jobs.iter().filter(is_open).filter(same_key).count();
+                assert!(
+                    job.dedupe_key.is_none() || job.state.is_final() || others == 0,
+                    "two jobs of one key"
+                );
+                let tail = self.snapshot.tails.entry(job.group.clone()).or_default();
+                *tail = job.position.max(*tail);
+                put(&mut self.snapshot.jobs, job, |a, b| a.id == b.id);
+            }
             Change::Run(run) => {
                 let held = self.leases.iter().any(|lease| lease.run == run.id && lease.epoch == run.epoch);
                 let was_final =

@@ -60,13 +60,18 @@ pub(crate) async fn observe(
     api.metrics().answered(method.as_str(), route, status.as_u16(), took);
     let address = client.map(|client| client.address.to_string()).unwrap_or_default();
     let (id, status, took) = (id.0, status.as_u16(), took.as_micros());
+    let line = format!("{address} {method} {path}: {status}, request {id}");
     match cause {
         Some(cause) if status >= 500 => {
-            tracing::error!(request_id = id, %address, %method, path, status, took_us = took, "{cause}");
+            tracing::error!(request_id = id, %address, %method, path, status, took_us = took, "{line}: {cause}");
+        }
+        // What only looks is of no interest to whoever reads what happens.
+        _ if method.is_safe() && status < 400 => {
+            tracing::debug!(request_id = id, %address, %method, path, status, took_us = took, "{line}");
         }
         cause => {
-            let cause = cause.as_deref().unwrap_or_default();
-            tracing::info!(request_id = id, %address, %method, path, status, took_us = took, "{cause}");
+            let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+            tracing::info!(request_id = id, %address, %method, path, status, took_us = took, "{line}{cause}");
         }
     }
     response

@@ -128,6 +128,17 @@ impl Engine {
         if self.policy().is_service() { Scope::Candidates } else { Scope::Open }
     }
 
+    /// A host asks, and these images are known not to be there for it.
+    fn about_asking(&self, who: &Sighting, unreadable: &BTreeMap<WorkloadId, Unreadable>) -> Focus {
+        let leave_out = unreadable.keys().copied().collect();
+        Focus { leave_out, ..Focus::host(who).within(self.candidates()) }
+    }
+
+    /// Which of the jobs that are not over matter where the file of a workload is another by now.
+    fn of_source(&self, workload: &Workload) -> Scope {
+        if self.policy().is_service() { Scope::Source(workload.source.clone()) } else { Scope::Open }
+    }
+
     /// Which of the jobs that are not over matter where nothing is given to anybody.
     pub(crate) fn at_work(&self) -> Scope {
         if self.policy().is_service() { Scope::Active } else { Scope::Open }
@@ -261,7 +272,7 @@ impl Engine {
                 None => Preview::Idle,
             }
         };
-        self.store.look(Focus::host(who).within(self.candidates()), &self.policy(), look).await
+        self.store.look(self.about_asking(who, unreadable), &self.policy(), look).await
     }
 
     /// Finds work for a host. Files are opened between decisions, never inside one: a file system that hangs
@@ -285,7 +296,7 @@ impl Engine {
                             continue;
                         }
                         Err(OpenError::Replaced(found)) => {
-                            let focus = Focus::host(who).within(self.candidates());
+                            let focus = Focus::host(who).within(self.of_source(&workload));
                             self.decide(focus, |snapshot, context| snapshot.replace(id, &found, context))
                                 .await?;
                             continue;
@@ -293,7 +304,7 @@ impl Engine {
                     }
                 }
             };
-            let focus = Focus::host(who).within(self.candidates());
+            let focus = self.about_asking(who, &unreadable);
             let offer =
                 self.decide(focus, |snapshot, context| snapshot.ask(who, how, &unreadable, context)).await?;
             match (offer, opened) {
@@ -323,7 +334,7 @@ impl Engine {
         unreadable: &mut BTreeMap<WorkloadId, Unreadable>,
     ) -> Result<(), StoreError> {
         if let Some(images) = self.images() {
-            let focus = Focus::host(who).within(self.candidates());
+            let focus = self.about_asking(who, unreadable);
             let mut workloads = self.store.look(focus, &self.policy(), |snapshot| snapshot.workloads).await?;
             let is_fetched = |workload: &Workload| {
                 matches!(self.source(&workload.source).as_deref(), Some(Source::Fetched(_)))

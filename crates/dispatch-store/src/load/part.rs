@@ -2,26 +2,26 @@
 
 use std::collections::BTreeSet;
 
-use dispatch_core::queue::Snapshot;
-use dispatch_core::{GroupId, Host, HostId, Job, JobId, JobState, Sighting, SourceId, WorkloadId};
-use jiff::Timestamp;
+use dispatch_core::queue::{Light, Sieve, Snapshot};
+use dispatch_core::{GroupId, Host, JobId, SourceId, WorkloadId};
 use sqlx::AnyConnection;
 use sqlx::any::AnyArguments;
 use sqlx::query::Query;
 use sqlx::{Any, AssertSqlSafe};
 
 use super::{MOST_VALUES, all, maybe, places};
-use crate::{Scope, StoreError, rows};
+use crate::{Focus, Scope, StoreError, rows};
 
-/// How many of the jobs that wait in a group are looked at for a host that asks.
-const CANDIDATES: i64 = 1000;
+/// How many of the jobs that wait in a group are looked at at once for a host that asks; each time twice as many, up
+/// to the second number.
+const AT_ONCE: (i64, i64) = (250, 4000);
 
 /// The jobs that run, and those of the scope, with what belongs to them.
 pub(super) async fn add(
     connection: &mut AnyConnection,
     snapshot: &mut Snapshot,
     scope: &Scope,
-    who: Option<&Sighting>,
+    focus: &Focus,
 ) -> Result<(), StoreError> {
     snapshot.is_part = true;
     let active = sqlx::query("SELECT * FROM jobs WHERE state = 'active' ORDER BY position, id");
@@ -36,9 +36,9 @@ pub(super) async fn add(
             snapshot.jobs.extend(all(connection, query, rows::job).await?);
         }
         Scope::Candidates => {
-            add_runs(connection, snapshot).await?;
-            for group in groups_of(snapshot, who) {
-                add_candidates(connection, snapshot, &group).await?;
+            let asking = focus.who.as_ref().and_then(|who| snapshot.asking(who));
+            if let Some(host) = asking {
+                add_candidates(connection, snapshot, &host, &focus.leave_out).await?;
             }
         }
         Scope::Source(source) => add_source(connection, snapshot, source).await?,
@@ -47,33 +47,112 @@ pub(super) async fn add(
     add_workloads_of_jobs(connection, snapshot).await
 }
 
-/// The groups that a host which asks may be given work of, by the labels that it carries.
-fn groups_of(snapshot: &Snapshot, who: Option<&Sighting>) -> Vec<GroupId> {
-    // One that was never seen may be listed.
-    let stranger = who.map(|who| {
-        let mut host =
-            Host::new(HostId::new(Timestamp::UNIX_EPOCH, [0; 10]), who.address, Timestamp::UNIX_EPOCH);
-        host.name.clone_from(&who.name);
-        host.macs.extend(who.mac);
-        host
-    });
-    let groups = snapshot.hosts.iter().chain(&stranger).flat_map(|host| snapshot.groups_of(host));
-    let groups: BTreeSet<GroupId> = groups.map(|group| group.id.clone()).collect();
-    groups.into_iter().collect()
+/// The jobs that matter for a host that asks, of all groups that it belongs to.
+async fn add_candidates(
+    connection: &mut AnyConnection,
+    snapshot: &mut Snapshot,
+    host: &Host,
+    leave_out: &BTreeSet<WorkloadId>,
+) -> Result<(), StoreError> {
+    let groups: Vec<GroupId> = snapshot.groups_of(host).map(|group| group.id.clone()).collect();
+    let mut kept = Vec::new();
+    for group in groups {
+        let Some(mut sieve) = Sieve::new(snapshot, host, &group, leave_out) else { continue };
+        let (mut at, mut limit) = (None, AT_ONCE.0);
+        while !sieve.is_enough() {
+            let jobs = next_jobs(connection, &group, at, limit).await?;
+            for (_, job) in &jobs {
+                if !sieve.is_enough() {
+                    sieve.put(job);
+                }
+            }
+            let is_all = i64::try_from(jobs.len()).unwrap_or(i64::MAX) < limit;
+            let Some((last, _)) = jobs.last().filter(|_| !is_all) else { break };
+            at = Some(*last);
+            limit = (limit * 2).min(AT_ONCE.1);
+        }
+        kept.append(&mut sieve.kept());
+    }
+    add_jobs(connection, snapshot, &kept).await
 }
 
-async fn add_candidates(
+/// A place in the order of a queue.
+type At = (i64, i64, JobId);
+
+/// The next jobs that wait in a group, in its order, by what little is needed to know whom they are for.
+async fn next_jobs(
+    connection: &mut AnyConnection,
+    group: &GroupId,
+    after: Option<At>,
+    limit: i64,
+) -> Result<Vec<(At, Light)>, StoreError> {
+    // The first condition is that of the index.
+    let select = |after: &str| {
+        AssertSqlSafe(format!(
+            "SELECT jobs.id, jobs.priority, jobs.position, jobs.workload, jobs.required_labels, jobs.template, \
+             jobs.paused, jobs.not_before, jobs.since, jobs.created, workloads.labels, workloads.arch, \
+             workloads.made_for, workloads.source, workloads.workflow \
+             FROM jobs JOIN workloads ON workloads.id = jobs.workload \
+             WHERE jobs.state IN ('queued', 'active') AND jobs.grp = $1 AND jobs.state = 'queued' {after} \
+             ORDER BY jobs.priority DESC, jobs.position, jobs.id LIMIT $2"
+        ))
+    };
+    let Some((priority, position, id)) = after else {
+        let query = sqlx::query(select("")).bind(group.to_string()).bind(limit);
+        return all(connection, query, rows::light).await;
+    };
+    // In two steps, each of which is one stretch of the index.
+    let same = "AND jobs.priority = $3 AND jobs.position >= $4 AND (jobs.position > $4 OR jobs.id > $5)";
+    let query = sqlx::query(select(same)).bind(group.to_string()).bind(limit);
+    let query = query.bind(priority).bind(position).bind(id.to_string());
+    let mut jobs = all(connection, query, rows::light).await?;
+    let left = limit - i64::try_from(jobs.len()).unwrap_or(limit);
+    if left > 0 {
+        let query = sqlx::query(select("AND jobs.priority < $3")).bind(group.to_string()).bind(left);
+        jobs.append(&mut all(connection, query.bind(priority), rows::light).await?);
+    }
+    Ok(jobs)
+}
+
+/// These jobs, where they are not there yet.
+async fn add_jobs(
+    connection: &mut AnyConnection,
+    snapshot: &mut Snapshot,
+    wanted: &[JobId],
+) -> Result<(), StoreError> {
+    let known: BTreeSet<JobId> = snapshot.jobs.iter().map(|job| job.id).collect();
+    let missing: Vec<String> =
+        wanted.iter().filter(|id| !known.contains(id)).map(ToString::to_string).collect();
+    for ids in missing.chunks(MOST_VALUES) {
+        let query = format!("SELECT * FROM jobs WHERE id IN ({}) ORDER BY position, id", places(ids.len()));
+        snapshot.jobs.extend(all(connection, bound(query, ids), rows::job).await?);
+    }
+    Ok(())
+}
+
+/// The last place in the queue of each group into which a job that is here may come again.
+pub(super) async fn add_tails(
+    connection: &mut AnyConnection,
+    snapshot: &mut Snapshot,
+) -> Result<(), StoreError> {
+    let again = snapshot.jobs.iter().filter(|job| job.auto_requeue && !job.state.is_final());
+    let groups: BTreeSet<GroupId> = again.map(|job| job.group.clone()).collect();
+    for group in groups {
+        add_tail(connection, snapshot, &group).await?;
+    }
+    Ok(())
+}
+
+async fn add_tail(
     connection: &mut AnyConnection,
     snapshot: &mut Snapshot,
     group: &GroupId,
 ) -> Result<(), StoreError> {
-    let query = sqlx::query(
-        "SELECT * FROM jobs WHERE grp = $1 AND state = 'queued' AND paused = 0 \
-         ORDER BY priority DESC, position, id LIMIT $2",
-    )
-    .bind(group.to_string())
-    .bind(CANDIDATES);
-    snapshot.jobs.extend(all(connection, query, rows::job).await?);
+    let query =
+        sqlx::query("SELECT MAX(position) AS position FROM jobs WHERE grp = $1").bind(group.to_string());
+    let last =
+        maybe(connection, query, |row| Ok(sqlx::Row::try_get::<Option<i64>, _>(row, "position")?)).await?;
+    snapshot.tails.insert(group.clone(), last.flatten().unwrap_or(0));
     Ok(())
 }
 
@@ -101,11 +180,7 @@ pub(super) async fn add_group(
     snapshot: &mut Snapshot,
     group: &GroupId,
 ) -> Result<(), StoreError> {
-    let query =
-        sqlx::query("SELECT MAX(position) AS position FROM jobs WHERE grp = $1").bind(group.to_string());
-    let last =
-        maybe(connection, query, |row| Ok(sqlx::Row::try_get::<Option<i64>, _>(row, "position")?)).await?;
-    snapshot.tails.insert(group.clone(), last.flatten().unwrap_or(0));
+    add_tail(connection, snapshot, group).await?;
     let query =
         sqlx::query("SELECT * FROM workloads WHERE grp = $1 AND offered = 1 ORDER BY name, first_seen, id")
             .bind(group.to_string());
@@ -115,23 +190,22 @@ pub(super) async fn add_group(
     Ok(())
 }
 
-/// The runs of the jobs that are not merely waiting in a queue, and the reports of these.
+/// The runs of the jobs that are here, and the reports of these.
 async fn add_runs(connection: &mut AnyConnection, snapshot: &mut Snapshot) -> Result<(), StoreError> {
     let known: BTreeSet<JobId> = snapshot.runs.iter().map(|run| run.job).collect();
-    // One that waits may have been tried.
-    let is_wanted =
-        |job: &&Job| job.state == JobState::Active || job.reason.is_some() || job.since != job.created;
-    let jobs = snapshot.jobs.iter().filter(is_wanted).map(|job| job.id);
+    let jobs = snapshot.jobs.iter().map(|job| job.id);
     let jobs: Vec<String> = jobs.filter(|job| !known.contains(job)).map(|job| job.to_string()).collect();
+    let mut tried: Vec<String> = Vec::new();
     for jobs in jobs.chunks(MOST_VALUES) {
-        let places = places(jobs.len());
-        let runs = format!("SELECT * FROM runs WHERE job IN ({places}) ORDER BY created, id");
-        snapshot.runs.extend(all(connection, bound(runs, jobs), rows::run).await?);
-        let reports = format!(
-            "SELECT id, run, digest FROM reports WHERE run IN (SELECT id FROM runs WHERE job IN ({places})) \
-             ORDER BY at, id"
-        );
-        snapshot.reports.extend(all(connection, bound(reports, jobs), rows::report_key).await?);
+        let query = format!("SELECT * FROM runs WHERE job IN ({}) ORDER BY created, id", places(jobs.len()));
+        let runs = all(connection, bound(query, jobs), rows::run).await?;
+        tried.extend(runs.iter().filter(|run| run.reports > 0).map(|run| run.id.to_string()));
+        snapshot.runs.extend(runs);
+    }
+    for runs in tried.chunks(MOST_VALUES) {
+        let places = places(runs.len());
+        let query = format!("SELECT id, run, digest FROM reports WHERE run IN ({places}) ORDER BY at, id");
+        snapshot.reports.extend(all(connection, bound(query, runs), rows::report_key).await?);
     }
     Ok(())
 }

@@ -28,4 +28,5 @@ mod queue;
 mod races;
 mod random;
 mod reads;
+mod scopes;
 mod trouble;

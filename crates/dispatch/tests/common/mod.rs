@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses some of it")]
 
 pub(crate) mod hub;
+pub(crate) mod service;
 
 use std::ops::{Deref, DerefMut};
 use std::process::Command;

@@ -1,0 +1,418 @@
+//! What is decided on the few jobs that are loaded for it is what would be decided on all.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dispatch_core::group::{Group, GroupKind};
+use dispatch_core::queue::{Ask, Change, Context, Edit, NewJob, Outlook, Place as At, Unreadable, Wanted};
+use dispatch_core::run::{End, Policy, RunEvent};
+use dispatch_core::{
+    GroupId, GroupState, Host, HostId, Job, JobId, Kind, Outcome, RunId, Sighting, Snapshot, SourceId, Terms,
+    Verdict, Workload, WorkloadId,
+};
+use dispatch_store::{Focus, Near, Scope, Store};
+use jiff::Timestamp;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use tokio::runtime::Runtime;
+
+use crate::lab::at;
+use crate::place::Place;
+
+fn group(number: u8) -> GroupId {
+    format!("g{number}").parse().expect("an id")
+}
+
+fn noon() -> Timestamp {
+    Timestamp::from_second(1_700_000_000).expect("a time")
+}
+
+/// Three groups; the second wants a label, the third may have one run.
+fn policy() -> Policy {
+    let of = |number: u8| Group {
+        labels: if number == 1 { vec!["rack:1".into()] } else { Vec::new() },
+        max_concurrent: (number == 2).then_some(1),
+        sources: vec![SourceId::new(&format!("s{number}"))],
+        ..Group::new(group(number), GroupKind::Metal)
+    };
+    Policy { groups: Some(Arc::from(vec![of(0), of(1), of(2)])), ..Policy::default() }
+}
+
+fn workload(number: u8, of: u8) -> Workload {
+    Workload {
+        id: WorkloadId::new(noon(), [number; 10]),
+        name: format!("w{number}"),
+        kind: Kind::Efi,
+        size: 1000,
+        modified: noon(),
+        digest: None,
+        origin: None,
+        made_for: None,
+        terms: Terms::default(),
+        source: SourceId::new(&format!("s{of}")),
+        group: group(of),
+        is_offered: true,
+        queued_for: BTreeSet::new(),
+        first_seen: noon(),
+        workflow: None,
+    }
+}
+
+fn host(number: u8) -> Host {
+    let who = at(number);
+    let mut host = Host::new(HostId::new(noon(), [number; 10]), who.address, noon());
+    host.macs.extend(who.mac);
+    if number % 2 == 1 {
+        host.labels.push("RACK:1".into());
+    }
+    host
+}
+
+/// A job as the test makes it.
+#[derive(Clone, Debug)]
+struct Made {
+    group: u8,
+    workload: u8,
+    priority: i64,
+    position: i64,
+    pin: Option<u8>,
+    is_paused: bool,
+    later: Option<i64>,
+    key: Option<u8>,
+    is_over: bool,
+    again: bool,
+}
+
+fn made() -> impl Strategy<Value = Made> {
+    let numbers = (0..3_u8, 0..3_u8, -1..2_i64, 0..6_i64, proptest::option::weighted(0.3, 0..6_u8));
+    let flags = (
+        proptest::bool::weighted(0.2),
+        proptest::option::weighted(0.2, -10..10_i64),
+        proptest::option::weighted(0.3, 0..8_u8),
+        proptest::bool::weighted(0.2),
+        any::<bool>(),
+    );
+    (numbers, flags).prop_map(
+        |((group, workload, priority, position, pin), (is_paused, later, key, is_over, again))| Made {
+            group,
+            workload,
+            priority,
+            position,
+            pin,
+            is_paused,
+            later,
+            key,
+            is_over,
+            again,
+        },
+    )
+}
+
+impl Made {
+    fn job(&self, number: u8) -> Job {
+        let workload = workload(self.group * 3 + self.workload, self.group);
+        let mut id = [0; 10];
+        id[9] = number;
+        let mut job =
+            Job::new(JobId::new(noon(), id), group(self.group), &format!("j{number}"), workload.id, noon());
+        job.priority = self.priority;
+        job.position = self.position;
+        job.pin = self.pin.map(|host| format!("host:{}", HostId::new(noon(), [host; 10])));
+        job.required_labels = job.pin.iter().cloned().collect();
+        job.is_paused = self.is_paused;
+        job.not_before = self.later.map(|seconds| noon() + Duration::from_secs(100).mul(seconds));
+        job.auto_requeue = self.again;
+        if self.is_over {
+            job.state = dispatch_core::JobState::Cancelled;
+        }
+        job
+    }
+}
+
+/// A duration and how often, either way.
+trait Mul {
+    fn mul(self, times: i64) -> jiff::SignedDuration;
+}
+
+impl Mul for Duration {
+    fn mul(self, times: i64) -> jiff::SignedDuration {
+        jiff::SignedDuration::from_secs(times * i64::try_from(self.as_secs()).expect("few"))
+    }
+}
+
+/// What is asked.
+#[derive(Clone, Debug)]
+enum Verb {
+    Ask(u8, Vec<u8>),
+    Move(u8, u8, Option<u8>),
+    Cancel(u8),
+    Retry(u8),
+    Pause(u8, bool),
+    Delete(u8),
+    Edit(u8, Option<u8>),
+    Add(u8, u8, Option<u8>),
+    Reorder(u8, Vec<u8>),
+    Over(u8),
+}
+
+fn verb() -> impl Strategy<Value = Verb> {
+    let job = 0..30_u8;
+    prop_oneof![
+        4 => (0..6_u8, proptest::collection::vec(0..9_u8, 0..3)).prop_map(|(host, out)| Verb::Ask(host, out)),
+        6 => (job.clone(), 0..4_u8, proptest::option::of(job.clone())).prop_map(|(j, p, o)| Verb::Move(j, p, o)),
+        1 => job.clone().prop_map(Verb::Cancel),
+        2 => job.clone().prop_map(Verb::Retry),
+        1 => (job.clone(), any::<bool>()).prop_map(|(job, on)| Verb::Pause(job, on)),
+        1 => job.clone().prop_map(Verb::Delete),
+        2 => (job.clone(), proptest::option::of(0..8_u8)).prop_map(|(job, key)| Verb::Edit(job, key)),
+        2 => (0..3_u8, 0..9_u8, proptest::option::of(0..8_u8)).prop_map(|(g, w, k)| Verb::Add(g, w, k)),
+        1 => (0..3_u8, proptest::collection::vec(job, 0..6)).prop_map(|(g, jobs)| Verb::Reorder(g, jobs)),
+        2 => (0..6_u8).prop_map(Verb::Over),
+    ]
+}
+
+struct Lab {
+    store: Store,
+    policy: Policy,
+    now: Timestamp,
+    seed: u64,
+    jobs: Vec<Job>,
+}
+
+impl Lab {
+    async fn new(place: &Place, jobs: &[Made]) -> Self {
+        let (store, policy) = (place.store().await, policy());
+        let mut keys = BTreeSet::new();
+        let mut all: Vec<Job> = Vec::new();
+        for (number, made) in (0_u8..).zip(jobs) {
+            let mut job = made.job(number);
+            let key = made.key.map(|key| format!("k{key}"));
+            job.dedupe_key = key.filter(|key| made.is_over || keys.insert((made.group, key.clone())));
+            all.push(job);
+        }
+        let states = policy.groups.iter().flat_map(|groups| groups.iter()).map(state);
+        let workloads = (0..9).map(|number| Change::Workload(workload(number, number / 3)));
+        let changes: Vec<Change> = states
+            .map(Change::Group)
+            .chain(workloads)
+            .chain((1..6).map(|number| Change::Host(host(number))))
+            .chain(all.iter().cloned().map(Change::Job))
+            .collect();
+        let put = |_| Outcome { answer: (), changes: changes.clone() };
+        store.decide(Focus::default(), &policy, put).await.expect("put");
+        Self { store, policy, now: noon(), seed: 0, jobs: all }
+    }
+
+    fn job(&self, number: u8) -> JobId {
+        self.jobs[usize::from(number) % self.jobs.len()].id
+    }
+
+    /// Decides on everything, to look, and then on what the focus loads, in earnest.
+    async fn both<T: Debug>(
+        &mut self,
+        focus: Focus,
+        whole: Focus,
+        decision: impl Fn(Snapshot, &mut Context<'_>) -> Outcome<T>,
+    ) -> (String, String) {
+        self.seed += 1;
+        let (seed, now) = (self.seed, self.now);
+        let decide = |snapshot: Snapshot| {
+            let mut bytes = [9; 10];
+            bytes[2..].copy_from_slice(&seed.to_be_bytes());
+            let mut random = || {
+                bytes[1] = bytes[1].wrapping_add(1);
+                bytes
+            };
+            decision(snapshot, &mut Context { now, random: &mut random })
+        };
+        let of_all = self.store.look(whole, &self.policy, decide).await.expect("a look");
+        let mut changes = None;
+        let in_earnest = |snapshot: Snapshot| {
+            let outcome = decide(snapshot);
+            changes = Some(outcome.changes.clone());
+            outcome
+        };
+        let answer = self.store.decide(focus, &self.policy, in_earnest).await.expect("decided");
+        let changes = changes.expect("changes");
+        (in_words(&answer, &changes), in_words(&of_all.answer, &of_all.changes))
+    }
+
+    async fn act(&mut self, verb: &Verb) -> (String, String) {
+        let now = self.now;
+        let all = Focus { all_hosts: true, ..Focus::default() };
+        let active = |job| Focus::job(job).within(Scope::Active);
+        match verb {
+            Verb::Ask(number, out) => {
+                let who = at(*number);
+                let why = Unreadable { why: "gone".into(), outlook: Outlook::Coming };
+                let out: BTreeMap<WorkloadId, Unreadable> =
+                    out.iter().map(|number| (workload(*number, 0).id, why.clone())).collect();
+                let leave_out = out.keys().copied().collect();
+                let focus = Focus { leave_out, ..Focus::host(&who).within(Scope::Candidates) };
+                self.both(focus, Focus::host(&who), |snapshot, context| {
+                    snapshot.ask(&who, Ask::Head, &out, context)
+                })
+                .await
+            }
+            Verb::Move(job, place, other) => {
+                let (id, other) = (self.job(*job), other.map(|other| self.job(other)));
+                let of = self.jobs[usize::from(*job) % self.jobs.len()].group.clone();
+                let (place, near) = match (place, other) {
+                    (0, _) | (_, None) if place % 2 == 0 => (At::First, Near::First(of)),
+                    (1, _) | (_, None) => (At::Last, Near::Last(of)),
+                    (2, Some(other)) => (At::Before(other), Near::Job(other)),
+                    (_, Some(other)) => (At::After(other), Near::Job(other)),
+                };
+                let focus = Focus { near: Some(near), ..active(id) };
+                self.both(focus, Focus { jobs: vec![id], ..all }, |snapshot, _| {
+                    snapshot.move_job(id, place, None, None, now)
+                })
+                .await
+            }
+            Verb::Cancel(job) => {
+                let id = self.job(*job);
+                self.both(active(id), with_tails(id), |snapshot, _| {
+                    snapshot.cancel(id, "so", None, None, now)
+                })
+                .await
+            }
+            Verb::Retry(job) => {
+                let id = self.job(*job);
+                let whole = Focus::job(id);
+                self.both(active(id), whole, |snapshot, _| snapshot.retry(id, None, None, now)).await
+            }
+            Verb::Pause(job, on) => {
+                let id = self.job(*job);
+                self.both(active(id), Focus::job(id), |snapshot, _| snapshot.pause(id, *on, None, None, now))
+                    .await
+            }
+            Verb::Delete(job) => {
+                let id = self.job(*job);
+                self.both(active(id), Focus::job(id), |snapshot, _| snapshot.delete(id, None, None, now))
+                    .await
+            }
+            Verb::Edit(job, key) => {
+                let id = self.job(*job);
+                let of = self.jobs[usize::from(*job) % self.jobs.len()].group.clone();
+                let key = key.map(|key| format!("k{key}"));
+                let dedupe = key.iter().map(|key| (of.clone(), key.clone())).collect();
+                let edit = Edit {
+                    dedupe_key: Some(key),
+                    priority: Some(1),
+                    name: Some("n".into()),
+                    ..Edit::default()
+                };
+                let focus = Focus { dedupe, ..active(id) };
+                self.both(focus, Focus::job(id), |snapshot, context| {
+                    snapshot.edit(id, &edit, None, None, context)
+                })
+                .await
+            }
+            Verb::Add(of, number, key) => {
+                let of = group(*of);
+                let id = workload(*number, 0).id;
+                let key = key.map(|key| format!("k{key}"));
+                let dedupe = key.iter().map(|key| (of.clone(), key.clone())).collect();
+                let new = NewJob { dedupe_key: key, ..NewJob::new(Wanted::Workload(id)) };
+                let group = Some(of.clone());
+                let focus = Focus { dedupe, group: group.clone(), workloads: vec![id], ..Focus::default() };
+                let focus = focus.within(Scope::Active);
+                let whole = Focus { group, workloads: vec![id], ..all };
+                self.both(focus, whole, |snapshot, context| {
+                    snapshot.add_jobs(&of, std::slice::from_ref(&new), None, context)
+                })
+                .await
+            }
+            Verb::Reorder(of, jobs) => {
+                let (of, jobs) = (group(*of), jobs.iter().map(|job| self.job(*job)).collect::<Vec<_>>());
+                let focus = Focus { jobs: jobs.clone(), ..Focus::default() };
+                self.both(focus.clone().within(Scope::Active), focus, |snapshot, _| {
+                    snapshot.reorder(&of, &jobs, None, now)
+                })
+                .await
+            }
+            Verb::Over(number) => self.end(*number).await,
+        }
+    }
+
+    /// A host's run ends without a word.
+    async fn end(&mut self, number: u8) -> (String, String) {
+        let who = at(number);
+        let run = self.run_of(&who).await;
+        let Some(run) = run else { return Default::default() };
+        let (now, focus) = (self.now, Focus::run(run));
+        let begin = |snapshot: Snapshot| snapshot.begin(run, 1000, 0, now);
+        self.store.decide(focus.clone(), &self.policy, begin).await.expect("begun");
+        let event = RunEvent::Ended { transfer: 1, sent: 1000, count: 1000, end: End::Whole };
+        let ended = |snapshot: Snapshot| snapshot.note(run, &event, now);
+        self.store.decide(focus.clone(), &self.policy, ended).await.expect("ended");
+        let event = RunEvent::Disputed { why: "two".into() };
+        self.both(focus.clone().within(Scope::Active), focus, |snapshot, _| snapshot.note(run, &event, now))
+            .await
+    }
+
+    async fn run_of(&self, who: &Sighting) -> Option<RunId> {
+        let find = |snapshot: Snapshot| {
+            let host = snapshot.hosts.iter().find(|host| host.address == who.address)?.id;
+            snapshot.runs.iter().find(|run| run.host == host && !run.state.is_final()).map(|run| run.id)
+        };
+        self.store.look(Focus::host(who), &self.policy, find).await.expect("a look")
+    }
+}
+
+/// On everything, with what a job that comes again needs to know.
+fn with_tails(job: JobId) -> Focus {
+    Focus::job(job)
+}
+
+fn state(group: &Group) -> GroupState {
+    GroupState {
+        id: group.id.clone(),
+        kind: group.kind,
+        name: group.id.to_string(),
+        description: None,
+        labels: group.labels.clone(),
+        is_paused: false,
+        is_draining: false,
+        in_config: true,
+        place: 0,
+        version: 1,
+        created: noon(),
+        updated: noon(),
+    }
+}
+
+/// What was decided, but for what is noted of images that cannot be read.
+fn in_words<T: Debug>(answer: &T, changes: &[Change]) -> String {
+    changes.iter().fold(format!("{answer:?}\n"), |words, change| format!("{words}{change:?}\n"))
+}
+
+#[test]
+fn on_some_of_the_jobs_the_same_is_decided_as_on_all() {
+    let runtime = Runtime::new().expect("a runtime");
+    let config = Config { cases: 24, failure_persistence: None, max_shrink_iters: 60, ..Config::default() };
+    let mut runner = TestRunner::new(config);
+    let jobs = proptest::collection::vec(made(), 3..30);
+    let verbs = proptest::collection::vec(verb(), 1..25);
+    let ran = runner.run(&(jobs, verbs), |(jobs, verbs)| {
+        runtime.block_on(async {
+            let place = Place::sqlite();
+            let mut lab = Lab::new(&place, &jobs).await;
+            for verb in &verbs {
+                lab.now += Duration::from_secs(45);
+                let (some, all) = lab.act(verb).await;
+                for (some, all) in some.lines().zip(all.lines()) {
+                    prop_assert_eq!(some, all, "{:?}", verb);
+                }
+                prop_assert_eq!(some.lines().count(), all.lines().count(), "{:?}", verb);
+            }
+            lab.store.close().await;
+            Ok(())
+        })
+    });
+    if let Err(error) = ran {
+        panic!("{error}");
+    }
+}
