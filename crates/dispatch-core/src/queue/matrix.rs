@@ -107,7 +107,8 @@ impl Matrix {
             });
             format!("|{}\n", cells.collect::<String>())
         };
-        let rule: String = widths.iter().map(|room| format!(" {} |", "-".repeat(*room))).collect();
+        let rules: Vec<String> = widths.iter().map(|room| format!(" {} |", "-".repeat(*room))).collect();
+        let rule = rules.concat();
         let body: String = lines.iter().map(|line| written(line)).collect();
         format!("{}|{rule}\n{body}", written(&head))
     }
@@ -123,7 +124,7 @@ fn shown(cell: &Cell) -> String {
 }
 
 /// Text that stays text in a cell of a table: everything that Markdown or HTML might take for more has a backslash before
-/// it (CommonMark §2.4), and nothing ends the line.
+/// it (`CommonMark` §2.4), and nothing ends the line.
 fn escaped(text: &str) -> String {
     let mut safe = String::new();
     for character in text.trim().chars() {

@@ -9,7 +9,7 @@ use crate::host::Host;
 
 /// After how long a host that was told to ask again counts as gone. A server that resets may be busy with itself for
 /// some minutes before its firmware asks.
-const GONE: Duration = Duration::from_secs(15 * 60);
+const GONE: Duration = Duration::from_mins(15);
 
 /// How a host is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -208,7 +208,9 @@ async fn history_stats(
     let mut after = None;
     loop {
         let page = api.store().past(&group, range.from(now), after.as_ref(), AT_ONCE).await?;
-        page.iter().for_each(|(past, _)| counting.add(past));
+        for (past, _) in &page {
+            counting.add(past);
+        }
         match page.last() {
             Some((_, key)) => after = Some(*key),
             None => break,

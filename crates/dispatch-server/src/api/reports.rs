@@ -145,9 +145,9 @@ pub(crate) fn wants_markdown(headers: &HeaderMap) -> bool {
     let accepts = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let media =
         accepts.flat_map(|value| value.split(',')).map(|part| part.split(';').next().unwrap_or("").trim());
+    let mut media = media;
     let first = media
-        .filter(|media| ["text/markdown", "application/json"].contains(&media.to_ascii_lowercase().as_str()))
-        .next();
+        .find(|media| ["text/markdown", "application/json"].contains(&media.to_ascii_lowercase().as_str()));
     first.is_some_and(|media| media.eq_ignore_ascii_case("text/markdown"))
 }
 

@@ -15,13 +15,13 @@ use super::Api;
 use super::session::later;
 
 /// A host that has not been seen for so long is not asking for work: then [`standing`] says so, too.
-const LONG: Duration = Duration::from_secs(15 * 60);
+const LONG: Duration = Duration::from_mins(15);
 
 /// The most hosts that are looked at: those that were seen last.
 const MOST_HOSTS: u32 = 10_000;
 
 /// From when on it is wrong that something is still to be done outside.
-const OVERDUE: Duration = Duration::from_secs(15 * 60);
+const OVERDUE: Duration = Duration::from_mins(15);
 
 /// What there is to see.
 #[derive(Default)]
@@ -105,7 +105,7 @@ pub(crate) fn reasons(database: Standing, outbox: &OutboxCounts, now: Timestamp)
     match database {
         Standing::Healthy => {}
         Standing::Degraded => {
-            reasons.push("the database answers slowly: look at what it is busy with".to_owned())
+            reasons.push("the database answers slowly: look at what it is busy with".to_owned());
         }
         Standing::Unhealthy => reasons.push("the database does not answer: see that it runs".to_owned()),
     }

@@ -95,11 +95,12 @@ pub struct Host {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime, nullable = false)]
     pub last_seen: Option<String>,
-    /// Grows with each change that a person makes; also the ETag.
+    /// Grows with each change that a person makes; also the `ETag`.
     pub version: u64,
 }
 
 /// A member that may be absent, which leaves things as they are, or `null`, which takes away what was there.
+#[expect(clippy::option_option, reason = "absent and null are not the same")]
 fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(from).map(Some)
 }
