@@ -13,8 +13,8 @@ use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe, Connection as _, Executor
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::StoreError;
 use crate::postgres::{self, CONNECT, Postgres};
+use crate::{StoreError, reads};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -171,7 +171,10 @@ impl Engine {
     pub(crate) async fn open(database: &Database) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
         let mut connection = database.connection("rwc").await?;
-        let migrated = migrate(database, &mut connection).await;
+        let mut migrated = migrate(database, &mut connection).await;
+        if migrated.is_ok() {
+            migrated = reads::name_runs(&mut connection).await;
+        }
         // Closed in any case: with it goes the lock that others wait for who start at the same time.
         let closed = connection.close().await;
         migrated?;

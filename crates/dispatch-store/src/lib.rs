@@ -10,8 +10,7 @@ mod error;
 mod focus;
 mod load;
 mod postgres;
-#[path = "reads/queue.rs"]
-pub mod queue;
+pub mod reads;
 mod rows;
 mod save;
 
@@ -32,6 +31,7 @@ pub use engine::{Database, Place};
 pub use error::StoreError;
 pub use focus::{Focus, Near, Scope};
 pub use postgres::{Postgres, PostgresError, SslMode};
+pub use reads::queue;
 
 /// How often a decision is made that was lost before it was committed.
 const TRIES: u32 = 5;

@@ -233,7 +233,7 @@ pub(crate) async fn one_host(connection: &mut AnyConnection, id: HostId) -> Resu
 }
 
 /// The MACs of these hosts, which have a table of their own.
-async fn add_macs(connection: &mut AnyConnection, hosts: &mut [Host]) -> Result<(), StoreError> {
+pub(crate) async fn add_macs(connection: &mut AnyConnection, hosts: &mut [Host]) -> Result<(), StoreError> {
     for hosts in hosts.chunks_mut(MOST_VALUES) {
         let places = places(hosts.len());
         let query = format!(

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use dispatch_core::queue::stats::Ended;
 use dispatch_core::queue::{Change, Issue, Lease, Report, Round, Settled};
 use dispatch_core::{
     Arch, Effect, Event, GroupState, Host, HostId, Job, Mac, Run, Template, TemplateId, Verdict, Workload,
@@ -189,8 +190,8 @@ async fn save_job(connection: &mut AnyConnection, job: &Job) -> Result<(), Store
         "INSERT INTO jobs (id, name, workload, priority, position, state, verdict, reason, waits, since, \
          round, forgiven, withdrawn, version, grp, created, created_by, source, template, inputs, labels, \
          required_labels, pin, not_before, dedupe_key, retries, paused, auto_requeue, requeue_limit, requeue_count, \
-         errors_in_row, deleted) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
-         $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32) \
+         errors_in_row, deleted, ended) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, \
+         $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33) \
          ON CONFLICT (id) DO UPDATE SET name = excluded.name, workload = excluded.workload, priority = excluded.priority, \
          position = excluded.position, state = excluded.state, verdict = excluded.verdict, \
          reason = excluded.reason, waits = excluded.waits, since = excluded.since, \
@@ -199,7 +200,7 @@ async fn save_job(connection: &mut AnyConnection, job: &Job) -> Result<(), Store
          not_before = excluded.not_before, dedupe_key = excluded.dedupe_key, retries = excluded.retries, \
          paused = excluded.paused, auto_requeue = excluded.auto_requeue, requeue_limit = excluded.requeue_limit, \
          requeue_count = excluded.requeue_count, errors_in_row = excluded.errors_in_row, \
-         deleted = excluded.deleted",
+         deleted = excluded.deleted, ended = excluded.ended",
     )
     .bind(job.id.to_string())
     .bind(plain(&job.name))
@@ -233,6 +234,7 @@ async fn save_job(connection: &mut AnyConnection, job: &Job) -> Result<(), Store
     .bind(i64::from(job.requeue_count))
     .bind(i64::from(job.errors_in_row))
     .bind(i64::from(job.is_deleted))
+    .bind(Ended::of(job.state, job.verdict).map(Ended::as_str))
     .execute(&mut *connection)
     .await?;
     save_labels(connection, job).await
@@ -334,8 +336,8 @@ async fn save_run(connection: &mut AnyConnection, run: &Run) -> Result<(), Store
     sqlx::query(
         "INSERT INTO runs (id, job, host, workload, epoch, attempt, state, active, verdict, reason, created, since, \
          deadline, size, transfer, transfers, sent, most_sent, broken, wholes, reboots, reboots_allowed, booted_at, \
-         reports, disputed) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, \
-         $20, $21, $22, $23, $24, $25) \
+         reports, disputed, public_name, grp) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, \
+         $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, (SELECT grp FROM jobs WHERE jobs.id = $2)) \
          ON CONFLICT (id) DO UPDATE SET workload = excluded.workload, state = excluded.state, \
          active = excluded.active, verdict = excluded.verdict, reason = excluded.reason, since = excluded.since, \
          deadline = excluded.deadline, size = excluded.size, transfer = excluded.transfer, \
@@ -368,6 +370,7 @@ async fn save_run(connection: &mut AnyConnection, run: &Run) -> Result<(), Store
     .bind(run.booted_at.map(Timestamp::as_microsecond))
     .bind(i64::from(run.reports))
     .bind(i64::from(run.is_disputed))
+    .bind(run.id.public_name().to_string())
     .execute(connection)
     .await?;
     Ok(())
@@ -424,8 +427,8 @@ async fn release_lease(connection: &mut AnyConnection, lease: &Lease) -> Result<
 
 async fn save_report(connection: &mut AnyConnection, report: &Report) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO reports (id, run, at, late, digest, title, verdict, content) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "INSERT INTO reports (id, run, at, late, digest, title, verdict, content, grp, job, host) \
+         SELECT $1, id, $3, $4, $5, $6, $7, $8, grp, job, host FROM runs WHERE id = $2",
     )
     .bind(report.id.to_string())
     .bind(report.run.to_string())

@@ -12,6 +12,7 @@ mod groups;
 mod idle;
 mod job;
 mod jobs;
+pub mod matrix;
 mod orders;
 mod places;
 mod plan;
@@ -20,6 +21,8 @@ mod round;
 mod settle;
 mod sieve;
 mod source;
+mod standing;
+pub mod stats;
 mod status;
 mod sync;
 
@@ -33,6 +36,7 @@ pub use places::{Place, Reordered};
 pub use plan::{Plan, PlanInput, plan};
 pub use round::{Again, EndedBy, Ending, Opened, Opening, ending, exit_status, not_seen};
 pub use sieve::{Light, SCHEDULED, Sieve};
+pub use standing::{Standing, standing};
 pub use status::{Phase, Status};
 pub use sync::Supply;
 

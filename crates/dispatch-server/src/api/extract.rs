@@ -58,9 +58,11 @@ pub(crate) fn check_query(query: Option<&str>, known: &[String]) -> Result<(), P
     let mut seen = HashSet::new();
     for (name, _) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
         let refuse = |why: String| Err(Problem::new(Kind::InvalidParameter, why).field(name.as_ref()));
-        // `label.*` stands for `label.` with any name behind it.
-        let fits = |known: &String| match known.strip_suffix('*') {
-            Some(prefix) => name.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty()),
+        // `label.*` and `label.KEY` stand for `label.` with any name behind it.
+        let family =
+            |known: &'_ str| known.strip_suffix('*').or_else(|| known.strip_suffix("KEY")).map(str::to_owned);
+        let fits = |known: &String| match family(known).filter(|family| family.ends_with('.')) {
+            Some(prefix) => name.strip_prefix(prefix.as_str()).is_some_and(|rest| !rest.is_empty()),
             None => *known == name,
         };
         if !known.iter().any(fits) {

@@ -157,7 +157,7 @@ impl Feed {
 }
 
 /// An event as others read it. Whoever knows a run's identifier may report for it: here it has its public name.
-fn public(event: &Event) -> Option<Map<String, Value>> {
+pub(super) fn public(event: &Event) -> Option<Map<String, Value>> {
     let Ok(Value::Object(mut shown)) = serde_json::to_value(event) else { return None };
     if let Some(run) = &event.run {
         let name = Value::String(run.id.public_name().to_string());

@@ -10,6 +10,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use super::metrics_queue::QueueMetrics;
+
 /// The media type of what [`Metrics::encode`] writes.
 pub const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -34,10 +36,12 @@ pub struct Metrics {
     registry: Mutex<Registry>,
     requests: Family<Answered, Counter>,
     durations: Family<Route, Histogram, fn() -> Histogram>,
+    queue: QueueMetrics,
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Self {
+    /// `last` is the newest event: what came before is not counted.
+    pub(crate) fn new(last: i64) -> Self {
         let mut registry = Registry::with_prefix("dispatch");
         let version = vec![("version", env!("CARGO_PKG_VERSION"))];
         registry.register("build", "The program", Info::new(version));
@@ -47,7 +51,13 @@ impl Metrics {
             Family::new_with_constructor(|| Histogram::new(TIMES));
         let help = "How long requests took, in seconds, to the beginning of their answer";
         registry.register("http_request_duration_seconds", help, durations.clone());
-        Self { registry: Mutex::new(registry), requests, durations }
+        let queue = QueueMetrics::new(&mut registry, last);
+        Self { registry: Mutex::new(registry), requests, durations, queue }
+    }
+
+    /// What is measured of queues and hosts.
+    pub(crate) fn queue(&self) -> &QueueMetrics {
+        &self.queue
     }
 
     /// Adds what somebody else measures.

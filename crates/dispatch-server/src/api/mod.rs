@@ -13,6 +13,7 @@
 //! and answers with JSON, with [`conditional::Tagged`] where the object has a version, or with a [`problem::Problem`].
 
 mod auth;
+mod boot;
 pub mod client;
 pub mod conditional;
 mod events;
@@ -20,12 +21,18 @@ pub mod extract;
 mod feed;
 mod groups;
 pub mod guard;
+mod history;
+mod history_export;
+mod hosts;
+mod hosts_show;
 pub mod idempotency;
 pub mod identity;
 mod jobs;
 mod jobs_show;
 pub mod limits;
+mod matrix;
 pub mod metrics;
+mod metrics_queue;
 mod observe;
 pub mod openapi;
 pub mod origin;
@@ -34,14 +41,19 @@ pub mod password;
 pub mod problem;
 mod queue;
 mod reload;
+mod reports;
 pub mod request_id;
 pub mod routes;
+mod runs;
 mod serve;
 pub mod session;
 pub mod settings;
+mod shown;
+mod standing;
 mod system;
 mod templates;
 mod wishes;
+mod workloads;
 mod ws;
 
 use std::sync::{Arc, OnceLock};
@@ -84,12 +96,13 @@ impl Api {
     #[must_use]
     pub fn new(engine: Engine, settings: Settings) -> Self {
         let limiters = Limiters::new(&settings.limits, &engine.clock);
+        let last = *engine.store.watch_events().borrow();
         Self(Arc::new(Inner {
             engine,
             reloader: OnceLock::new(),
             settings: watch::Sender::new(Arc::new(settings)),
             limiters,
-            metrics: Metrics::new(),
+            metrics: Metrics::new(last),
             verifying: Arc::new(Semaphore::new(VERIFIED_AT_ONCE)),
         }))
     }
@@ -177,11 +190,19 @@ fn endpoints() -> Routes {
     Routes::new()
         .and(system::routes())
         .and(auth::routes())
-        .and(reload::routes())
         .and(groups::routes())
         .and(templates::routes())
         .and(queue::routes())
         .and(jobs::routes())
         .and(events::routes())
         .and(ws::routes())
+        .and(hosts::routes())
+        .and(runs::routes())
+        .and(workloads::routes())
+        .and(reports::routes())
+        .and(history::routes())
+        .and(history_export::routes())
+        .and(matrix::routes())
+        .and(boot::routes())
+        .and(reload::routes())
 }

@@ -90,7 +90,7 @@ fn write<K: Key>(key: &K) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(serde_json::to_vec(&cursor).unwrap_or_default())
 }
 
-fn read<K: Key>(text: &str) -> Result<K, Problem> {
+pub(crate) fn read<K: Key>(text: &str) -> Result<K, Problem> {
     let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).ok();
     let cursor = bytes.and_then(|bytes| serde_json::from_slice::<Cursor<K>>(&bytes).ok());
     cursor.filter(|cursor| cursor.list == K::LIST).map(|cursor| cursor.after).ok_or_else(|| {

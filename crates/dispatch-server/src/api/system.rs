@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
+use dispatch_wire::api::system::{HostsStatus, OutboxStatus};
 use dispatch_wire::api::{DatabaseStatus, Health, ProblemKind, Ready, Standing, Status, Version};
 use utoipa_axum::routes;
 
@@ -14,6 +15,8 @@ use super::extract::Ids;
 use super::metrics::OPENMETRICS;
 use super::problem::{Answer, Kind, Problem};
 use super::routes::Routes;
+use super::shown::maybe_time;
+use super::standing::{self, Seen};
 
 /// From when on a database is slow.
 const SLOW: Duration = Duration::from_millis(500);
@@ -71,6 +74,7 @@ async fn ready(State(api): State<Api>) -> Answer<Json<Ready>> {
     responses((status = 200, description = "All metrics", content_type = "application/openmetrics-text", body = String))
 )]
 async fn metrics(State(api): State<Api>) -> impl IntoResponse {
+    api.metrics().queue().update(&api).await;
     ([(CONTENT_TYPE, OPENMETRICS)], api.metrics().encode())
 }
 
@@ -101,8 +105,33 @@ async fn problem_kind(Ids(slug): Ids<String>) -> Answer<Json<ProblemKind>> {
 )]
 async fn status(State(api): State<Api>) -> Json<Status> {
     let database = database(&api).await;
+    // Without a database there is nothing to count, and the answer must not wait for it.
+    let seen = if database.status == Standing::Unhealthy {
+        Seen::default()
+    } else {
+        standing::look(&api).await.unwrap_or_else(|error| {
+            tracing::warn!("the queues cannot be counted: {error}");
+            Seen::default()
+        })
+    };
+    let reasons = standing::reasons(database.status, &seen.outbox, api.clock().now());
+    let all = if reasons.is_empty() { Standing::Healthy } else { database.status.max(Standing::Degraded) };
     let version = Version { version: version(), api: super::openapi::VERSION.to_owned() };
-    Json(Status { status: database.status, database, version })
+    Json(Status {
+        status: all,
+        reasons,
+        queue: standing::queue(&seen),
+        hosts: HostsStatus { online: seen.online(), busy: seen.busy() },
+        outbox: OutboxStatus {
+            waiting: seen.outbox.waiting,
+            failing: seen.outbox.failing,
+            oldest: maybe_time(seen.outbox.oldest),
+        },
+        last_event: seen.last_event.as_ref().map(|stored| stored.seq),
+        last_event_at: maybe_time(seen.last_event.as_ref().map(|stored| stored.event.at)),
+        database,
+        version,
+    })
 }
 
 async fn database(api: &Api) -> DatabaseStatus {

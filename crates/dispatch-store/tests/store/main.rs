@@ -29,5 +29,6 @@ mod place;
 mod queue;
 mod races;
 mod random;
+mod reads;
 mod scopes;
 mod trouble;

@@ -4,14 +4,21 @@
 //! do not know; times are RFC 3339 in UTC; what is absent is left out, never `null`.
 
 pub mod auth;
+pub mod boot;
 pub mod event;
 pub mod group;
+pub mod history;
+pub mod host;
 pub mod job;
+pub mod matrix;
 pub mod page;
 pub mod problem;
 pub mod reload;
+pub mod report;
+pub mod run;
 pub mod system;
 pub mod template;
+pub mod workload;
 
 pub use auth::{Credentials, Me, Role, SignedIn};
 pub use event::EventData;
