@@ -83,7 +83,7 @@ async fn statistics_count_what_the_history_has() {
     assert_eq!(stats["running"], json!({"count": 5, "median_seconds": 60.0, "p95_seconds": 60.0}));
     assert_eq!(stats["buckets"].as_array().expect("buckets").len(), 12);
     assert_eq!(lab.reader.get(&format!("{HISTORY}/stats")).await.json()["range"], "1h");
-    lab.world.clock.pass(Duration::from_secs(20 * 3600));
+    lab.world.clock.pass(Duration::from_hours(20));
     let later = lab.reader.get(&format!("{HISTORY}/stats?range=auto")).await;
     assert_eq!((&later.json()["range"], &later.json()["totals"]["completed"]), (&json!("24h"), &json!(3)));
     assert_eq!(lab.reader.get(&format!("{HISTORY}/stats?range=2h")).await.status, 400);

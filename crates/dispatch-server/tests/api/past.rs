@@ -115,7 +115,7 @@ impl Lab {
         labels: &[(&str, &str)],
     ) -> (Job, Run) {
         let (begun, random, of_run) = (self.now(), self.random(), self.random());
-        self.world.clock.pass(Duration::from_secs(60));
+        self.world.clock.pass(Duration::from_mins(1));
         let ended = self.now();
         let state = if verdict.is_some() { JobState::Done } else { JobState::Active };
         let pairs = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
