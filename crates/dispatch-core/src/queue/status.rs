@@ -108,11 +108,9 @@ impl Phase {
                 | None => Self::Assigned,
             },
             JobState::Done => match (run, job.verdict) {
-                (Some(RunState::Finished), _) => Self::Finished,
-                (Some(RunState::Failed | RunState::Cancelled), Some(Verdict::Errored) | None) => Self::Failed,
-                // A late report has changed what was known.
-                (Some(RunState::Failed | RunState::Cancelled), Some(_)) => Self::Finished,
-                (_, Some(Verdict::Passed | Verdict::Failed | Verdict::Unjudged)) => Self::Finished,
+                // Of a run that did not report, a late report has changed what was known.
+                (Some(RunState::Finished), _)
+                | (_, Some(Verdict::Passed | Verdict::Failed | Verdict::Unjudged)) => Self::Finished,
                 (_, Some(Verdict::Errored) | None) => Self::Failed,
             },
         }

@@ -329,7 +329,8 @@ async fn show(api: &Api, id: JobId) -> Answer<Tagged<Shown>> {
 }
 
 async fn look<T>(api: &Api, id: JobId, read: impl FnOnce(&Snapshot, &Job) -> T) -> Answer<T> {
-    let focus = Focus::job(id).within(Scope::Active);
+    // What a job waits for may be any host.
+    let focus = Focus { all_hosts: true, ..Focus::job(id) }.within(Scope::Active);
     let found = |snapshot: Snapshot| {
         let job = snapshot.jobs.iter().find(|job| job.id == id && !job.is_deleted);
         job.map(|job| read(&snapshot, job))

@@ -1,7 +1,7 @@
 //! Jobs as people see them. A run is shown by its public name: its identifier is a secret that allows to report for it.
 
-use dispatch_core::queue::{Phase, Status};
-use dispatch_core::{Job, JobState, Run, RunState, Snapshot, Verdict};
+use dispatch_core::queue::{Phase, Plan, PlanInput, Status, plan};
+use dispatch_core::{Job, Run, RunState, Snapshot, Verdict};
 use dispatch_wire::api::job::{
     Attempt, Job as Shown, JobHost, JobState as Word, JobStatus, JobWorkload, Outcome,
 };
@@ -9,8 +9,13 @@ use jiff::Timestamp;
 
 use super::conditional::Tagged;
 
-/// A job as it is shown. The snapshot must hold its runs, its workload and its hosts, and all jobs that run.
-pub(crate) fn job(snapshot: &Snapshot, job: &Job, now: Timestamp) -> Shown {
+/// Why each job here waits. The snapshot must hold the runs and workloads of the jobs, all hosts, and all jobs that run.
+pub(crate) fn planned(snapshot: &Snapshot, now: Timestamp) -> Plan {
+    plan(&PlanInput { snapshot: snapshot.clone(), ..PlanInput::default() }, now)
+}
+
+/// A job as it is shown. The snapshot must hold what it takes to [plan](planned).
+pub(crate) fn job(snapshot: &Snapshot, job: &Job, plan: &Plan) -> Shown {
     let run = latest(snapshot, job);
     let phase = Phase::of(job, run);
     let status = Status::of(phase, job.verdict);
@@ -30,7 +35,7 @@ pub(crate) fn job(snapshot: &Snapshot, job: &Job, now: Timestamp) -> Shown {
         status: status_word(status),
         verdict: job.verdict.map(outcome),
         reason: job.reason.clone(),
-        waits: waits(snapshot, job, now),
+        waits: plan.jobs.get(&job.id).cloned(),
         paused: job.is_paused,
         auto_requeue: job.auto_requeue,
         requeue_limit: job.requeue_limit,
@@ -71,7 +76,7 @@ pub(crate) fn job(snapshot: &Snapshot, job: &Job, now: Timestamp) -> Shown {
 
 /// One job, with its attempts.
 pub(crate) fn in_full(snapshot: &Snapshot, wanted: &Job, now: Timestamp) -> Tagged<Shown> {
-    let mut shown = job(snapshot, wanted, now);
+    let mut shown = job(snapshot, wanted, &planned(snapshot, now));
     let mut runs: Vec<&Run> = snapshot.runs.iter().filter(|run| run.job == wanted.id).collect();
     runs.sort_unstable_by_key(|run| (run.created, run.id));
     shown.attempts = Some(runs.into_iter().map(|run| attempt(snapshot, run)).collect());
@@ -100,16 +105,6 @@ fn latest<'a>(snapshot: &'a Snapshot, job: &Job) -> Option<&'a Run> {
 fn host(snapshot: &Snapshot, run: &Run) -> Option<JobHost> {
     let host = snapshot.hosts.iter().find(|host| host.id == run.host)?;
     Some(JobHost { id: host.id.to_string(), label: host.label() })
-}
-
-/// Why a job that waits does not run.
-fn waits(snapshot: &Snapshot, job: &Job, now: Timestamp) -> Option<String> {
-    if job.state != JobState::Queued {
-        return None;
-    }
-    let hindrance = snapshot.hindrance(job, now).map(|hindrance| hindrance.to_string());
-    let why = hindrance.or_else(|| job.waits.clone());
-    Some(why.unwrap_or_else(|| "it waits for a host that fits to ask for work".to_owned()))
 }
 
 fn error_message(job: &Job, status: Status) -> String {

@@ -100,8 +100,8 @@ async fn queue(
     };
     let policy = api.engine().policy();
     let found = api.store().queue(&filter, after.as_ref(), pages.to_load(), &policy).await?;
-    let now = api.clock().now();
-    Ok(Json(pages.page(found.jobs, place, |job| jobs_show::job(&found.snapshot, &job, now))))
+    let plan = jobs_show::planned(&found.snapshot, api.clock().now());
+    Ok(Json(pages.page(found.jobs, place, |job| jobs_show::job(&found.snapshot, &job, &plan))))
 }
 
 fn place(job: &Job) -> Place {
@@ -252,12 +252,14 @@ async fn make(
 
 /// The jobs that were made, as they are now.
 async fn show(api: &Api, made: &[Made]) -> Answer<Vec<Shown>> {
-    let focus = Focus { jobs: made.iter().map(|made| made.job).collect(), ..Focus::default() };
+    let focus =
+        Focus { jobs: made.iter().map(|made| made.job).collect(), all_hosts: true, ..Focus::default() };
     let now = api.clock().now();
     let shown = |snapshot: dispatch_core::Snapshot| {
+        let plan = jobs_show::planned(&snapshot, now);
         let find = |id: JobId| snapshot.jobs.iter().find(|job| job.id == id);
         let known = made.iter().filter_map(|made| find(made.job));
-        known.map(|job| jobs_show::job(&snapshot, job, now)).collect()
+        known.map(|job| jobs_show::job(&snapshot, job, &plan)).collect()
     };
     Ok(api.store().look(focus.within(Scope::Active), &api.engine().policy(), shown).await?)
 }

@@ -57,7 +57,7 @@ async fn a_group_is_paused_and_drained_and_let_go_on(place: Place) {
     assert_eq!((&paused["paused"], &paused["draining"]), (&json!(true), &json!(false)));
     assert_eq!(lab.boot(1).await, None, "nothing of it is started");
     let page = lab.get("/groups/metal/queue").await;
-    assert_eq!(page["items"][0]["waits"], "its group is paused");
+    assert_eq!(page["items"][0]["waits"], "waits: its group is paused");
     let drained = lab.post("/groups/metal/drain", &json!({})).await.json();
     assert_eq!((&drained["paused"], &drained["draining"]), (&json!(false), &json!(true)));
     let refused = lab.post("/groups/metal/queue", &json!({"template_id": "boot-a"})).await;

@@ -51,7 +51,7 @@ async fn a_job_of_a_template_is_what_the_template_says_and_what_the_wish_says(pl
         ("not_before", json!("2026-02-01T00:00:00Z")),
         ("dedupe_key", json!("k")),
         ("created_by", json!("operator")),
-        ("waits", json!("it is paused")),
+        ("waits", json!("waits: it is paused")),
         ("attempts", json!([])),
         ("version", json!(1)),
         ("run_url", json!("")),
@@ -76,7 +76,7 @@ async fn a_job_by_hand_names_a_workload_or_a_workflow(place: Place) {
         for (member, value) in four.as_object().expect("an object") {
             assert_eq!(made[member], *value);
         }
-        assert_eq!(made["waits"], "groups of kind actions wait for their driver");
+        assert_eq!(made["waits"], "waits: groups of kind actions wait for their driver");
     }
 }
 

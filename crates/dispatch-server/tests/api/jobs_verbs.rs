@@ -83,7 +83,7 @@ async fn a_job_is_held_back_and_let_go(place: Place) {
     let lab = Lab::new(place).await;
     let id = lab.job("one").await;
     let (status, job) = verb(&lab, &id, "pause").await;
-    assert_eq!((status, &job["paused"], &job["waits"]), (200, &json!(true), &json!("it is paused")));
+    assert_eq!((status, &job["paused"], &job["waits"]), (200, &json!(true), &json!("waits: it is paused")));
     assert_eq!(lab.boot(1).await, None);
     let (status, job) = verb(&lab, &id, "unpause").await;
     assert_eq!((status, &job["paused"]), (200, &json!(false)));

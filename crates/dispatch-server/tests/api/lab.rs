@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use dispatch_core::group::{Group, GroupId, GroupKind, GroupState, Spread, Template, TemplateRuns};
+use dispatch_core::group::{
+    Group, GroupId, GroupKind, GroupState, Spread, Template, TemplateOrigin, TemplateRuns,
+};
 use dispatch_core::queue::{Ask, Found, Offer, Supply};
 use dispatch_core::run::Policy;
 use dispatch_core::{Job, Kind, RunId, Sighting, SourceId, Terms, UnknownHosts, Workflow};
@@ -89,7 +91,7 @@ fn template(id: &str, group: &str, runs: TemplateRuns) -> Template {
         priority: 0,
         spread: Spread::Any,
         retries: None,
-        origin: Default::default(),
+        origin: TemplateOrigin::default(),
     }
 }
 

@@ -223,6 +223,8 @@ impl Store {
         let mut snapshot = Snapshot::default();
         snapshot.policy.clone_from(policy);
         snapshot.groups = load::groups(&mut transaction).await?;
+        // What a job waits for may be any of them.
+        snapshot.hosts = load::all_hosts(&mut transaction).await?;
         part::add(&mut transaction, &mut snapshot, &Scope::Active, &Focus::default()).await?;
         let known: Vec<JobId> = snapshot.jobs.iter().map(|job| job.id).collect();
         snapshot.jobs.extend(jobs.iter().filter(|job| !known.contains(&job.id)).cloned());

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
 
 use dispatch_core::group::{Group, GroupKind};
 use dispatch_core::queue::{Ask, Context, Offer};
@@ -78,9 +77,7 @@ async fn given(store: &Store) -> BTreeSet<String> {
 
 async fn a_host_does_not_starve_behind_thousands_of_jobs_for_others(place: Place) {
     let store = fill(&place, "[\"host:other\"]").await;
-    let begun = Instant::now();
     assert!(matches!(ask(&store, &at(1)).await, Offer::Image { .. }));
-    println!("behind {SOME} for others: {:?}", begun.elapsed());
     assert_eq!(given(&store).await, BTreeSet::from([format!("j{}", SOME + 1)]));
 }
 
@@ -91,9 +88,6 @@ async fn the_first_of_a_hundred_thousand_is_found_at_once(place: Place) {
     let loaded = store.look(focus, &policy(), loaded).await.expect("a look");
     assert!(loaded < 10, "{loaded} jobs are loaded");
     ask(&store, &at(2)).await;
-    let begun = Instant::now();
     assert!(matches!(ask(&store, &at(1)).await, Offer::Image { .. }));
-    let took = begun.elapsed();
-    println!("the first of {SOME}: {took:?}");
     assert_eq!(given(&store).await, BTreeSet::from(["j1".to_owned(), "j2".to_owned()]));
 }

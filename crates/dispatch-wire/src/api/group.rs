@@ -17,7 +17,6 @@ pub enum GroupKind {
 
 /// A pool of targets with a queue of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[expect(clippy::struct_excessive_bools, reason = "people switch each of them by itself")]
 pub struct Group {
     /// Its id in the configuration.
     pub id: String,

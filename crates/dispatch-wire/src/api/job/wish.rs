@@ -236,7 +236,7 @@ impl utoipa::PartialSchema for NewJob {
                 object.properties.remove(*other);
             }
             object.required = way.iter().map(|name| (*name).to_owned()).collect();
-            for name in way.iter() {
+            for name in *way {
                 if let Some(RefOr::T(schema)) = object.properties.get_mut(*name) {
                     never_null(schema);
                 }
