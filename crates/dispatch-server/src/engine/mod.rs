@@ -27,7 +27,6 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
 use crate::clock::{Clock, Random};
-use crate::fetch::Images;
 use crate::page;
 use crate::requests::{Request, joined};
 use crate::source::{Opened, Source};
