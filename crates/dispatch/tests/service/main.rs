@@ -1,6 +1,7 @@
 //! A service, as hosts and people see it: the real program, over real sockets, on both engines.
 #![expect(clippy::expect_used, reason = "a test may panic, also in its helpers")]
 
+#[path = "../common/mod.rs"]
 mod common;
 
 use std::collections::BTreeSet;
@@ -21,6 +22,8 @@ macro_rules! on_both {
         }
     };
 }
+
+mod people;
 
 on_both! {
     hosts_get_the_jobs_of_the_groups_that_their_labels_make_them_part_of
