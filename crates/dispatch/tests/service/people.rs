@@ -158,7 +158,8 @@ fn a_job_goes_to_the_host_that_it_is_pinned_to_and_to_no_other(engine: Engine) {
     assert_eq!(operator.get(&job_path(&job))["state"], "queued");
     assert_eq!(whole_run(&one), "a.efi");
     let done = operator.get(&job_path(&job));
-    assert_eq!(done["host"]["label"], "r1", "{done}");
+    let host = operator.get(&format!("/api/v1/hosts/{}", done["host"]["id"].as_str().expect("an id")));
+    assert_eq!(host["id"], "r1", "{done}");
     terminate(running.program);
 }
 
