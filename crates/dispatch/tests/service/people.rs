@@ -66,6 +66,7 @@ fn by_hand(client: &Client, image: &str, more: &Value) -> Value {
 fn listed(lab: &mut ServiceLab, count: usize) -> Running {
     let mut running = lab.start();
     let client = running.client("readonly");
+    // What is only listed is no event: it is looked at between the lines of the log.
     while client.items("/api/v1/groups/lab/workloads").len() < count {
         running.program.next(std::time::Duration::from_millis(250)).expect("the service runs");
     }
