@@ -163,11 +163,11 @@ impl Snapshot {
             let stub = (when_idle != WhenIdle::None).then_some(Stub::Wait);
             return Advice { stub, reason, is_urgent: false };
         }
-        let coming = self.what_may_come(host, now).or_else(|| {
-            let reason = "queue empty; the source is watched for more";
-            self.is_watched(host).then(|| reason.to_owned())
-        });
         let nothing = || self.nothing_for(host);
+        let coming = self.what_may_come(host, now).or_else(|| {
+            // Also then it is said that there is something for others: a label may be missing.
+            self.is_watched(host).then(|| format!("{}; the source is watched for more", nothing()))
+        });
         let (stub, reason) = match when_idle {
             WhenIdle::None => (None, coming.unwrap_or_else(nothing)),
             WhenIdle::Always(stub) => {

@@ -1,11 +1,13 @@
 //! Follows one source of a service: what it offers is looked at again and again, and becomes workloads and jobs.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dispatch_core::group::Spread;
 use dispatch_core::queue::{Found, Supply as Terms};
-use dispatch_core::{Happening, text};
-use dispatch_store::{Focus, Scope, StoreError};
+use dispatch_core::{Arch, Happening, Host, HostId, text};
+use dispatch_store::{Focus, Scope, StoreError, StoredEvent};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
@@ -44,6 +46,8 @@ pub(super) struct Supply {
     warned: Vec<String>,
     /// A description was gone at the last look.
     has_missed: bool,
+    /// The processors of the hosts whose images have been up.
+    archs: BTreeMap<HostId, Arch>,
     /// The events up to here are known.
     seen: i64,
 }
@@ -58,8 +62,8 @@ enum Look {
 impl Supply {
     pub(super) fn new(engine: Engine, terms: Terms, place: Place, title: String) -> Self {
         let seen = *engine.store.watch_events().borrow();
-        let (told, warned, has_missed) = Default::default();
-        Self { engine, terms, place, title, found: None, told, warned, has_missed, seen }
+        let (told, warned, has_missed, archs) = Default::default();
+        Self { engine, terms, place, title, found: None, told, warned, has_missed, archs, seen }
     }
 
     /// Runs until `stop`.
@@ -101,14 +105,26 @@ impl Supply {
             let Ok(events) = self.engine.store.events_after(self.seen, EVENTS).await else { return concerns };
             let Some(last) = events.last() else { return concerns };
             self.seen = last.seq;
-            concerns |= events.iter().any(|stored| match stored.event.what {
-                Happening::HostSeen
-                | Happening::HostAccepted
-                | Happening::HostEdited
-                | Happening::Booting { .. } => true,
-                Happening::GroupOpen => stored.event.group.as_ref() == Some(&self.terms.group),
-                _ => false,
-            });
+            // Else it is the same whoever is there; and it holds up all decisions to load all hosts.
+            let spreads = self.terms.is_queued && self.terms.spread != Spread::Any;
+            for stored in &events {
+                concerns |= match stored.event.what {
+                    Happening::HostSeen | Happening::HostAccepted | Happening::HostEdited => spreads,
+                    Happening::Booting { .. } if spreads => self.is_of_another_arch(stored).await,
+                    Happening::GroupOpen => stored.event.group.as_ref() == Some(&self.terms.group),
+                    _ => false,
+                };
+            }
+        }
+    }
+
+    /// Whether an image that is up has told of its host's processor what was not known.
+    async fn is_of_another_arch(&mut self, stored: &StoredEvent) -> bool {
+        let Some(id) = stored.event.host.as_ref().map(|host| host.id) else { return true };
+        match self.engine.store.host(id).await {
+            Ok(Some(Host { arch: Some(arch), .. })) => self.archs.insert(id, arch) != Some(arch),
+            Ok(_) => false,
+            Err(_) => true,
         }
     }
 

@@ -77,6 +77,13 @@ impl ServiceLab {
         Self { lab, engine, config: config.to_owned(), api }
     }
 
+    /// The same where a virtual server in QEMU can reach it.
+    pub(crate) fn for_qemu(mut self) -> Self {
+        self.lab.setup = self.lab.setup.clone().for_qemu();
+        self.api = SocketAddr::from((self.lab.bind.ip(), 0));
+        self
+    }
+
     fn file(&self) -> PathBuf {
         self.lab.folder.path().join("dispatch.yaml")
     }
@@ -126,11 +133,16 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
+        self.send_with(method, path, "", body)
+    }
+
+    /// The same with more fields, each with its line's end.
+    pub(crate) fn send_with(&self, method: &str, path: &str, more: &str, body: Option<&Value>) -> Answer {
         let body = body.map(Value::to_string).unwrap_or_default();
         let cookie = self.cookie.as_ref().map(|cookie| format!("Cookie: {cookie}\r\n")).unwrap_or_default();
         let content = if body.is_empty() { "" } else { "Content-Type: application/json\r\n" };
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{cookie}{content}Content-Length: {}\r\n\r\n{body}",
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{cookie}{content}{more}Content-Length: {}\r\n\r\n{body}",
             self.api,
             body.len()
         );
@@ -154,5 +166,37 @@ impl Client {
 
     pub(crate) fn get(&self, path: &str) -> Value {
         self.call("GET", path, None)
+    }
+
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Value {
+        self.call("POST", path, Some(body))
+    }
+
+    /// The items of a list that has one page.
+    pub(crate) fn items(&self, path: &str) -> Vec<Value> {
+        let mut page = self.get(path);
+        assert!(page.get("next_cursor").is_none(), "{path} has more than one page");
+        match page["items"].take() {
+            Value::Array(items) => items,
+            other => panic!("{path} is no list: {other}"),
+        }
+    }
+
+    /// The entity tag of something, to be changed only as it was seen.
+    pub(crate) fn tag(&self, path: &str) -> String {
+        let answer = self.send("GET", path, None);
+        answer.field("etag").unwrap_or_else(|| panic!("{path} has no ETag: {}", answer.text())).to_owned()
+    }
+
+    /// Tries to change something that was seen as this entity tag says; tells the status.
+    pub(crate) fn if_match(&self, tag: &str, method: &str, path: &str, body: Option<&Value>) -> u16 {
+        self.send_with(method, path, &format!("If-Match: {tag}\r\n"), body).status
+    }
+
+    /// The items of `GET /api/v1/boot/requests` that this name asked.
+    pub(crate) fn asked_by(&self, name: &str) -> Vec<Value> {
+        let mut items = self.items("/api/v1/boot/requests");
+        items.retain(|item| item["name"] == name);
+        items
     }
 }

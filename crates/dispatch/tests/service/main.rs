@@ -1,14 +1,12 @@
 //! A service, as hosts and people see it: the real program, over real sockets, on both engines.
 #![expect(clippy::expect_used, reason = "a test may panic, also in its helpers")]
 
+#[path = "../common/mod.rs"]
 mod common;
-
-use std::collections::BTreeSet;
 
 use common::service::{Engine, Running, ServiceLab};
 use common::{PASSED, image, stub, terminate, whole_run};
 use dispatch_testkit::firmware::{Booted, Firmware};
-use serde_json::json;
 
 /// One test for each engine.
 macro_rules! on_both {
@@ -22,6 +20,9 @@ macro_rules! on_both {
     };
 }
 
+mod hundred;
+mod people;
+
 on_both! {
     hosts_get_the_jobs_of_the_groups_that_their_labels_make_them_part_of
     a_group_runs_no_more_at_once_than_it_may
@@ -29,7 +30,6 @@ on_both! {
     a_host_that_is_enrolled_reads_so_on_its_own_console
     the_configuration_of_the_seed_starts_with_metal_beside_it
     what_left_the_file_stops_at_once_and_a_bad_file_changes_nothing
-    a_hundred_hosts_boot_within_what_their_groups_may
 }
 
 /// Two groups, told apart by a label; two hosts are listed by the names in their boot URLs.
@@ -217,48 +217,5 @@ fn what_left_the_file_stops_at_once_and_a_bad_file_changes_nothing(engine: Engin
     lab.write();
     admin.call("POST", "/api/v1/config/reload", None);
     assert_eq!(image(&small), "small.efi");
-    terminate(running.program);
-}
-
-fn a_hundred_hosts_boot_within_what_their_groups_may(engine: Engine) {
-    let config = r#"
-boot: { listen: "BOOT", unknown_hosts: accept, when_idle: wait }
-groups:
-  metal:
-    - { id: lab, name: Lab, max_concurrent: 20, sources: [{ dir: ./images, spread: each-host }] }
-"#;
-    let mut lab = ServiceLab::new(engine, &["a.efi"], config);
-    let running = lab.start();
-    let firmware = running.program.firmware();
-    let hosts: Vec<Firmware> = (1..=100).map(|host| firmware.of_host(host)).collect();
-    // Each is seen, and gets a job of its own by that; no more than twenty run at once.
-    let mut left: Vec<Firmware> = hosts;
-    let mut done = BTreeSet::new();
-    for _ in 0..100 {
-        let mut started = Vec::new();
-        let mut waiting = Vec::new();
-        for host in left {
-            match host.boot().expect("an answer") {
-                Booted::Image { .. } => started.push(host),
-                _ => waiting.push(host),
-            }
-        }
-        assert!(started.len() <= 20, "{} at once", started.len());
-        for host in &started {
-            let (status, run) = host.post().expect("an answer");
-            assert_eq!(status, 200);
-            assert_eq!(host.put(PASSED, run.as_deref()).expect("an answer"), 200);
-            // It has done its work, and says so by asking again.
-            assert!(matches!(host.boot().expect("an answer"), Booted::Stub(_)));
-            assert!(done.insert(host.address()), "each host once");
-        }
-        left = waiting;
-        if left.is_empty() {
-            break;
-        }
-    }
-    assert_eq!(done.len(), 100, "{} are left", left.len());
-    let me = running.client("readonly").get("/api/v1/auth/me");
-    assert_eq!(me, json!({ "username": "readonly", "role": "readonly" }));
     terminate(running.program);
 }
