@@ -202,7 +202,6 @@ mod tests {
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
-    #[expect(dead_code, reason = "it is read only to see how that fails")]
     struct Inner {
         #[serde(rename = "a/b")]
         number: u8,
