@@ -1,5 +1,6 @@
 //! What endpoints take: parts of the path, the query, JSON. Each refuses what does not fit with a problem that says where.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt::Display;
 
@@ -58,11 +59,9 @@ pub(crate) fn check_query(query: Option<&str>, known: &[String]) -> Result<(), P
     let mut seen = HashSet::new();
     for (name, _) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
         let refuse = |why: String| Err(Problem::new(Kind::InvalidParameter, why).field(name.as_ref()));
-        // `label.*` and `label.KEY` stand for `label.` with any name behind it.
-        let family =
-            |known: &'_ str| known.strip_suffix('*').or_else(|| known.strip_suffix("KEY")).map(str::to_owned);
-        let fits = |known: &String| match family(known).filter(|family| family.ends_with('.')) {
-            Some(prefix) => name.strip_prefix(prefix.as_str()).is_some_and(|rest| !rest.is_empty()),
+        // `label.KEY` stands for `label.` with any name behind it.
+        let fits = |known: &String| match known.strip_suffix("KEY").filter(|family| family.ends_with('.')) {
+            Some(prefix) => name.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty()),
             None => *known == name,
         };
         if !known.iter().any(fits) {
@@ -112,13 +111,56 @@ fn payload(parts: &Parts) -> Result<Bytes, Problem> {
 }
 
 fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let bytes = whole_numbers(bytes);
+    let mut json = serde_json::Deserializer::from_slice(&bytes);
     let read = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let pointer = pointer(error.path());
         json_problem(error.inner(), &pointer)
     })?;
     json.end().map_err(|error| json_problem(&error, ""))?;
     Ok(read)
+}
+
+/// The same text with whole numbers such as `7.0` written as `7`: for JSON Schema they are integers, and many languages do
+/// not tell them apart. Spaces take the place of what goes, so that columns stay.
+fn whole_numbers(json: &[u8]) -> Cow<'_, [u8]> {
+    if !json.windows(2).any(|pair| pair == b".0") {
+        return Cow::Borrowed(json);
+    }
+    let mut json = json.to_vec();
+    let (mut at, mut is_in_text) = (0, false);
+    while at < json.len() {
+        match json[at] {
+            b'\\' if is_in_text => at += 1,
+            b'"' => is_in_text = !is_in_text,
+            b'.' if !is_in_text => {
+                let (before, after) = json.split_at(at);
+                let digits = before.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+                let zeros = after[1..].iter().take_while(|byte| **byte == b'0').count();
+                let ends = after.get(1 + zeros).is_none_or(|byte| !is_of_number(*byte));
+                let mut head = before[..at - digits].iter().rev().copied();
+                let sign = head.next().filter(|byte| *byte == b'-');
+                let begins = match sign {
+                    Some(_) => head.next(),
+                    None => before[..at - digits].last().copied(),
+                };
+                if digits > 0 && zeros > 0 && ends && begins.is_none_or(|byte| !is_of_number(byte)) {
+                    let is_minus_zero = sign.is_some() && before.ends_with(b"-0");
+                    json[at..=at + zeros].fill(b' ');
+                    if is_minus_zero {
+                        json[at - 2] = b' ';
+                    }
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    Cow::Owned(json)
+}
+
+fn is_of_number(byte: u8) -> bool {
+    byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'+' | b'e' | b'E')
 }
 
 fn json_problem(error: &serde_json::Error, pointer: &str) -> Problem {
@@ -160,7 +202,6 @@ mod tests {
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
-    #[expect(dead_code, reason = "it is read only to see how that fails")]
     struct Inner {
         #[serde(rename = "a/b")]
         number: u8,
@@ -199,11 +240,27 @@ mod tests {
     }
 
     #[test]
+    fn a_whole_number_is_one_however_it_is_written_and_nothing_else_changes() {
+        for (written, read) in [
+            ("{\"a\":7.0}", "{\"a\":7  }"),
+            ("[-7.00,10.0]", "[-7   ,10  ]"),
+            ("-0.0", " 0  "),
+            ("\"7.0 \\\" 7.0\"", "\"7.0 \\\" 7.0\""),
+            ("[7.01,7.0e1,1e5.0,1e-5.0,7.0.0,.0,7.]", "[7.01,7.0e1,1e5.0,1e-5.0,7.0.0,.0,7.]"),
+        ] {
+            assert_eq!(String::from_utf8_lossy(&whole_numbers(written.as_bytes())), read);
+        }
+        let inner = read_json::<Inner>(b"{\"a/b\":7.0}").expect("an integer");
+        assert_eq!(inner.number, 7);
+        assert!(read_json::<Inner>(b"{\"a/b\":7.5}").is_err());
+    }
+
+    #[test]
     fn a_query_parameter_that_is_not_known_or_comes_twice_is_refused_by_name() {
         let known = ["limit".to_owned(), "cursor".to_owned()];
         assert!(check_query(Some("limit=1&cursor=a"), &known).is_ok());
         assert!(check_query(None, &[]).is_ok());
-        let labels = ["label.*".to_owned()];
+        let labels = ["label.KEY".to_owned()];
         assert!(check_query(Some("label.a=1&label.b=2"), &labels).is_ok());
         for bad in ["label.=1", "label=1", "label.a=1&label.a=2"] {
             assert!(check_query(Some(bad), &labels).is_err(), "{bad}");

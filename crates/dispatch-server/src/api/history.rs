@@ -46,7 +46,10 @@ impl Key for HistoryKey {
 #[into_params(parameter_in = Query)]
 pub(super) struct Which {
     /// Only those that ended so: `completed`, `failed`, `cancelled`, separated by commas.
-    #[param(example = "completed,failed")]
+    #[param(
+        example = "completed,failed",
+        pattern = "^(completed|failed|cancelled|pending|triggered|running)(,(completed|failed|cancelled|pending|triggered|running))*$"
+    )]
     status: Option<String>,
     /// Only those with this value of the label KEY, which stands for any label's name: `label.os=linux`. May be given for
     /// several labels: all must hold.
@@ -78,7 +81,7 @@ impl Which {
             return Err(Problem::new(Kind::InvalidParameter, detail).field("label.KEY"));
         }
         let Some(status) = &self.status else { return Ok(Some(filter)) };
-        for word in status.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+        for word in status.split(',') {
             match word.parse::<Ended>() {
                 Ok(ended) => filter.ended.push(ended),
                 // Jobs that stand so are never over.

@@ -20,7 +20,7 @@ use super::identity::Identity;
 use super::page::{Key, PageParams, Pages};
 use super::problem::{Answer, Kind, Problem};
 use super::routes::Routes;
-use super::shown::{change, refused};
+use super::wishes::{decide, refused};
 
 pub(crate) fn routes() -> Routes {
     Routes::new()
@@ -35,7 +35,7 @@ pub(crate) fn routes() -> Routes {
 /// How many hosts are looked at in one go, where only some of them are wanted.
 const AT_ONCE: u32 = 200;
 
-/// How many labels a host may be given, and how long each may be, in bytes.
+/// How many labels a host may be given, and how long each may be, in characters.
 const MOST_LABELS: (usize, usize) = (100, 100);
 
 /// The longest name of a host, in characters.
@@ -279,7 +279,7 @@ async fn apply(
     // Whether a key is taken is known only where all hosts are.
     let all_hosts = matches!(edit.key, Some(Some(_)));
     let focus = Focus { host: Some(host.id), all_hosts, ..Focus::default() }.within(Scope::Active);
-    let decided = change(api, once, focus, |snapshot, context| {
+    let decided = decide(api, &once, focus, |snapshot, context| {
         snapshot.edit_host(host.id, &edit, versions.as_deref(), Some(&who.name), context.now)
     });
     decided.await?.map_err(|why| refused(&why))?;
@@ -302,10 +302,14 @@ fn read(wish: &EditHost) -> Answer<HostEdit> {
     }
     for (number, label) in wish.labels.iter().flatten().enumerate() {
         let pointer = format!("/labels/{number}");
-        let is_good =
-            !label.trim().is_empty() && label.len() <= MOST_LABELS.1 && !label.chars().any(char::is_control);
+        let is_good = !label.trim().is_empty()
+            && label.chars().count() <= MOST_LABELS.1
+            && !label.chars().any(char::is_control);
         if !is_good {
-            return Err(invalid(&pointer, format!("a label has 1 to {} bytes on one line", MOST_LABELS.1)));
+            return Err(invalid(
+                &pointer,
+                format!("a label has 1 to {} characters on one line", MOST_LABELS.1),
+            ));
         }
         if label.to_ascii_lowercase().starts_with("host:") {
             return Err(invalid(

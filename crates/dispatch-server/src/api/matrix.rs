@@ -24,10 +24,11 @@ use super::hosts::find;
 use super::hosts_show::{Eyes, Known, id as id_of, label};
 use super::idempotency::{IdempotencyHeader, Once};
 use super::identity::Identity;
-use super::problem::{Answer, Problem};
+use super::problem::{Answer, Kind, Problem};
 use super::reports::{MARKDOWN, wants_markdown};
 use super::routes::Routes;
-use super::shown::{change, group, refused, time};
+use super::shown::{group, time};
+use super::wishes::{decide, refused};
 
 pub(crate) fn routes() -> Routes {
     Routes::new().reader(routes!(matrix)).operator(routes!(rerun_cell))
@@ -35,6 +36,9 @@ pub(crate) fn routes() -> Routes {
 
 /// The most workloads, and the most columns, that a table has.
 const MOST: usize = 200;
+
+/// The longest name of a label, in characters.
+const LONGEST_LABEL: usize = 100;
 
 /// How many hosts are loaded at a time.
 const AT_ONCE: u32 = 200;
@@ -68,6 +72,10 @@ async fn matrix(
     headers: HeaderMap,
 ) -> Answer<Response> {
     let group = group(&api, &id).await?;
+    if how.by.as_ref().is_some_and(|label| !(1..=LONGEST_LABEL).contains(&label.chars().count())) {
+        let detail = format!("by is the name of a label, which has 1 to {LONGEST_LABEL} characters");
+        return Err(Problem::new(Kind::InvalidParameter, detail).field("by"));
+    }
     let (matrix, truncated) = load(&api, &group, how.by.as_deref()).await?;
     let is_markdown =
         how.format.map_or_else(|| wants_markdown(&headers), |format| format == MatrixFormat::Markdown);
@@ -197,7 +205,7 @@ async fn rerun_cell(
     let label = label_of(&api, &group, &wish.host).await?;
     let job = NewJob { required_labels: vec![label], ..NewJob::new(Wanted::Workload(workload)) };
     let focus = Focus { group: Some(group.clone()), workloads: vec![workload], ..Focus::default() };
-    let decided = change(&api, once, focus.within(Scope::Active), |snapshot, context| {
+    let decided = decide(&api, &once, focus.within(Scope::Active), |snapshot, context| {
         snapshot.add_jobs(&group, std::slice::from_ref(&job), Some(&who.name), context)
     });
     let made = decided.await?.map_err(|(_, why)| refused(&why))?;
@@ -215,7 +223,10 @@ async fn label_of(api: &Api, group: &GroupId, column: &str) -> Answer<String> {
         column.to_owned()
     } else {
         let host = column.strip_prefix("host:").unwrap_or(column);
-        let unknown = |_| invalid("/host", "there is no such host: list those that there are");
+        let unknown = |problem: Problem| match problem.kind() {
+            Kind::NotFound => no_host("there is no such host: list those that there are"),
+            _ => problem,
+        };
         let known = find(api, host).await.map_err(unknown)?;
         let policy = api.engine().policy();
         known.seen().map_or_else(|| format!("host:{host}"), |host| format!("host:{}", id_of(host, &policy)))
@@ -223,8 +234,9 @@ async fn label_of(api: &Api, group: &GroupId, column: &str) -> Answer<String> {
     if columns(api, group, by).await?.iter().any(|column| column.label == label) {
         return Ok(label);
     }
-    Err(invalid(
-        "/host",
-        "no host of this group that may work is, or has, that: see the columns of the matrix",
-    ))
+    Err(no_host("no host of this group that may work is, or has, that: see the columns of the matrix"))
+}
+
+fn no_host(why: &str) -> Problem {
+    Problem::new(Kind::Conflict, why).field("/host")
 }

@@ -61,7 +61,7 @@ struct Which {
     #[param(value_type = Vec<JobState>, required = false, style = Form, explode = false)]
     state: Option<String>,
     /// Only those of this template.
-    #[param(max_length = 100)]
+    #[param(max_length = 200)]
     template: Option<String>,
     /// Only those with this in their name. Case matters.
     #[param(max_length = 200)]
@@ -72,8 +72,8 @@ struct Which {
 #[derive(utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 struct ByLabel {
-    /// `label.K=V`: only those with the label `K` of the value `V`. All that are given must hold.
-    #[param(rename = "label.*", required = false, max_length = 200)]
+    /// `label.KEY=V`: only those with the label `KEY` of the value `V`. All that are given must hold.
+    #[param(rename = "label.KEY", required = false, max_length = 200)]
     _label: String,
 }
 
@@ -110,6 +110,24 @@ fn place(job: &Job) -> Place {
 
 /// Reads what is looked for. Nothing if no job of a queue can fit.
 fn filter(group: GroupId, which: &Which, query: Option<&str>) -> Answer<Option<QueueFilter>> {
+    let too_long = |name: &str| {
+        let detail = format!("{name} has at most {LONGEST} characters: give less");
+        Problem::new(Kind::InvalidParameter, detail).field(name)
+    };
+    for (name, text) in [("name", &which.name), ("template", &which.template)] {
+        if text.as_ref().is_some_and(|text| text.chars().count() > LONGEST) {
+            return Err(too_long(name));
+        }
+    }
+    let mut labels = Vec::new();
+    for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        if let Some(label) = name.strip_prefix("label.") {
+            if value.chars().count() > LONGEST {
+                return Err(too_long(&name));
+            }
+            labels.push((label.to_owned(), value.into_owned()));
+        }
+    }
     let mut phases: Option<Vec<Phase>> = None;
     if let Some(statuses) = words::<Status>("status", which.status.as_deref())? {
         phases = Some(statuses.iter().flat_map(|status| status.open_phases()).copied().collect());
@@ -128,22 +146,6 @@ fn filter(group: GroupId, which: &Which, query: Option<&str>) -> Answer<Option<Q
         Some(Ok(template)) => Some(template),
         None => None,
     };
-    let too_long = |name: &str| {
-        let detail = format!("{name} has at most {LONGEST} characters: give less");
-        Problem::new(Kind::InvalidParameter, detail).field(name)
-    };
-    if which.name.as_ref().is_some_and(|name| name.chars().count() > LONGEST) {
-        return Err(too_long("name"));
-    }
-    let mut labels = Vec::new();
-    for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-        if let Some(label) = name.strip_prefix("label.") {
-            if value.chars().count() > LONGEST {
-                return Err(too_long(&name));
-            }
-            labels.push((label.to_owned(), value.into_owned()));
-        }
-    }
     let phases = phases.unwrap_or_default();
     Ok(Some(QueueFilter { group, template, name: which.name.clone(), labels, phases }))
 }

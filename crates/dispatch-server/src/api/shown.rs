@@ -1,19 +1,15 @@
-//! What endpoints have in common: how things are shown, and how changes are made once.
+//! What endpoints have in common: how things are shown.
 
 use std::time::Duration;
 
-use dispatch_core::queue::{Context, NotDone};
-use dispatch_core::{GroupId, Outcome, Snapshot};
-use dispatch_store::{Answered, Focus, StoredEvent};
+use dispatch_core::GroupId;
+use dispatch_store::StoredEvent;
 use dispatch_wire::api::EventData;
 use jiff::Timestamp;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use super::Api;
 use super::feed::public;
-use super::idempotency::Once;
-use super::problem::{Answer, Kind, Problem};
+use super::problem::{Answer, Problem};
 
 /// A time, as RFC 3339 has it.
 pub(crate) fn time(time: Timestamp) -> String {
@@ -46,39 +42,6 @@ pub(crate) async fn group(api: &Api, id: &str) -> Answer<GroupId> {
         return Ok(group);
     }
     Err(unknown())
-}
-
-/// Why a change was not made, as a problem.
-pub(crate) fn refused(why: &NotDone) -> Problem {
-    let kind = match why {
-        NotDone::Unknown | NotDone::HostUnknown | NotDone::GroupGone => Kind::NotFound,
-        NotDone::Changed(_) => Kind::Changed,
-        _ => Kind::Conflict,
-    };
-    Problem::new(kind, why.to_string())
-}
-
-/// Decides, and answers a request that comes again as the first time.
-pub(crate) async fn change<T: Serialize + DeserializeOwned>(
-    api: &Api,
-    once: Once,
-    focus: Focus,
-    decision: impl FnMut(Snapshot, &mut Context<'_>) -> Outcome<T>,
-) -> Answer<T> {
-    let Some(key) = once.0 else { return Ok(api.engine().decide(focus, decision).await?) };
-    let request = dispatch_store::Request {
-        who: key.user,
-        key: key.key,
-        fingerprint: key.fingerprint,
-        at: api.clock().now(),
-    };
-    match api.engine().decide_answered(&request, focus, decision).await? {
-        Answered::Now(answer) | Answered::Before(answer) => Ok(answer),
-        Answered::OtherRequest => {
-            let detail = "this Idempotency-Key was used for another request: take a new one";
-            Err(Problem::new(Kind::KeyReused, detail).field("Idempotency-Key"))
-        }
-    }
 }
 
 #[cfg(test)]

@@ -31,6 +31,19 @@ pub(crate) struct Operation {
     /// The role that it needs; `none` if it is public.
     pub(crate) role: String,
     pub(crate) takes_body: bool,
+    /// What its parameter `format` may be.
+    pub(crate) formats: Vec<String>,
+}
+
+/// What the parameter `format` of an operation may be; none where there is no such parameter.
+fn formats(operation: &Value) -> Vec<String> {
+    let parameters = operation["parameters"].as_array().into_iter().flatten();
+    let schemas = parameters.filter(|parameter| parameter["name"] == "format").map(|found| &found["schema"]);
+    let words = schemas.flat_map(|schema| {
+        let ways = schema["oneOf"].as_array().into_iter().flatten();
+        ways.chain([schema]).filter_map(|way| way["enum"].as_array()).flatten()
+    });
+    words.filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 impl Contract {
@@ -45,6 +58,7 @@ impl Contract {
                     name: operation["operationId"].as_str().unwrap_or_default().to_owned(),
                     role: operation["x-required-role"].as_str().unwrap_or_default().to_owned(),
                     takes_body: operation["requestBody"].is_object(),
+                    formats: formats(operation),
                 });
             }
         }

@@ -1,7 +1,5 @@
 //! The document itself, and that it is kept by everybody for everybody.
 
-use dispatch_wire::api::Role;
-
 use crate::contract::CONTRACT;
 use crate::world::World;
 
@@ -24,45 +22,6 @@ async fn the_service_shows_the_document_to_everybody() {
     let shown = world.nobody().get("/api/v1/openapi.json").await.json();
     assert_eq!(shown, serde_json::to_value(dispatch_server::api::document()).expect("the document"));
     assert_eq!(shown["openapi"], "3.1.0");
-}
-
-/// The words of the path's names: nothing is there, and whoever may ask is told so.
-fn concrete(path: &str) -> String {
-    let parts = path
-        .split('/')
-        .map(|part| if part.starts_with('{') { "00000000-0000-0000-0000-000000000000" } else { part });
-    parts.collect::<Vec<_>>().join("/")
-}
-
-#[tokio::test]
-async fn every_operation_is_open_to_the_right_roles_only() {
-    let world = World::new().await;
-    let mut walked = 0;
-    for operation in CONTRACT.operations() {
-        let needs: Option<Role> = operation.role.parse().ok();
-        assert!(needs.is_some() || operation.role == "none", "{operation:?} has no role");
-        for role in [None, Some(Role::Readonly), Some(Role::Operator), Some(Role::Admin)] {
-            let client = match role {
-                None => world.nobody(),
-                // Anew for each: one of the operations ends the session.
-                Some(role) => world.client(role).await,
-            };
-            let request = client.request(operation.method.clone(), &concrete(&operation.path));
-            let request = if operation.takes_body { request.body("[]") } else { request };
-            let reply = client.send(request).await;
-            let status = reply.status.as_u16();
-            match (needs, role) {
-                (Some(_), None) => assert_eq!(status, 401, "{operation:?}"),
-                (Some(needs), Some(role)) if role < needs => {
-                    assert_eq!(status, 403, "{operation:?} as {role}");
-                    assert!(reply.json()["detail"].as_str().expect("a detail").contains(needs.as_str()));
-                }
-                _ => assert!(!matches!(status, 401 | 403), "{operation:?} as {role:?} answers {status}"),
-            }
-            walked += 1;
-        }
-    }
-    assert!(walked >= 40, "only {walked} requests were sent");
 }
 
 /// Clients are generated of the document: two operations of one name would be one there.

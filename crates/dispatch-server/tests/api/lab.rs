@@ -141,6 +141,11 @@ impl Lab {
         lab
     }
 
+    /// The server, and where its database is.
+    pub(crate) fn apart(self) -> (World, Place) {
+        (self.world, self._place)
+    }
+
     async fn configure(&self, groups: &[Group]) {
         let state = |(place, group): (usize, &Group)| GroupState {
             id: group.id.clone(),

@@ -49,13 +49,13 @@ async fn happens_at_length(store: &Store, numbers: std::ops::Range<u32>, job: Op
 }
 
 /// A reader of server-sent events.
-struct Reader {
+pub(crate) struct Reader {
     response: Response,
     text: String,
 }
 
 impl Reader {
-    async fn open(client: &Client, path: &str, last: Option<&str>) -> Self {
+    pub(crate) async fn open(client: &Client, path: &str, last: Option<&str>) -> Self {
         let request = client.request(Method::GET, path);
         let request = match last {
             Some(id) => request.header("Last-Event-ID", id),
@@ -80,7 +80,7 @@ impl Reader {
     }
 
     /// The next event: its id and its data.
-    async fn event(&mut self) -> (String, Value) {
+    pub(crate) async fn event(&mut self) -> (String, Value) {
         let block = self.block().await.expect("an event");
         let line = |name: &str| {
             block

@@ -5,6 +5,7 @@
 mod access;
 mod contract;
 mod document;
+mod full;
 mod groups;
 mod history;
 mod hosts;
@@ -20,4 +21,5 @@ mod runs;
 mod schemathesis;
 mod serving;
 mod status;
+mod walk;
 mod world;

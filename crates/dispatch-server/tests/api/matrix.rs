@@ -44,6 +44,7 @@ async fn the_table_has_the_latest_verdict_of_each_workload_on_each_host() {
         "| workload | rack\\:7    | rack\\:9   |\n| -------- | ---------- | --------- |\n\
          | a.efi    | ⚡ booting | 🏁 passed |\n| b.efi    |            |           |\n"
     );
+    assert_eq!(lab.reader.get(&format!("{MATRIX}?by=")).await.status, 400);
     let request = lab.reader.request(Method::GET, MATRIX).header("accept", "text/markdown");
     assert!(lab.reader.send(request).await.header("content-type").starts_with("text/markdown"));
 }
@@ -69,7 +70,7 @@ async fn a_cell_is_run_again_on_its_host_and_once() {
     let jobs = lab.world.store.look(focus, &lab.world.api.engine().policy(), look).await.expect("a look");
     assert_eq!(jobs.len(), 1);
     assert_eq!(jobs[0].required_labels, ["host:r1"]);
-    for (host, status) in [("r9", 201), ("rack:9", 201), ("rack:5", 422), ("nobody", 422)] {
+    for (host, status) in [("r9", 201), ("rack:9", 201), ("rack:5", 409), ("nobody", 409)] {
         let wish = json!({"workload_id": a.id.to_string(), "host": host});
         assert_eq!(lab.operator.json(Method::POST, &path, &wish).await.status, status, "{host}");
     }

@@ -25,6 +25,18 @@ pub(crate) struct Lab {
     count: u8,
 }
 
+/// A host that is listed, and has not asked.
+pub(crate) fn rack_nine() -> ListedHost {
+    ListedHost {
+        key: "r9".parse().expect("an id"),
+        name: Some("rack 9".to_owned()),
+        macs: vec!["52:54:00:00:00:99".parse().expect("a MAC")],
+        uuid: None,
+        boot_name: None,
+        labels: vec!["epyc".to_owned(), "rack:9".to_owned()],
+    }
+}
+
 impl Lab {
     pub(crate) async fn new() -> Self {
         let world = World::new().await;
@@ -33,21 +45,18 @@ impl Lab {
             sources: vec![SourceId::new("dir")],
             ..Group::new(id.parse().expect("an id"), GroupKind::Metal)
         };
-        let listed = ListedHost {
-            key: "r9".parse().expect("an id"),
-            name: Some("rack 9".to_owned()),
-            macs: vec!["52:54:00:00:00:99".parse().expect("a MAC")],
-            uuid: None,
-            boot_name: None,
-            labels: vec!["epyc".to_owned(), "rack:9".to_owned()],
-        };
         let policy = Policy {
             groups: Some(Arc::new([group("epyc", &["epyc"]), group("any", &[])])),
-            listed: Arc::new([listed]),
+            listed: Arc::new([rack_nine()]),
             unknown_hosts: UnknownHosts::Enroll,
             ..Policy::default()
         };
         world.api.engine().set_policy(Arc::new(policy));
+        Self::over(world).await
+    }
+
+    /// The same over any service.
+    pub(crate) async fn over(world: World) -> Self {
         let (reader, operator) = (world.client(Role::Readonly).await, world.client(Role::Operator).await);
         Self { world, reader, operator, count: 0 }
     }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, SchemaType, Type};
+use utoipa::openapi::{RefOr, Schema};
 
 /// How a host is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -105,24 +107,43 @@ fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Opti
     Option::deserialize(from).map(Some)
 }
 
+/// A label: one line that is not blank, and not one of those that begin with `host:`, which each host has by itself.
+const LABEL: &str = "^(?![Hh][Oo][Ss][Tt]:)[^\\u0000-\\u001f\\u007f-\\u009f]*[^\\s\\u0000-\\u001f\\u007f-\\u009f][^\\u0000-\\u001f\\u007f-\\u009f]*$";
+
+fn labels() -> Schema {
+    let label = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .min_length(Some(1))
+        .max_length(Some(100))
+        .pattern(Some(LABEL));
+    let labels = ArrayBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::Array, Type::Null]))
+        .items(RefOr::T(Schema::Object(label.build())))
+        .max_items(Some(100))
+        .description(Some("Its labels: all of them but those that are fixed."));
+    Schema::Array(labels.build())
+}
+
 /// What is to differ of a host. What is absent stays.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EditHost {
     /// Its id; `null` takes it away.
     #[serde(default, deserialize_with = "given")]
-    #[schema(value_type = Option<String>, max_length = 100)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 100,
+        pattern = "^(?![0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}$)[A-Za-z0-9][A-Za-z0-9._-]*$")]
     pub key: Option<Option<String>>,
     /// What people call it; `null` takes it away.
     #[serde(default, deserialize_with = "given")]
-    #[schema(value_type = Option<String>, max_length = 200)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 200,
+        pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*[^\\s\\u0000-\\u001f\\u007f-\\u009f][^\\u0000-\\u001f\\u007f-\\u009f]*$")]
     pub name: Option<Option<String>>,
     /// Its labels: all of them but those that are fixed.
     #[serde(default)]
-    #[schema(max_items = 100)]
+    #[schema(schema_with = labels)]
     pub labels: Option<Vec<String>>,
     /// The version that is to be changed; any, if it is absent.
     #[serde(default)]
-    #[schema(minimum = 0)]
+    #[schema(minimum = 1, maximum = 9_007_199_254_740_991_i64)]
     pub version: Option<i64>,
 }

@@ -69,6 +69,7 @@ pub enum MatrixFormat {
 #[serde(deny_unknown_fields)]
 pub struct RerunCell {
     /// Which workload.
+    #[schema(format = "uuid")]
     pub workload_id: String,
     /// Where: the `id` of a column.
     pub host: String,
