@@ -14,6 +14,8 @@ use crate::workload::{Arch, Workload};
 /// What keeps a job from any host. Each is half a sentence that follows "waits: ".
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hindrance {
+    /// The configuration says that nothing is started.
+    NotDispatching,
     /// Its group is not in the configuration.
     GroupGone,
     /// Nothing of its kind of group is started by this program.
@@ -35,6 +37,7 @@ pub enum Hindrance {
 impl fmt::Display for Hindrance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NotDispatching => f.write_str("dispatcher.enabled is false in the configuration"),
             Self::GroupGone => f.write_str("its group has left the configuration"),
             Self::NoDriver(kind) => write!(f, "groups of kind {kind} wait for their driver"),
             Self::TemplateGone => f.write_str("its template has left the configuration"),
@@ -140,6 +143,9 @@ impl Snapshot {
     fn hindrance_of_group(&self, job: &Job) -> Option<Hindrance> {
         if !self.policy.is_service() {
             return None;
+        }
+        if !self.policy.is_dispatching {
+            return Some(Hindrance::NotDispatching);
         }
         let Some(group) = self.policy.group(&job.group) else { return Some(Hindrance::GroupGone) };
         if group.kind != GroupKind::Metal {

@@ -294,16 +294,16 @@ impl Parts {
                     (Place::Folder(directory), opened)
                 }
                 SourceKind::Release { name, watch } => {
-                    let remote = self.remote(configuration, Some(name), &[], &source.filter);
+                    let remote = self.remote(configuration, &terms.source, Some(name), &[], &source.filter);
                     (Place::Remote(Box::new(remote), *watch), Arc::clone(&fetched))
                 }
                 SourceKind::Urls(urls) => {
-                    let remote = self.remote(configuration, None, urls, &source.filter);
+                    let remote = self.remote(configuration, &terms.source, None, urls, &source.filter);
                     (Place::Remote(Box::new(remote), None), Arc::clone(&fetched))
                 }
             };
             sources.insert(terms.source.clone(), opened);
-            let title = format!("the source {} of the group {}", terms.source, terms.group);
+            let title = format!("the source {}", terms.source);
             supplies.push(Supply::new(self.engine.clone(), terms, place, title));
         }
         (sources, supplies)
@@ -312,12 +312,14 @@ impl Parts {
     fn remote(
         &self,
         configuration: &Configuration,
+        id: &SourceId,
         release: Option<&remote::ReleaseName>,
         urls: &[crate::source::urls::FileUrl],
         filter: &[String],
     ) -> Remote {
         let key = crate::session::source_key(release, urls, &configuration.github.api);
-        let memory = Memory::new(&self.cache, &key);
+        // Each source writes its own.
+        let memory = Memory::new(&self.cache, &format!("{id}\n{key}"));
         let (web, github) = (self.web.clone(), Some(self.github.clone()));
         Remote::new(web, github, release.cloned(), urls.to_vec(), filter.to_vec(), memory)
     }

@@ -52,7 +52,7 @@ fn metal_group(group: &MetalGroup, configuration: &Configuration, files_issues: 
     let target = |repository: String| IssueTarget { repository, api: api.clone() };
     let named = group.reporting.repository.as_ref().filter(|_| wants_issues);
     let of_source = |source: &Source| match &source.kind {
-        SourceKind::Release { name, .. } => Some((id(source), target(name.repository.to_string()))),
+        SourceKind::Release { name, .. } => Some((id(group, source), target(name.repository.to_string()))),
         SourceKind::Directory(_) | SourceKind::Urls(_) => None,
     };
     let targets = group.sources.iter().filter(|_| wants_issues).filter_map(of_source);
@@ -70,7 +70,7 @@ fn metal_group(group: &MetalGroup, configuration: &Configuration, files_issues: 
         }),
         targets: targets.collect(),
         is_watching: group.sources.iter().any(is_watched),
-        sources: group.sources.iter().map(id).collect(),
+        sources: group.sources.iter().map(|source| id(group, source)).collect(),
         templates: group.templates.iter().map(|template| metal_template(group, template)).collect(),
         ..Group::new(group.id.clone(), GroupKind::Metal)
     }
@@ -206,16 +206,17 @@ pub(super) fn templates(policy: &Policy) -> Vec<Template> {
     policy.groups.iter().flat_map(|groups| groups.iter()).flat_map(|group| group.templates.clone()).collect()
 }
 
-/// What a source is known by in the state.
-pub(super) fn id(source: &Source) -> SourceId {
-    SourceId::new(source.id.as_str())
+/// What a source is known by in the state. Two groups may each have one of the same name, or even the same one: what
+/// one of them has run is not what the other has.
+pub(super) fn id(group: &MetalGroup, source: &Source) -> SourceId {
+    SourceId::new(&format!("{}/{}", group.id, source.id))
 }
 
 /// What is to become of what the configured sources offer.
 pub(super) fn supplies(configuration: &Configuration) -> Vec<(Supply, Source)> {
     let of_group = |group: &MetalGroup| {
         let supply = |source: &Source| Supply {
-            source: id(source),
+            source: id(group, source),
             group: group.id.clone(),
             is_queued: source.queue == Queueing::New,
             spread: source.spread.clone(),

@@ -75,7 +75,7 @@ impl Place {
 pub(crate) struct Lab {
     pub(crate) world: World,
     pub(crate) operator: Client,
-    _place: Place,
+    place: Place,
 }
 
 fn template(id: &str, group: &str, runs: TemplateRuns) -> Template {
@@ -135,7 +135,7 @@ impl Lab {
         };
         world.api.engine().set_policy(Arc::new(policy));
         let operator = world.client(Role::Operator).await;
-        let lab = Self { world, operator, _place: place };
+        let lab = Self { world, operator, place };
         lab.configure(&groups).await;
         lab.offer(&["a.efi", "b.efi"]).await;
         lab
@@ -143,7 +143,7 @@ impl Lab {
 
     /// The server, and where its database is.
     pub(crate) fn apart(self) -> (World, Place) {
-        (self.world, self._place)
+        (self.world, self.place)
     }
 
     async fn configure(&self, groups: &[Group]) {

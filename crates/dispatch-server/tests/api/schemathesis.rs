@@ -1,6 +1,7 @@
 //! `schemathesis` makes requests of the OpenAPI document, good ones and bad ones, and must find nothing wrong with the
 //! answers. `cargo nextest run -p dispatch-server --profile schemathesis` runs it; the first time it is installed.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -77,16 +78,17 @@ fn settings(token: &str, full: &Full) -> String {
     // Whoever reaches nothing but 404 has tried nothing.
     text += "[warnings]\nfail-on = [\"missing_test_data\", \"missing_auth\", \"unmatched_filter\"]\n";
     for (kind, ids) in full.kinds() {
-        text += &format!("[dictionaries.{kind}]\nvalues = {ids:?}\n");
+        let _ = write!(text, "[dictionaries.{kind}]\nvalues = {ids:?}\n");
     }
     text += "[dictionaries.closing]\nvalues = [\"actions\"]\n";
-    text += &format!("[dictionaries.named]\nvalues = {:?}\n", &full.ids("jobs")[WAITING - NAMED..]);
+    let _ = write!(text, "[dictionaries.named]\nvalues = {:?}\n", &full.ids("jobs")[WAITING - NAMED..]);
     let mut bind = |path: &str, places: &[(&str, &str)]| {
         let places = places
             .iter()
             .map(|(place, kind)| format!("\"{place}\" = {{ dictionary = \"{kind}\", probability = 0.9 }}\n"));
         let places: String = places.collect();
-        text += &format!("[[operations]]\ninclude-path-regex = '{path}'\n[operations.parameters]\n{places}");
+        let _ =
+            write!(text, "[[operations]]\ninclude-path-regex = '{path}'\n[operations.parameters]\n{places}");
     };
     for (kind, _) in full.kinds().filter(|(kind, _)| !matches!(*kind, "groups" | "jobs")) {
         let name = if kind == "problems" { "path.kind" } else { "path.id" };

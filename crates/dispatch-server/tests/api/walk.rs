@@ -70,7 +70,7 @@ impl Things {
     fn request(&mut self, client: &Client, operation: &Operation) -> RequestBuilder {
         let mut path = self.path(operation);
         if let Some(format) = operation.formats.first() {
-            path += &format!("?format={format}");
+            path = format!("{path}?format={format}");
         }
         let request = client.request(operation.method.clone(), &path);
         if operation.takes_body { request.json(&self.body(&operation.name)) } else { request }

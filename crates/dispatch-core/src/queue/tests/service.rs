@@ -199,6 +199,19 @@ fn no_more_runs_of_a_group_go_on_than_it_may_have() {
 }
 
 #[test]
+fn while_nothing_is_dispatched_jobs_are_taken_and_runs_go_on() {
+    let mut queue = Model::service(vec![metal("g", &[])]);
+    queue.offer_names("g", &["a", "b"]);
+    assert!(queue.given("r1").is_some());
+    queue.snapshot.policy.is_dispatching = false;
+    assert_eq!(queue.given("r2"), None);
+    queue.finish("r1");
+    assert_eq!(queue.job("a").verdict, Some(Verdict::Passed));
+    queue.snapshot.policy.is_dispatching = true;
+    assert_eq!(queue.given("r2").as_deref(), Some("b"));
+}
+
+#[test]
 fn a_paused_group_starts_nothing_takes_jobs_and_lets_its_runs_go_on() {
     let mut queue = Model::service(vec![metal("g", &[])]);
     queue.offer_names("g", &["a"]);
