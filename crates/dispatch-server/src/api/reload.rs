@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use dispatch_wire::api::{ConfigurationChange, Reloaded};
+use tokio_util::task::TaskTracker;
 use utoipa_axum::routes;
 
 use super::Api;
@@ -35,7 +36,10 @@ async fn reload(State(api): State<Api>, who: Identity) -> Answer<Json<Reloaded>>
         return Err(Problem::new(Kind::Conflict, detail));
     };
     tracing::info!("{} has the configuration read again", who.name);
-    let reloaded = reader.reload().await.map_err(|error| match error {
+    // In a task of its own: a client that hangs up must not leave half of it done.
+    let reader = reader.clone();
+    let reading = TaskTracker::new().spawn(async move { reader.reload().await });
+    let reloaded = reading.await.map_err(Problem::internal)?.map_err(|error| match error {
         ReloadError::Mistakes(mistakes) => {
             Problem::new(Kind::InvalidConfiguration, format!("nothing has changed:\n{mistakes}"))
         }

@@ -118,7 +118,7 @@ fn a_paused_group_starts_nothing_and_its_hosts_read_why(engine: Engine) {
     assert_eq!(one.put(PASSED, run.as_deref()).expect("an answer"), 200, "what runs goes on");
     assert!(stub(&one).contains("its group is paused"));
     let waits = operator.items(QUEUE);
-    assert_eq!((waits.len(), &waits[0]["waits"]), (1, &json!("its group is paused")), "{waits:?}");
+    assert_eq!((waits.len(), &waits[0]["waits"]), (1, &json!("waits: its group is paused")), "{waits:?}");
     operator.call("POST", &format!("{group}/unpause"), None);
     assert_eq!(image(&two), "b.efi");
     terminate(running.program);
