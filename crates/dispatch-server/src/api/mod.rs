@@ -1,6 +1,6 @@
 //! The service's HTTP API, and what it is served with.
 //!
-//! A resource is a file here with a function `routes`, which [`router`] lists. An endpoint is an async function with a
+//! A resource is a file here with a function `routes`, which `endpoints` below lists. An endpoint is an async function with a
 //! `#[utoipa::path]`; its role is said where it is registered ([`routes::Routes`]). The OpenAPI document made of that is
 //! what the guard goes by ([`guard`]): what it does not know is not served, and what it says is held. So an endpoint has
 //! nothing to do with sign-in, roles, limits, unknown parameters, or reading bodies; it takes

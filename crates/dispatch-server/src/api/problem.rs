@@ -216,7 +216,7 @@ impl Problem {
     }
 }
 
-/// A response without a body yet: [`super::observe`] knows the request's id, and writes it.
+/// A response without a body yet: `observe` knows the request's id, and writes it.
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = Response::new(Body::empty());
