@@ -333,7 +333,9 @@ impl Policy {
         let group = self.group(group);
         let sinks = group.and_then(|group| group.sinks.as_ref()).unwrap_or(&self.sinks).clone();
         let target = || group.zip(source).and_then(|(group, source)| group.targets.get(source));
-        Sinks { issues: sinks.issues.or_else(|| target().cloned()), ..sinks }
+        let issues = sinks.issues.or_else(|| target().cloned());
+        // A report goes somewhere, whatever is left to file it as.
+        Sinks { files: sinks.files || issues.is_none(), issues }
     }
 
     /// The listed host that a host is.

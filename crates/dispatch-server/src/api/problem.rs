@@ -240,8 +240,13 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         let cause = chain(&error);
         match error {
-            StoreError::Sql(_) => {
+            StoreError::Sql(_) | StoreError::Lost(_) | StoreError::Slow(_) | StoreError::Conflict(_) => {
                 let detail = "the database cannot be read or written at the moment: ask again";
+                Self::new(Kind::Unavailable, detail).retry_after(Duration::from_secs(5)).because(cause)
+            }
+            StoreError::Unknown(_) => {
+                let detail = "the database was lost while the change was committed: look whether it was made, or ask \
+                              again with the same Idempotency-Key";
                 Self::new(Kind::Unavailable, detail).retry_after(Duration::from_secs(5)).because(cause)
             }
             _ => Self::internal(cause),

@@ -124,15 +124,15 @@ impl Reloader {
         let fetched = self.fetched_templates(configuration, notices).await?;
         let policy = Arc::new(settings::policy(configuration, &fetched, parts.github.signed_in()));
         let (sources, supplies) = parts.sources(configuration);
-        // From here on nothing that left the file is started.
-        engine.set_policy(Arc::clone(&policy));
-        engine.set_sources(sources);
         let (groups, templates) = (settings::groups(configuration), settings::templates(&policy));
         engine
             .decide(Focus::default().within(Scope::Active), |snapshot, context| {
                 snapshot.configure(&groups, &templates, context.now)
             })
             .await?;
+        // Only now that nothing can fail any more; and from here on nothing that left the file is started.
+        engine.set_policy(policy);
+        engine.set_sources(sources);
         let mut state = self.state();
         state.configuration = Some(Arc::new(configuration.clone()));
         state.supplies = supplies;

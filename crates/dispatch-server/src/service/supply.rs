@@ -73,7 +73,7 @@ impl Supply {
         let mut next = Some(self.engine.clock.now());
         let mut is_behind = false;
         loop {
-            events.mark_unchanged();
+            // What happens while it looks is not marked as seen: it may be the host that it would make a job for.
             let clock = Arc::clone(&self.engine.clock);
             let time_comes = async {
                 match next {
@@ -94,6 +94,10 @@ impl Supply {
             } else if self.concerns_hosts().await || is_behind {
                 // Another host may be there that each workload is to run on.
                 is_behind = self.sync().await.is_err();
+                if is_behind {
+                    let again = later(self.engine.clock.now(), AGAIN);
+                    next = Some(next.map_or(again, |next| next.min(again)));
+                }
             }
         }
     }
