@@ -28,7 +28,7 @@ use crate::config::{Configuration, Loaded, Mistakes, SourceKind, Storage as Stor
 use crate::engine::Engine;
 use crate::fetch::{Fetch, Images, Settings as FetchSettings};
 use crate::log::Log;
-use crate::reconcile::{Deadlines, IssueOptions, Issues, Outbox, ReportSink, Story};
+use crate::reconcile::{Deadlines, Issues, Outbox, ReportSink, Story};
 use crate::session::{announce, cut_downloads};
 use crate::source::memory::Memory;
 use crate::source::remote::{self, Remote};
@@ -170,7 +170,7 @@ impl Service {
         let images = Images::new(Cache::open(&cache)?, clock);
         let parts = Parts { engine, web, github, images, cache };
         let reloader = Reloader::new(parts.clone(), api.clone(), load);
-        reloader.apply(&configuration, &mut notices).await?;
+        reloader.start(configuration.clone(), &mut notices).await?;
         parts
             .engine
             .decide(Focus::default().within(dispatch_store::Scope::Active), |snapshot, context| {
@@ -179,8 +179,7 @@ impl Service {
             .await?;
         api.set_reloader(reloader.clone());
         let fetch = fetch(&parts, &configuration);
-        let issues = IssueOptions { footer: true, without: settings::without_footer(&configuration) };
-        let issues = Issues::new(parts.engine.clone(), Some(parts.github.clone()), issues);
+        let issues = Issues::new(parts.engine.clone(), Some(parts.github.clone()));
         let sink = match &configuration.reports {
             Some(folder) => ReportSink::Directory(folder.clone()),
             None => ReportSink::Storage(storage),
