@@ -1,6 +1,7 @@
 //! A service: one engine for a lab or a team, with the groups, hosts and sources of a configuration, an API, and, where
 //! there are servers to boot, the boot listener. The two listen on addresses of their own.
 
+mod guard;
 mod reload;
 mod settings;
 mod supply;
@@ -36,6 +37,8 @@ use crate::source::upstream::Network;
 use crate::source::{Directory, Source};
 use crate::storage::{self, Backend, PlaceError, S3Options, S3OptionsError, Storage, StorageError};
 
+pub use guard::Fallen;
+use guard::Guard;
 pub use reload::{ReloadError, Reloaded, Reloader};
 use supply::{Place, Supply};
 
@@ -234,34 +237,37 @@ impl Service {
             .unwrap_or_default()
     }
 
-    /// Serves until `stop`.
+    /// Serves until `stop`, or until a part of it has failed.
     pub async fn run<W: Write + Send + 'static>(
         self,
         log: Log<W>,
         now: fn() -> SystemTime,
         stop: CancellationToken,
-    ) {
+    ) -> Result<(), Fallen> {
         let Self { parts, api, api_listener, serving, boot, issues, outbox, fetch, told, reloader, .. } =
             self;
         let engine = parts.engine.clone();
         let tasks = TaskTracker::new();
         let later = CancellationToken::new();
-        tasks.spawn(Deadlines::new(engine.clone()).run(later.clone()));
-        tasks.spawn(outbox.run(later.clone()));
-        tasks.spawn(issues.run(later.clone()));
-        tasks.spawn(cut_downloads(engine.clone(), stop.clone()));
+        let guard = Guard::new(stop.clone());
+        let deadlines = Deadlines::new(engine.clone());
+        tasks.spawn(guard.over("ends runs at their deadlines", deadlines.run(later.clone())));
+        tasks.spawn(guard.over("stores reports", outbox.run(later.clone())));
+        tasks.spawn(guard.over("files issues", issues.run(later.clone())));
+        tasks.spawn(guard.over("ends downloads", cut_downloads(engine.clone(), stop.clone())));
         if let Some(fetch) = fetch {
-            tasks.spawn(fetch.run(stop.clone()));
+            tasks.spawn(guard.over("fetches images", fetch.run(stop.clone())));
         }
         let telling = TaskTracker::new();
         let last = CancellationToken::new();
-        telling.spawn(Story::new(engine.store.clone(), log, told).run(last.clone()));
-        reloader.begin(&stop);
+        let story = Story::new(engine.store.clone(), log, told);
+        telling.spawn(guard.over("tells the story", story.run(last.clone())));
+        reloader.begin(&guard);
         let path = reloader.configuration().boot.path.clone();
         let booting = async {
             let Some((listener, announced)) = boot else { return };
             if let Some(service) = announced {
-                tasks.spawn(announce(service, stop.clone()));
+                tasks.spawn(guard.over("announces the boot listener", announce(service, stop.clone())));
             }
             let limits = Limits { stall: STALL, ..Limits::default() };
             listener.serve(engine.clone(), path, now, limits, stop.clone()).await;
@@ -276,6 +282,7 @@ impl Service {
         telling.close();
         let _ = tokio::time::timeout(LAST_EFFECTS, telling.wait()).await;
         engine.store.close().await;
+        guard.outcome()
     }
 }
 

@@ -11,6 +11,7 @@ use dispatch_store::StoreError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::guard::Guard;
 use super::{Load, Parts, StartError, hashed, settings};
 use crate::api::Api;
 use crate::api::settings::{Settings, Users};
@@ -65,7 +66,7 @@ struct State {
 
 /// The loops that follow the sources.
 struct Running {
-    until: CancellationToken,
+    guard: Guard,
     /// Ends these loops only.
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -107,15 +108,15 @@ impl Reloader {
         let fetched = self.fetched_templates(&configuration, &mut notices).await;
         let fetched = fetched.map_err(StartError::from)?;
         // Nobody looks through the old sources any more while the new ones come into force.
-        let until = self.end().await;
+        let guard = self.end().await;
         let applied = self.apply(configuration, &fetched).await;
         if let Err(error) = &applied {
             tracing::error!("the configuration cannot be put into force, what was before stays: {error}");
             let (_, supplies) = self.0.parts.sources(&before);
             self.state().supplies = supplies;
         }
-        if let Some(until) = until {
-            self.begin(&until);
+        if let Some(guard) = guard {
+            self.begin(&guard);
         }
         applied.map_err(StartError::from)?;
         self.0.api.set_settings(api_settings(&self.configuration(), users));
@@ -151,23 +152,23 @@ impl Reloader {
         Ok(())
     }
 
-    /// Follows the sources until `until`, or until there are others.
-    pub(super) fn begin(&self, until: &CancellationToken) {
-        let (stop, tasks) = (until.child_token(), TaskTracker::new());
+    /// Follows the sources until the service ends, or until there are others.
+    pub(super) fn begin(&self, guard: &Guard) {
+        let (stop, tasks) = (guard.stop().child_token(), TaskTracker::new());
         let mut state = self.state();
         for supply in std::mem::take(&mut state.supplies) {
-            tasks.spawn(supply.run(stop.clone()));
+            tasks.spawn(guard.over("follows a source", supply.run(stop.clone())));
         }
         tasks.close();
-        state.running = Some(Running { until: until.clone(), stop, tasks });
+        state.running = Some(Running { guard: guard.clone(), stop, tasks });
     }
 
-    /// Follows the sources no more. Returns until when they were to be followed, if they were.
-    pub(super) async fn end(&self) -> Option<CancellationToken> {
-        let Running { until, stop, tasks } = self.state().running.take()?;
+    /// Follows the sources no more. Returns who watched over that, if they were followed.
+    pub(super) async fn end(&self) -> Option<Guard> {
+        let Running { guard, stop, tasks } = self.state().running.take()?;
         stop.cancel();
         tasks.wait().await;
-        Some(until)
+        Some(guard)
     }
 
     /// The templates that groups of runners have from URLs. Where one cannot be read, what was known of it stays.
