@@ -20,6 +20,7 @@ macro_rules! on_both {
     };
 }
 
+mod claim;
 mod connecting;
 mod lab;
 mod listing;

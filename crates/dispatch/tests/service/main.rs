@@ -30,6 +30,7 @@ on_both! {
     a_host_that_is_enrolled_reads_so_on_its_own_console
     the_configuration_of_the_seed_starts_with_metal_beside_it
     what_left_the_file_stops_at_once_and_a_bad_file_changes_nothing
+    a_second_service_on_one_database_is_refused_until_the_first_is_gone
 }
 
 /// Two groups, told apart by a label; two hosts are listed by the names in their boot URLs.
@@ -218,4 +219,22 @@ fn what_left_the_file_stops_at_once_and_a_bad_file_changes_nothing(engine: Engin
     admin.call("POST", "/api/v1/config/reload", None);
     assert_eq!(image(&small), "small.efi");
     terminate(running.program);
+}
+
+fn a_second_service_on_one_database_is_refused_until_the_first_is_gone(engine: Engine) {
+    let config = r#"
+boot: { listen: "BOOT", unknown_hosts: accept }
+groups:
+  metal:
+    - { id: lab, name: Lab, sources: [{ dir: ./images }] }
+"#;
+    let mut lab = ServiceLab::new(engine, &["a.efi"], config);
+    let mut running = lab.start();
+    ready(&mut running, 1);
+    let (status, stderr) = lab.lab.start_badly().expect("a try");
+    assert_eq!(status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("is in use by another dispatch: end that one, or name another"), "{stderr}");
+    assert_eq!(whole_run(&running.program.firmware()), "a.efi", "the first one goes on");
+    running.program.kill().expect("killed");
+    terminate(lab.start().program);
 }
