@@ -41,7 +41,7 @@ enum Held {
     /// Locked until it is closed.
     File(#[expect(dead_code, reason = "it is kept open")] File),
     Server {
-        database: Database,
+        database: Box<Database>,
         session: Option<Session>,
         last: Backend,
     },
@@ -69,7 +69,7 @@ impl Claim {
             Database::Postgres(_) => {
                 let session = Session::begin(database, None).await?;
                 let last = session.backend.clone();
-                Ok(Self(Held::Server { database: database.clone(), session: Some(session), last }))
+                Ok(Self(Held::Server { database: Box::new(database.clone()), session: Some(session), last }))
             }
         }
     }

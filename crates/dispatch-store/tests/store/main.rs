@@ -33,3 +33,4 @@ mod random;
 mod reads;
 mod scopes;
 mod trouble;
+mod upgrades;
