@@ -93,7 +93,8 @@ async fn what_a_session_left_at_the_third_version_reads_the_same(place: Place) {
     let store = filled(&place).await;
     let (session, policy) = (GroupId::session(), Policy::default());
     let all = store.overview().await.expect("an overview");
-    let seen: Vec<_> = all.jobs.iter().map(|job| (job.state, job.verdict, job.priority, job.position)).collect();
+    let seen: Vec<_> =
+        all.jobs.iter().map(|job| (job.state, job.verdict, job.priority, job.position)).collect();
     assert_eq!(
         seen,
         [
@@ -134,7 +135,10 @@ async fn what_a_session_left_at_the_third_version_reads_the_same(place: Place) {
     assert_eq!((named.run.reports, named.host.id), (2, one.id));
     let filter = ReportFilter { group: Some(session.clone()), host: Some(one.id), ..ReportFilter::default() };
     let reports = store.reports(&filter, None, 1).await.expect("reports");
-    assert_eq!((reports[0].title.as_str(), reports[0].is_late, reports[0].job), ("second", true, named.job.id));
+    assert_eq!(
+        (reports[0].title.as_str(), reports[0].is_late, reports[0].job),
+        ("second", true, named.job.id)
+    );
     let rest = store.reports(&filter, Some(&ReportKeyset::from(&reports[0])), 1).await.expect("reports");
     assert_eq!(rest[0].issue.as_ref().map(|issue| issue.number), Some(7));
     let workloads = store.workloads(&WorkloadFilter::default(), None, 1).await.expect("workloads");
@@ -172,12 +176,8 @@ async fn what_a_session_left_at_the_third_version_goes_on(place: Place) {
     let started =
         decide(&store, Focus::host(&who), |snapshot, context| snapshot.start(&who, &told, context)).await;
     assert_eq!(started, Ok(run), "its run is still its own");
-    let report = NewReport {
-        digest: "d3".into(),
-        title: "third".into(),
-        json: "{}".into(),
-        verdict: Verdict::Failed,
-    };
+    let report =
+        NewReport { digest: "d3".into(), title: "third".into(), json: "{}".into(), verdict: Verdict::Failed };
     let reported = decide(&store, Focus::host(&who), |snapshot, context| {
         snapshot.report(&who, &told, None, report.clone(), context)
     });
@@ -229,7 +229,8 @@ const FOURTH: &str = concat!(
 async fn reads_as_the_fourth_wrote_it(store: &Store) {
     let (lab, policy): (GroupId, _) = ("lab".parse().expect("an id"), Policy::default());
     let groups = store.look(Focus::default(), &policy, |snapshot| snapshot.groups).await.expect("a look");
-    let seen: Vec<_> = groups.iter().map(|group| (group.is_paused, group.is_draining, group.in_config)).collect();
+    let seen: Vec<_> =
+        groups.iter().map(|group| (group.is_paused, group.is_draining, group.in_config)).collect();
     assert_eq!(seen, [(true, false, true), (false, true, false)]);
     let labels = vec![("os".to_owned(), "linux".to_owned())];
     let filter = QueueFilter { labels: labels.clone(), ..QueueFilter::all(lab.clone()) };
@@ -284,7 +285,8 @@ async fn the_fifth_migration_keeps_groups_templates_and_labels(place: Place) {
 async fn the_sixth_migration_keeps_sessions_and_gives_runs_and_reports_their_groups(place: Place) {
     let mut connection = database(&place, "0005_access.sql").await;
     connection.execute(FOURTH).await.expect("filled");
-    let session = "INSERT INTO sessions (token, username, seal, created, expires) VALUES ('t', 'me', 's', 1, 9000000)";
+    let session =
+        "INSERT INTO sessions (token, username, seal, created, expires) VALUES ('t', 'me', 's', 1, 9000000)";
     connection.execute(session).await.expect("filled");
     connection.close().await.expect("closed");
     let store = place.store().await;
