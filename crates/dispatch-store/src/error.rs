@@ -63,8 +63,8 @@ pub enum StoreError {
     },
     /// Another process has taken it while we had no connection.
     #[error(
-        "{place} was taken by another dispatch while this one had no connection to it, so this one ends: see that only \
-         one is started, or name another in `database` of the configuration"
+        "{place} was taken by another dispatch while this one had no connection to it: see that only one is started, or \
+         name another in `database` of the configuration"
     )]
     Taken {
         /// The database.

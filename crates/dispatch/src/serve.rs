@@ -6,7 +6,6 @@ use std::sync::Arc;
 use dispatch_server::config::{self, Mistakes};
 use dispatch_server::log::{Format, Log, harmless};
 use dispatch_server::service::{Environment, Load, ReloadError, Reloader, Service, StartError};
-use dispatch_store::StoreError;
 use jiff::tz::TimeZone;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -51,7 +50,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<u8, Failure> {
     let mut serving = std::pin::pin!(service.run(Log::new(Console, format, zone), real::now, stop.clone()));
     loop {
         tokio::select! {
-            ended = &mut serving => return over(ended),
+            ended = &mut serving => return Ok(ended.map(|()| 0)?),
             name = signals.next() => {
                 if name == "SIGHUP" {
                     let reloader = reloader.clone();
@@ -61,17 +60,12 @@ pub(crate) async fn run(args: ServeArgs) -> Result<u8, Failure> {
                 info!("{name}: ending");
                 stop.cancel();
                 tokio::select! {
-                    ended = &mut serving => return over(ended),
+                    ended = &mut serving => return Ok(ended.map(|()| 0)?),
                     name = signals.insists() => return Err(Failure::Impatient(name)),
                 }
             }
         }
     }
-}
-
-/// The exit status of a service that has ended, or why it had to.
-fn over(ended: Result<(), StoreError>) -> Result<u8, Failure> {
-    ended.map(|()| 0).map_err(|error| Failure::Serve(error.into()))
 }
 
 /// Reads the file with the environment of this process, as often as it is wished.

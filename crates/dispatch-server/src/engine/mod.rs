@@ -44,6 +44,9 @@ pub struct Engine {
     pub clock: Arc<dyn Clock>,
     random: Random,
     policy: watch::Sender<Arc<Policy>>,
+    /// Held by whoever decides, and alone by whoever changes the settings: no decision is by settings that are not in
+    /// force any more.
+    turn: Arc<tokio::sync::RwLock<()>>,
     sources: Arc<RwLock<BTreeMap<SourceId, Arc<Source>>>>,
     live: Arc<Live>,
     promised: Arc<Promised>,
@@ -88,9 +91,9 @@ impl Engine {
         random: Random,
         title: &str,
     ) -> Self {
-        let (sources, live, promised, asked, several) = Default::default();
+        let (turn, sources, live, promised, asked, several) = Default::default();
         let (policy, title, since) = (watch::Sender::new(policy), title.into(), clock.now());
-        Self { store, clock, random, policy, sources, live, promised, asked, several, title, since }
+        Self { store, clock, random, policy, turn, sources, live, promised, asked, several, title, since }
     }
 
     /// The random source.
@@ -112,6 +115,7 @@ impl Engine {
         mut decision: impl FnMut(Snapshot, &mut Context<'_>) -> Outcome<T>,
     ) -> Result<T, StoreError> {
         let mut random = || (self.random)();
+        let _turn = self.turn.read().await;
         self.store
             .decide(focus, &self.policy(), |snapshot| {
                 // Not before: waiting for our turn takes time.
@@ -129,6 +133,7 @@ impl Engine {
         mut decision: impl FnMut(Snapshot, &mut Context<'_>) -> Outcome<T>,
     ) -> Result<Answered<T>, StoreError> {
         let mut random = || (self.random)();
+        let _turn = self.turn.read().await;
         self.store
             .decide_answered(request, focus, &self.policy(), |snapshot| {
                 let now = self.clock.now();

@@ -1,6 +1,7 @@
 //! A service: one engine for a lab or a team, with the groups, hosts and sources of a configuration, an API, and, where
 //! there are servers to boot, the boot listener. The two listen on addresses of their own.
 
+mod guard;
 mod reload;
 mod settings;
 mod supply;
@@ -27,7 +28,7 @@ use crate::config::{Configuration, Loaded, Mistakes, SourceKind, Storage as Stor
 use crate::engine::Engine;
 use crate::fetch::{Fetch, Images, Settings as FetchSettings};
 use crate::log::Log;
-use crate::reconcile::{Deadlines, IssueOptions, Issues, Outbox, ReportSink, Story};
+use crate::reconcile::{Deadlines, Issues, Outbox, ReportSink, Story};
 use crate::session::{announce, cut_downloads};
 use crate::source::memory::Memory;
 use crate::source::remote::{self, Remote};
@@ -35,6 +36,8 @@ use crate::source::upstream::Network;
 use crate::source::{Directory, Source};
 use crate::storage::{self, Backend, PlaceError, S3Options, S3OptionsError, Storage, StorageError};
 
+pub use guard::Fallen;
+use guard::Guard;
 pub use reload::{ReloadError, Reloaded, Reloader};
 use supply::{Place, Supply};
 
@@ -158,7 +161,7 @@ impl Service {
         let images = Images::new(Cache::open(&cache)?, clock);
         let parts = Parts { engine, web, github, images, cache };
         let reloader = Reloader::new(parts.clone(), api.clone(), load);
-        reloader.apply(&configuration, &mut notices).await?;
+        reloader.start(configuration.clone(), &mut notices).await?;
         parts
             .engine
             .decide(Focus::default().within(dispatch_store::Scope::Active), |snapshot, context| {
@@ -167,8 +170,7 @@ impl Service {
             .await?;
         api.set_reloader(reloader.clone());
         let fetch = fetch(&parts, &configuration);
-        let issues = IssueOptions { footer: true, without: settings::without_footer(&configuration) };
-        let issues = Issues::new(parts.engine.clone(), Some(parts.github.clone()), issues);
+        let issues = Issues::new(parts.engine.clone(), Some(parts.github.clone()));
         let sink = match &configuration.reports {
             Some(folder) => ReportSink::Directory(folder.clone()),
             None => ReportSink::Storage(storage),
@@ -223,41 +225,43 @@ impl Service {
             .unwrap_or_default()
     }
 
-    /// Serves until `stop`, or until another process has taken the database.
+    /// Serves until `stop`, until a part of it has failed, or until another process has taken the database.
     pub async fn run<W: Write + Send + 'static>(
         self,
         log: Log<W>,
         now: fn() -> SystemTime,
         stop: CancellationToken,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), Fallen> {
         let Self { parts, api, api_listener, serving, boot, issues, outbox, fetch, told, reloader, .. } =
             self;
         let (mut claim, stop) = (self.claim, stop.child_token());
         let engine = parts.engine.clone();
         let tasks = TaskTracker::new();
         let later = CancellationToken::new();
-        tasks.spawn(Deadlines::new(engine.clone()).run(later.clone()));
-        tasks.spawn(outbox.run(later.clone()));
-        tasks.spawn(issues.run(later.clone()));
-        tasks.spawn(cut_downloads(engine.clone(), stop.clone()));
+        let guard = Guard::new(stop.clone());
+        let deadlines = Deadlines::new(engine.clone());
+        tasks.spawn(guard.over("ends runs at their deadlines", deadlines.run(later.clone())));
+        tasks.spawn(guard.over("stores reports", outbox.run(later.clone())));
+        tasks.spawn(guard.over("files issues", issues.run(later.clone())));
+        tasks.spawn(guard.over("ends downloads", cut_downloads(engine.clone(), stop.clone())));
         if let Some(fetch) = fetch {
-            tasks.spawn(fetch.run(stop.clone()));
+            tasks.spawn(guard.over("fetches images", fetch.run(stop.clone())));
         }
         let telling = TaskTracker::new();
         let last = CancellationToken::new();
-        telling.spawn(Story::new(engine.store.clone(), log, told).run(last.clone()));
-        reloader.begin(&stop);
+        let story = Story::new(engine.store.clone(), log, told);
+        telling.spawn(guard.over("tells the story", story.run(last.clone())));
+        reloader.begin(&guard);
         let path = reloader.configuration().boot.path.clone();
         let booting = async {
             let Some((listener, announced)) = boot else { return };
             if let Some(service) = announced {
-                tasks.spawn(announce(service, stop.clone()));
+                tasks.spawn(guard.over("announces the boot listener", announce(service, stop.clone())));
             }
             let limits = Limits { stall: STALL, ..Limits::default() };
             listener.serve(engine.clone(), path, now, limits, stop.clone()).await;
         };
-        let (_, (), taken) =
-            tokio::join!(api.serve(api_listener, serving, stop.clone()), booting, held(&mut claim, &stop));
+        tokio::join!(api.serve(api_listener, serving, stop.clone()), booting, hold(&mut claim, &guard));
         reloader.end().await;
         later.cancel();
         tasks.close();
@@ -267,15 +271,15 @@ impl Service {
         let _ = tokio::time::timeout(LAST_EFFECTS, telling.wait()).await;
         engine.store.close().await;
         claim.release().await;
-        taken.map_or(Ok(()), Err)
+        guard.outcome()
     }
 }
 
-/// Holds the database until `stop`. If another process takes it, everything ends, and why is returned.
-async fn held(claim: &mut Claim, stop: &CancellationToken) -> Option<StoreError> {
-    let taken = stop.run_until_cancelled(claim.keep()).await;
-    stop.cancel();
-    taken
+/// Holds the database until the end. If another process takes it, that is the end.
+async fn hold(claim: &mut Claim, guard: &Guard) {
+    if let Some(taken) = guard.stop().run_until_cancelled(claim.keep()).await {
+        guard.end(taken.to_string());
+    }
 }
 
 impl Parts {
