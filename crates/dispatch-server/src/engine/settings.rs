@@ -86,6 +86,12 @@ impl Engine {
         if self.policy().is_service() { Scope::Active } else { Scope::Open }
     }
 
+    /// Which of the jobs that are not over matter where something is told of an image.
+    pub(crate) fn of_image(&self, image: &[WorkloadId]) -> Focus {
+        let scope = if self.policy().is_service() { Scope::Workloads(image.to_vec()) } else { Scope::Open };
+        Focus::default().within(scope)
+    }
+
     pub(crate) fn about_run(&self, run: RunId) -> Focus {
         Focus::run(run).within(self.at_work())
     }

@@ -31,6 +31,7 @@ on_both! {
     the_configuration_of_the_seed_starts_with_metal_beside_it
     what_left_the_file_stops_at_once_and_a_bad_file_changes_nothing
     what_runs_of_a_group_that_left_the_file_is_judged_as_the_group_was
+    a_second_service_on_one_database_is_refused_until_the_first_is_gone
 }
 
 /// Two groups, told apart by a label; two hosts are listed by the names in their boot URLs.
@@ -243,4 +244,22 @@ groups:
     let told = running.program.event("report", "a.efi").expect("told");
     assert_eq!(told["verdict"], "failed", "{told}");
     terminate(running.program);
+}
+
+fn a_second_service_on_one_database_is_refused_until_the_first_is_gone(engine: Engine) {
+    let config = r#"
+boot: { listen: "BOOT", unknown_hosts: accept }
+groups:
+  metal:
+    - { id: lab, name: Lab, sources: [{ dir: ./images }] }
+"#;
+    let mut lab = ServiceLab::new(engine, &["a.efi"], config);
+    let mut running = lab.start();
+    ready(&mut running, 1);
+    let (status, stderr) = lab.lab.start_badly().expect("a try");
+    assert_eq!(status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("is in use by another dispatch: end that one, or name another"), "{stderr}");
+    assert_eq!(whole_run(&running.program.firmware()), "a.efi", "the first one goes on");
+    running.program.kill().expect("killed");
+    terminate(lab.start().program);
 }
