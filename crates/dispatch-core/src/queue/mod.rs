@@ -38,7 +38,7 @@ pub use round::{Again, EndedBy, Ending, Opened, Opening, ending, exit_status, no
 pub use sieve::{Light, SCHEDULED, Sieve};
 pub use standing::{Standing, standing};
 pub use status::{Phase, Status};
-pub use sync::Supply;
+pub use sync::{Looks, Supply, Synced};
 
 use std::collections::BTreeMap;
 use std::fmt;

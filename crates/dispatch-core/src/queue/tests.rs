@@ -17,6 +17,7 @@ mod service_jobs;
 mod service_properties;
 mod spread;
 mod verbs;
+mod withdrawn;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

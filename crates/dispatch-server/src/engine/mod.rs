@@ -1,6 +1,7 @@
 //! Answers the boot server: loads state, lets `dispatch-core` decide, commits, and opens files.
 
 mod live;
+mod looks;
 mod promised;
 mod settings;
 
@@ -33,6 +34,7 @@ use crate::source::{Opened, Source};
 use crate::view::{Fetching, View};
 
 pub use live::Live;
+pub use looks::{SourceStanding, SourceStandings};
 use promised::Promised;
 
 /// Everything that a request needs. Cheap to clone.
@@ -46,6 +48,7 @@ pub struct Engine {
     policy: watch::Sender<Arc<Policy>>,
     sources: Arc<RwLock<BTreeMap<SourceId, Arc<Source>>>>,
     live: Arc<Live>,
+    standings: Arc<SourceStandings>,
     promised: Arc<Promised>,
     asked: Arc<Mutex<VecDeque<Request>>>,
     several: Arc<Mutex<BTreeSet<IpAddr>>>,
@@ -88,9 +91,22 @@ impl Engine {
         random: Random,
         title: &str,
     ) -> Self {
-        let (sources, live, promised, asked, several) = Default::default();
+        let (sources, live, standings, promised, asked, several) = Default::default();
         let (policy, title, since) = (watch::Sender::new(policy), title.into(), clock.now());
-        Self { store, clock, random, policy, sources, live, promised, asked, several, title, since }
+        Self {
+            store,
+            clock,
+            random,
+            policy,
+            sources,
+            live,
+            standings,
+            promised,
+            asked,
+            several,
+            title,
+            since,
+        }
     }
 
     /// The random source.
@@ -103,6 +119,12 @@ impl Engine {
     #[must_use]
     pub fn live(&self) -> &Live {
         &self.live
+    }
+
+    /// How the sources are.
+    #[must_use]
+    pub fn standings(&self) -> &SourceStandings {
+        &self.standings
     }
 
     /// Decides and commits. The decision is made again if it was lost on its way into the database.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use dispatch_core::group::{
     Group, GroupId, GroupKind, GroupState, Spread, Template, TemplateOrigin, TemplateRuns,
 };
-use dispatch_core::queue::{Ask, Found, Offer, Supply};
+use dispatch_core::queue::{Ask, Found, Looks, Offer, Supply};
 use dispatch_core::run::Policy;
 use dispatch_core::{Job, Kind, RunId, Sighting, SourceId, Terms, UnknownHosts, Workflow};
 use dispatch_server::api::Serving;
@@ -188,7 +188,7 @@ impl Lab {
         let focus = Focus { group: Some(metal()), all_hosts: true, ..Focus::default() };
         let engine = self.world.api.engine();
         let offered = engine.decide(focus.within(Scope::Source(source)), |snapshot, context| {
-            snapshot.sync_source(&supply, &found, context)
+            snapshot.sync_source(&supply, &found, &Looks::agreed(&found), context)
         });
         offered.await.expect("offered");
     }

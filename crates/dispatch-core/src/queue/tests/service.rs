@@ -80,7 +80,12 @@ impl Model {
     }
 
     pub(super) fn supply(&mut self, supply: &Supply, files: &[Found]) {
-        self.decide(|snapshot, context| snapshot.sync_source(supply, files, context));
+        self.look(supply, files, &Looks::agreed(files));
+    }
+
+    /// One of several looks at a source.
+    pub(super) fn look(&mut self, supply: &Supply, files: &[Found], looks: &Looks) -> Synced {
+        self.decide(|snapshot, context| snapshot.sync_source(supply, files, looks, context))
     }
 
     /// The same, by name alone.
