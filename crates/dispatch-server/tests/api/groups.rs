@@ -8,6 +8,7 @@ use crate::lab::{Lab, Place, on_both};
 
 on_both![
     groups_show_how_full_they_are,
+    groups_show_what_is_wrong_with_their_sources,
     groups_come_in_pages,
     a_group_is_paused_and_drained_and_let_go_on,
     a_group_is_switched_only_as_it_was_seen,
@@ -39,6 +40,22 @@ async fn groups_show_how_full_they_are(place: Place) {
     assert!(list["items"][1]["runner_labels"].is_array());
     assert_eq!(lab.operator.get("/api/v1/groups/nothing").await.status, 404);
     assert_eq!(lab.operator.get("/api/v1/groups/-").await.status, 404);
+}
+
+async fn groups_show_what_is_wrong_with_their_sources(place: Place) {
+    let lab = Lab::new(place).await;
+    let standings = lab.world.api.engine().standings();
+    let source = dispatch_core::SourceId::new("images");
+    let at = |second| jiff::Timestamp::from_second(second).expect("a time");
+    assert_eq!(lab.get("/groups/metal").await["sources"], json!([{ "name": "images", "state": "waiting" }]));
+    let (since, later) = ("1970-01-01T00:00:01Z", "1970-01-01T00:00:02Z");
+    standings.looked(&source, Some("its file system does not answer".to_owned()), at(1));
+    standings.looked(&source, Some("it is away".to_owned()), at(2));
+    let expected = json!([{ "name": "images", "state": "trouble", "since": since, "message": "it is away", "last_look_at": later }]);
+    assert_eq!(lab.get("/groups/metal").await["sources"], expected);
+    standings.looked(&source, None, at(2));
+    let expected = json!([{ "name": "images", "state": "ok", "since": later, "last_look_at": later }]);
+    assert_eq!(lab.get("/groups/metal").await["sources"], expected);
 }
 
 async fn groups_come_in_pages(place: Place) {
