@@ -124,10 +124,10 @@ impl Reloader {
         let fetched = self.fetched_templates(configuration, notices).await?;
         let policy = Arc::new(settings::policy(configuration, &fetched, parts.github.signed_in()));
         let (sources, supplies) = parts.sources(configuration);
-        let (groups, templates) = (settings::groups(configuration), settings::templates(&policy));
+        let groups = settings::groups(configuration);
         engine
             .decide(Focus::default().within(Scope::Active), |snapshot, context| {
-                snapshot.configure(&groups, &templates, context.now)
+                snapshot.configure(&groups, &policy, context.now)
             })
             .await?;
         // Only now that nothing can fail any more; and from here on nothing that left the file is started.
