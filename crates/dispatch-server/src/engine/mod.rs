@@ -1,6 +1,7 @@
 //! Answers the boot server: loads state, lets `dispatch-core` decide, commits, and opens files.
 
 mod live;
+mod looks;
 mod promised;
 mod settings;
 
@@ -33,6 +34,7 @@ use crate::source::{Opened, Source};
 use crate::view::{Fetching, View};
 
 pub use live::Live;
+pub use looks::{SourceStanding, SourceStandings};
 use promised::Promised;
 
 /// Everything that a request needs. Cheap to clone.
@@ -49,6 +51,7 @@ pub struct Engine {
     turn: Arc<tokio::sync::RwLock<()>>,
     sources: Arc<RwLock<BTreeMap<SourceId, Arc<Source>>>>,
     live: Arc<Live>,
+    standings: Arc<SourceStandings>,
     promised: Arc<Promised>,
     asked: Arc<Mutex<VecDeque<Request>>>,
     several: Arc<Mutex<BTreeSet<IpAddr>>>,
@@ -91,9 +94,23 @@ impl Engine {
         random: Random,
         title: &str,
     ) -> Self {
-        let (turn, sources, live, promised, asked, several) = Default::default();
+        let (turn, sources, live, standings, promised, asked, several) = Default::default();
         let (policy, title, since) = (watch::Sender::new(policy), title.into(), clock.now());
-        Self { store, clock, random, policy, turn, sources, live, promised, asked, several, title, since }
+        Self {
+            store,
+            clock,
+            random,
+            policy,
+            turn,
+            sources,
+            live,
+            standings,
+            promised,
+            asked,
+            several,
+            title,
+            since,
+        }
     }
 
     /// The random source.
@@ -106,6 +123,12 @@ impl Engine {
     #[must_use]
     pub fn live(&self) -> &Live {
         &self.live
+    }
+
+    /// How the sources are.
+    #[must_use]
+    pub fn standings(&self) -> &SourceStandings {
+        &self.standings
     }
 
     /// Decides and commits. The decision is made again if it was lost on its way into the database.
