@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::settings::Users;
-use crate::api::{Api, Serving, Tls, TlsError};
+use crate::api::{Api, Serving, Tls, TlsError, idempotency};
 use crate::clock::{Clock, Random};
 use crate::config::{Configuration, Loaded, Mistakes, SourceKind, Storage as Stored};
 use crate::engine::Engine;
@@ -251,6 +251,7 @@ impl Service {
         tasks.spawn(outbox.run(later.clone()));
         tasks.spawn(issues.run(later.clone()));
         tasks.spawn(cut_downloads(engine.clone(), stop.clone()));
+        tasks.spawn(idempotency::sweep(engine.clone(), stop.clone()));
         if let Some(fetch) = fetch {
             tasks.spawn(fetch.run(stop.clone()));
         }
