@@ -492,7 +492,14 @@ impl Snapshot {
     }
 
     fn change_job(&mut self, id: JobId, change: impl FnOnce(&mut Job)) {
-        if let Some(job) = self.jobs.iter_mut().find(|job| job.id == id) {
+        if let Some(at) = self.jobs.iter().position(|job| job.id == id) {
+            self.change_job_at(at, change);
+        }
+    }
+
+    /// The same for the job at that place of `jobs`: where many are changed, each should not be looked for.
+    fn change_job_at(&mut self, at: usize, change: impl FnOnce(&mut Job)) {
+        if let Some(job) = self.jobs.get_mut(at) {
             let before = job.clone();
             change(job);
             if *job == before {
@@ -505,7 +512,12 @@ impl Snapshot {
     }
 
     fn tell_of_job(&mut self, job: JobId, now: Timestamp, what: Happening) {
-        let job = self.jobs.iter().find(|known| known.id == job);
+        let at = self.jobs.iter().position(|known| known.id == job);
+        self.tell_of_job_at(at, now, what);
+    }
+
+    fn tell_of_job_at(&mut self, at: Option<usize>, now: Timestamp, what: Happening) {
+        let job = at.and_then(|at| self.jobs.get(at));
         let (group, by) = (job.map(|job| job.group.clone()), self.by.clone());
         let job = job.map(Into::into);
         self.changes.push(Change::Event(Box::new(Event {

@@ -28,6 +28,9 @@ pub enum NotDone {
     /// It is not the version that was to be changed.
     #[error("it has been changed since: it is version {0} now; look at it and try again")]
     Changed(u64),
+    /// One of several is not the version that was to be changed.
+    #[error("job {0} has been changed since: it is version {1} now; look at the queue and try again")]
+    OneChanged(JobId, u64),
     /// It runs.
     #[error("it runs at the moment: cancel it first, or wait for its end")]
     Running,
