@@ -125,11 +125,10 @@ impl Reloader {
         let policy = Arc::new(settings::policy(configuration, &fetched, parts.github.signed_in()));
         let (sources, supplies) = parts.sources(configuration);
         let groups = settings::groups(configuration);
-        engine
-            .decide(Focus::default().within(Scope::Active), |snapshot, context| {
-                snapshot.configure(&groups, &policy, context.now)
-            })
-            .await?;
+        let focus = Focus { all_hosts: true, ..Focus::default() }.within(Scope::Active);
+        let configured =
+            engine.decide(focus, |snapshot, context| snapshot.configure(&groups, &policy, context.now));
+        configured.await??;
         // Only now that nothing can fail any more; and from here on nothing that left the file is started.
         engine.set_policy(policy);
         engine.set_sources(sources);
