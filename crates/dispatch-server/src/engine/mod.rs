@@ -6,6 +6,7 @@ mod settings;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -52,6 +53,7 @@ pub struct Engine {
     promised: Arc<Promised>,
     asked: Arc<Mutex<VecDeque<Request>>>,
     several: Arc<Mutex<BTreeSet<IpAddr>>>,
+    cycles: Arc<AtomicU64>,
     title: Arc<str>,
     /// When the session began.
     pub since: Timestamp,
@@ -91,9 +93,23 @@ impl Engine {
         random: Random,
         title: &str,
     ) -> Self {
-        let (turn, sources, live, promised, asked, several) = Default::default();
+        let (turn, sources, live, promised, asked, several, cycles) = Default::default();
         let (policy, title, since) = (watch::Sender::new(policy), title.into(), clock.now());
-        Self { store, clock, random, policy, turn, sources, live, promised, asked, several, title, since }
+        Self {
+            store,
+            clock,
+            random,
+            policy,
+            turn,
+            sources,
+            live,
+            promised,
+            asked,
+            several,
+            cycles,
+            title,
+            since,
+        }
     }
 
     /// The random source.
@@ -106,6 +122,12 @@ impl Engine {
     #[must_use]
     pub fn live(&self) -> &Live {
         &self.live
+    }
+
+    /// How often the queues were gone through for a host that asked for work, since the start.
+    #[must_use]
+    pub fn cycles(&self) -> u64 {
+        self.cycles.load(Ordering::Relaxed)
     }
 
     /// Decides and commits. The decision is made again if it was lost on its way into the database.
@@ -231,6 +253,7 @@ impl Engine {
         let mut unreadable: BTreeMap<WorkloadId, Unreadable> = BTreeMap::new();
         let mut hangs = None;
         for _ in 0..MOST_ROUNDS {
+            self.cycles.fetch_add(1, Ordering::Relaxed);
             let opened = match self.preview(who, how, &unreadable).await? {
                 Preview::Idle => None,
                 Preview::Image { workload, is_untouched } => {
@@ -504,7 +527,6 @@ mod tests {
     use super::*;
     use std::future::Future;
     use std::pin::Pin;
-    use std::sync::atomic::{AtomicU64, Ordering};
 
     struct Still;
 
