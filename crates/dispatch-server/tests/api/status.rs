@@ -107,3 +107,23 @@ async fn the_times_that_the_queue_was_gone_through_are_counted_and_of_github_not
         assert_eq!(cycles(&lab).await, count);
     }
 }
+
+#[tokio::test]
+async fn everything_that_is_measured_is_in_the_documentation() {
+    let lab = Lab::new().await;
+    let text = metrics(&lab).await;
+    let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    let suffix = |kind: &str| match kind {
+        "counter" => "_total",
+        "info" => "_info",
+        _ => "",
+    };
+    let mut measured: Vec<_> = names.map(|(name, kind)| format!("{name}{}", suffix(kind))).collect();
+    measured.sort();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/metrics.md");
+    let table = std::fs::read_to_string(path).expect("the documentation");
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+    let mut documented: Vec<_> = rows.map(|(name, _)| name.to_owned()).collect();
+    documented.sort();
+    assert_eq!(measured, documented);
+}
