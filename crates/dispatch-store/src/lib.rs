@@ -187,8 +187,8 @@ impl Store {
     }
 
     /// The same for a request that may come again, because its answer was lost: what was decided then is answered, and
-    /// nothing is decided. The answer is stored in the transaction that commits what it says; one that changes nothing
-    /// is not, and is decided again.
+    /// nothing is decided. The answer is stored in the transaction that commits what it says, also where that is nothing:
+    /// what was refused stays refused.
     pub async fn decide_answered<T: Serialize + DeserializeOwned>(
         &self,
         request: &Request,
@@ -236,10 +236,6 @@ impl Store {
         }
         let snapshot = load::snapshot(&mut transaction, focus.clone(), policy).await?;
         let Outcome { answer, changes } = decision(snapshot);
-        if changes.is_empty() {
-            transaction.rollback().await?;
-            return Ok(Answered::Now(answer));
-        }
         answers::save(&mut transaction, request, &answer).await?;
         self.finish(transaction, &changes).await?;
         Ok(Answered::Now(answer))

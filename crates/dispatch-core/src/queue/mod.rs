@@ -38,7 +38,7 @@ pub use round::{Again, EndedBy, Ending, Opened, Opening, ending, exit_status, no
 pub use sieve::{Light, SCHEDULED, Sieve};
 pub use standing::{Standing, standing};
 pub use status::{Phase, Status};
-pub use sync::Supply;
+pub use sync::{Looks, Supply, Synced};
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -55,7 +55,7 @@ use crate::id::{HostId, JobId, ReportId, RunId, WorkloadId};
 use crate::run::{Policy, Run};
 use crate::text;
 use crate::verdict::Verdict;
-use crate::workload::{Arch, Digest, Kind, Terms, UnknownWord, Workload};
+use crate::workload::{Arch, Digest, Kind, SourceId, Terms, UnknownWord, Workload};
 
 /// A `GET` that follows a `HEAD` this closely gets what the `HEAD` promised, even if work has turned up in
 /// between: firmware has allocated memory for the size it was told.
@@ -247,6 +247,9 @@ pub enum Change {
     Template(Template, Timestamp),
     /// Those that are not among these have left the configuration at this time.
     TemplatesAre(Vec<TemplateId>, Timestamp),
+    /// Those that are not among these have left the configuration: nothing of what they had is offered. Workflows come
+    /// from no source.
+    SourcesAre(Vec<SourceId>),
     /// Append.
     Event(Box<Event>),
     /// Put into the outbox.
@@ -489,7 +492,14 @@ impl Snapshot {
     }
 
     fn change_job(&mut self, id: JobId, change: impl FnOnce(&mut Job)) {
-        if let Some(job) = self.jobs.iter_mut().find(|job| job.id == id) {
+        if let Some(at) = self.jobs.iter().position(|job| job.id == id) {
+            self.change_job_at(at, change);
+        }
+    }
+
+    /// The same for the job at that place of `jobs`: where many are changed, each should not be looked for.
+    fn change_job_at(&mut self, at: usize, change: impl FnOnce(&mut Job)) {
+        if let Some(job) = self.jobs.get_mut(at) {
             let before = job.clone();
             change(job);
             if *job == before {
@@ -502,7 +512,12 @@ impl Snapshot {
     }
 
     fn tell_of_job(&mut self, job: JobId, now: Timestamp, what: Happening) {
-        let job = self.jobs.iter().find(|known| known.id == job);
+        let at = self.jobs.iter().position(|known| known.id == job);
+        self.tell_of_job_at(at, now, what);
+    }
+
+    fn tell_of_job_at(&mut self, at: Option<usize>, now: Timestamp, what: Happening) {
+        let job = at.and_then(|at| self.jobs.get(at));
         let (group, by) = (job.map(|job| job.group.clone()), self.by.clone());
         let job = job.map(Into::into);
         self.changes.push(Change::Event(Box::new(Event {

@@ -28,6 +28,9 @@ pub enum NotDone {
     /// It is not the version that was to be changed.
     #[error("it has been changed since: it is version {0} now; look at it and try again")]
     Changed(u64),
+    /// One of several is not the version that was to be changed.
+    #[error("job {0} has been changed since: it is version {1} now; look at the queue and try again")]
+    OneChanged(JobId, u64),
     /// It runs.
     #[error("it runs at the moment: cancel it first, or wait for its end")]
     Running,
@@ -46,6 +49,9 @@ pub enum NotDone {
     /// No source of the group offers a workload of this name.
     #[error("no source of the group offers a workload called {0} at the moment")]
     NotOffered(String),
+    /// The source of the workload is not in the configuration.
+    #[error("the source of {0} has left the configuration: choose a workload of another source")]
+    SourceGone(String),
     /// What it is to run does not fit its group.
     #[error("a group of kind {0} does not run such a thing")]
     OtherKind(GroupKind),

@@ -3,7 +3,7 @@
 //! The order is by priority, then by position. A job that is put beside another takes its priority: what people see
 //! after a move is what they have asked for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -38,42 +38,60 @@ pub struct Reordered {
 
 impl Snapshot {
     /// Puts the jobs of a list into this order: together they take the places that they have. `self` must hold them.
-    /// With the whole queue in the list, that is its order then; jobs that the list leaves out stay where they are.
+    /// With the whole queue in the list, that is its order then; jobs that the list leaves out stay where they are. If one
+    /// of `seen` is another version by now, nothing is changed.
     #[must_use]
     pub fn reorder(
         mut self,
         group: &GroupId,
         list: &[JobId],
+        seen: &BTreeMap<JobId, u64>,
         by: Option<&str>,
         now: Timestamp,
     ) -> Outcome<Result<Reordered, NotDone>> {
         self.by = by.map(str::to_owned);
-        let mut seen = BTreeSet::new();
-        if list.iter().any(|job| !seen.insert(*job)) {
-            return Outcome { answer: Err(NotDone::Twice), changes: Vec::new() };
-        }
-        let of_group = |id: &JobId| self.jobs.iter().find(|job| job.id == *id && job.group == *group);
-        let known: Option<Vec<&Job>> = list.iter().map(of_group).collect();
-        let Some(known) = known else {
-            return Outcome { answer: Err(NotDone::Elsewhere), changes: Vec::new() };
+        let known = match self.to_reorder(group, list, seen) {
+            Ok(known) => known,
+            Err(why) => return Outcome { answer: Err(why), changes: Vec::new() },
         };
-        let (waiting, left): (Vec<&Job>, Vec<&Job>) =
-            known.into_iter().partition(|job| job.state == JobState::Queued && !job.is_deleted);
-        let mut places: Vec<_> = waiting.iter().map(|job| job.rank()).collect();
+        let (waiting, left): (Vec<usize>, Vec<usize>) = known.into_iter().partition(|at| {
+            let job = &self.jobs[*at];
+            job.state == JobState::Queued && !job.is_deleted
+        });
+        let mut places: Vec<_> = waiting.iter().map(|at| self.jobs[*at].rank()).collect();
         places.sort_unstable();
-        let left = left.into_iter().map(|job| job.id).collect();
-        let wanted: Vec<(JobId, i64, i64)> = waiting
-            .iter()
-            .zip(apart(&places))
-            .map(|(job, (priority, position))| (job.id, priority, position))
-            .collect();
+        let left = left.into_iter().map(|at| self.jobs[at].id).collect();
         let mut moved = 0;
-        for (id, priority, position) in wanted {
-            if self.put(id, priority, position, now) {
+        for (at, (priority, position)) in waiting.into_iter().zip(apart(&places)) {
+            if self.put(at, priority, position, now) {
                 moved += 1;
             }
         }
         self.outcome(Ok(Reordered { moved, left }))
+    }
+
+    /// Where the jobs of a list are in `jobs`, if all of them are, once, of this group, and as they were seen.
+    fn to_reorder(
+        &self,
+        group: &GroupId,
+        list: &[JobId],
+        seen: &BTreeMap<JobId, u64>,
+    ) -> Result<Vec<usize>, NotDone> {
+        let mut met = BTreeSet::new();
+        if list.iter().any(|job| !met.insert(*job)) {
+            return Err(NotDone::Twice);
+        }
+        let of_group = self.jobs.iter().enumerate().filter(|(_, job)| job.group == *group);
+        let of_group: BTreeMap<JobId, usize> = of_group.map(|(at, job)| (job.id, at)).collect();
+        let find = |id: &JobId| {
+            let at = *of_group.get(id).ok_or(NotDone::Elsewhere)?;
+            let version = self.jobs[at].version;
+            match seen.get(id) {
+                Some(seen) if *seen != version => Err(NotDone::OneChanged(*id, version)),
+                _ => Ok(at),
+            }
+        };
+        list.iter().map(find).collect()
     }
 
     /// Moves a job that waits. `self` must hold it, and what waits around the place. [`NotDone::Crowded`] means that
@@ -91,7 +109,9 @@ impl Snapshot {
         match self.place_for(job, place, seen) {
             Err(why) => Outcome { answer: Err(why), changes: Vec::new() },
             Ok(Some((priority, position))) => {
-                self.put(job, priority, position, now);
+                if let Some(at) = self.jobs.iter().position(|known| known.id == job) {
+                    self.put(at, priority, position, now);
+                }
                 self.outcome(Ok(()))
             }
             // It is there already.
@@ -160,13 +180,14 @@ impl Snapshot {
     }
 
     fn put_apart(&mut self, group: &GroupId) {
-        let waiting = self.jobs.iter().filter(|job| job.group == *group && job.state == JobState::Queued);
-        let mut waiting: Vec<&Job> = waiting.collect();
-        waiting.sort_unstable_by_key(|job| job.rank());
-        let places: Vec<(JobId, i64)> =
-            waiting.iter().zip(1_i64..).map(|(job, place)| (job.id, place.saturating_mul(STEP))).collect();
-        for (id, position) in places {
-            self.change_job(id, |job| job.position = position);
+        let is_meant = |at: &usize| {
+            let job = &self.jobs[*at];
+            job.group == *group && job.state == JobState::Queued
+        };
+        let mut waiting: Vec<usize> = (0..self.jobs.len()).filter(is_meant).collect();
+        waiting.sort_unstable_by_key(|at| self.jobs[*at].rank());
+        for (at, place) in waiting.into_iter().zip(1_i64..) {
+            self.change_job_at(at, |job| job.position = place.saturating_mul(STEP));
         }
     }
 
@@ -194,17 +215,17 @@ impl Snapshot {
         self.move_job(job, place, None, by, now)
     }
 
-    /// Returns whether it was elsewhere.
-    fn put(&mut self, id: JobId, priority: i64, position: i64, now: Timestamp) -> bool {
-        let known = self.jobs.iter().find(|job| job.id == id);
-        if known.is_none_or(|job| (job.priority, job.position) == (priority, position)) {
+    /// Returns whether the job at that place of `jobs` was elsewhere in its queue.
+    fn put(&mut self, at: usize, priority: i64, position: i64, now: Timestamp) -> bool {
+        let job = &self.jobs[at];
+        if (job.priority, job.position) == (priority, position) {
             return false;
         }
-        self.change_job(id, |job| {
+        self.change_job_at(at, |job| {
             job.priority = priority;
             job.position = position;
         });
-        self.tell_of_job(id, now, Happening::Moved);
+        self.tell_of_job_at(Some(at), now, Happening::Moved);
         true
     }
 }

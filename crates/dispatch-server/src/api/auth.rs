@@ -15,7 +15,7 @@ use super::identity::{How, Identity};
 use super::password::Hashed;
 use super::problem::{Answer, Kind, Problem};
 use super::routes::Routes;
-use super::settings::Users;
+use super::settings::{Settings, Users};
 use super::{Api, session};
 
 pub(crate) fn routes() -> Routes {
@@ -30,7 +30,7 @@ const LONGEST_PASSWORD: usize = 1024;
 
 /// Sign in
 ///
-/// Begins a session for a user of the configuration. Tries are limited, for each address and each name.
+/// Begins a session for a user of the configuration. Tries are limited, for each address.
 #[utoipa::path(
     post, path = "/api/v1/auth/login", tag = "auth", request_body = Credentials,
     responses(
@@ -52,7 +52,7 @@ async fn login(
             return Err(super::extract::invalid(field, format!("it has 1 to {longest} bytes")));
         }
     }
-    api.limiters().sign_in(client.counted_as(), &given.username)?;
+    api.limiters().sign_in(client.counted_as())?;
     let settings = api.settings();
     if !verify(&api, &settings.users, &given).await? {
         let detail = "the user name or the password is wrong: try again, or ask an admin";
@@ -60,9 +60,16 @@ async fn login(
     }
     let user = settings.users.get(&given.username);
     let user = user.ok_or_else(|| Problem::internal("a verified user is gone"))?;
-    let (cookie, expires) = session::begin(&api, &given.username, user, client.is_https).await?;
+    let (cookie, expires) =
+        session::begin(&api, &given.username, user, is_encrypted(&client, &settings)).await?;
     let me = Me { username: given.username, role: user.role };
     Ok(([(SET_COOKIE, cookie)], Json(SignedIn { user: me, expires_at: expires.to_string() })))
+}
+
+/// Whether people reach the service encrypted: this request has come so, or the configuration says it, as where a proxy
+/// that is not among the trusted ones ends the encryption.
+fn is_encrypted(client: &Client, settings: &Settings) -> bool {
+    client.is_https || settings.public_url.as_ref().is_some_and(|url| url.scheme() == "https")
 }
 
 /// Whether name and password belong together. Takes the same time where nobody has the name.
@@ -100,7 +107,10 @@ async fn logout(
 ) -> Answer<(StatusCode, AppendHeaders<[(HeaderName, HeaderValue); 1]>)> {
     let How::Session { token, .. } = who.how;
     api.store().end_session(&token).await?;
-    Ok((StatusCode::NO_CONTENT, AppendHeaders([(SET_COOKIE, session::no_cookie(client.is_https)?)])))
+    Ok((
+        StatusCode::NO_CONTENT,
+        AppendHeaders([(SET_COOKIE, session::no_cookie(is_encrypted(&client, &api.settings()))?)]),
+    ))
 }
 
 /// Who is signed in

@@ -1,8 +1,11 @@
-//! Versions of objects: `ETag` out, `If-Match` and `If-None-Match` in (RFC 9110 §13.1).
+//! Versions of objects: `ETag` out, `If-Match` in (RFC 9110 §13.1.1).
+//!
+//! A version says what people have changed. What is shown beside that, such as why a job waits or how many hosts a group
+//! has, changes without it: so `If-None-Match` is not looked at, and nobody is told that all is as it was.
 
 use axum::Json;
 use axum::extract::FromRequestParts;
-use axum::http::header::{ETAG, IF_MATCH, IF_NONE_MATCH};
+use axum::http::header::{ETAG, IF_MATCH};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
@@ -60,7 +63,7 @@ impl IfMatch {
         // Compared strongly: a weak tag matches nothing, nor does a tag that is not of our making.
         let strong = tags.iter().filter_map(|tag| match tag {
             Tag::Strong(text) => version(text),
-            Tag::Star | Tag::Weak(_) => None,
+            Tag::Star | Tag::Weak => None,
         });
         Ok(Self::Versions(strong.collect()))
     }
@@ -125,23 +128,12 @@ impl<T: Serialize> IntoResponse for Tagged<T> {
     }
 }
 
-/// Whether the client has what would be answered (`If-None-Match`, compared weakly). A header that cannot be read says
-/// nothing.
-pub(crate) fn is_known(request: &HeaderMap, answer: &HeaderMap) -> bool {
-    let Some(current) = answer.get(ETAG).and_then(|tag| tag.to_str().ok()) else { return false };
-    let current = current.strip_prefix("W/").unwrap_or(current).trim_matches('"');
-    let values = request.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    values.filter_map(entity_tags).flatten().any(|tag| match tag {
-        Tag::Star => true,
-        Tag::Strong(text) | Tag::Weak(text) => text == current,
-    })
-}
-
 #[derive(Debug, PartialEq, Eq)]
 enum Tag<'a> {
     Star,
     Strong(&'a str),
-    Weak(&'a str),
+    /// Stands for nothing: `If-Match` compares strongly.
+    Weak,
 }
 
 /// A list of entity tags, or `*` (RFC 9110 §8.8.3). A tag may hold commas.
@@ -162,7 +154,7 @@ fn entity_tags(text: &str) -> Option<Vec<Tag<'_>>> {
         if tag.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
             return None;
         }
-        tags.push(if is_weak { Tag::Weak(tag) } else { Tag::Strong(tag) });
+        tags.push(if is_weak { Tag::Weak } else { Tag::Strong(tag) });
         rest = after.trim_start();
         if !rest.is_empty() && !rest.starts_with(',') {
             return None;
@@ -233,24 +225,6 @@ mod tests {
         assert_eq!(IfMatch::Any.and(Some(7)), IfMatch::Versions(vec![7]));
         assert!(!IfMatch::Versions(vec![7]).and(Some(8)).allows(7));
         assert!(IfMatch::Versions(vec![7, 8]).and(Some(8)).allows(8));
-    }
-
-    fn knows(theirs: &str, ours: &'static str) -> bool {
-        let (mut request, mut answer) = (HeaderMap::new(), HeaderMap::new());
-        request.insert(IF_NONE_MATCH, HeaderValue::from_str(theirs).expect("a header"));
-        answer.insert(ETAG, HeaderValue::from_static(ours));
-        is_known(&request, &answer)
-    }
-
-    #[test]
-    fn what_the_client_has_is_not_sent_again() {
-        for theirs in ["\"7\"", "W/\"7\"", "\"6\", \"7\"", "*"] {
-            assert!(knows(theirs, "\"7\"") && knows(theirs, "W/\"7\""), "{theirs}");
-        }
-        for theirs in ["\"8\"", "7", "\"\"", "nonsense"] {
-            assert!(!knows(theirs, "\"7\""), "{theirs}");
-        }
-        assert!(!is_known(&HeaderMap::new(), &HeaderMap::new()));
     }
 
     proptest! {

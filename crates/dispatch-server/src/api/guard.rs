@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{ALLOW, CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -139,7 +139,7 @@ async fn admit(
         api.limiters().public(client.counted_as())?;
     }
     check_query(request.uri().query(), &rule.query)?;
-    let body = if rule.takes_body { read_body(request).await? } else { Bytes::new() };
+    let body = if rule.takes_body { read_body(request).await? } else { no_body(request)? };
     if request.method() == Method::POST
         && let Some(identity) = request.extensions().get::<Identity>()
     {
@@ -183,6 +183,16 @@ fn other_method(method: &Method, methods: &BTreeMap<&'static str, Arc<Rule>>) ->
     }
     let detail = format!("this takes {}", known.join(", "));
     Err(Problem::new(Kind::MethodNotAllowed, detail).header(ALLOW, allow))
+}
+
+/// What nobody reads may say something that its sender relies on, such as which version is meant.
+fn no_body(request: &Request) -> Result<Bytes, Problem> {
+    if request.body().is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    let detail =
+        "this takes no body: send none, and name the version that is meant by If-Match where that is taken";
+    Err(Problem::new(Kind::UnexpectedBody, detail))
 }
 
 async fn read_body(request: &mut Request) -> Result<Bytes, Problem> {

@@ -8,6 +8,7 @@ use dispatch_store::reads::HostKeyset;
 use dispatch_store::{Focus, Scope};
 use dispatch_wire::api::Page;
 use dispatch_wire::api::host::{EditHost, Host as Shown, HostState};
+use dispatch_wire::api::job::VersionOnly;
 use serde::{Deserialize, Serialize};
 use utoipa_axum::routes;
 
@@ -119,16 +120,13 @@ async fn hosts(
             Some(Place::Listed(key)) => Some(key),
             _ => None,
         };
-        let mut listed: Vec<_> = policy.listed.iter().collect();
+        let listed = policy.listed.iter().filter(|listed| passed.is_none_or(|passed| listed.key > *passed));
+        let mut listed: Vec<_> =
+            listed.filter(|listed| which.has(&eyes, &Known::from(*listed), None)).collect();
         listed.sort_by(|one, other| one.key.cmp(&other.key));
-        for listed in listed.into_iter().filter(|listed| passed.is_none_or(|passed| listed.key > *passed)) {
-            let known = Known::from(listed);
-            if found.len() < wanted
-                && which.has(&eyes, &known, None)
-                && api.store().hosts_listed(listed).await?.is_empty()
-            {
-                found.push((Place::Listed(listed.key.clone()), eyes.show(&known, None)));
-            }
+        for listed in api.store().not_seen(&listed).await?.into_iter().take(wanted - found.len()) {
+            let shown = eyes.show(&Known::from(listed), None);
+            found.push((Place::Listed(listed.key.clone()), shown));
         }
     }
     Ok(Json(pages.page(found, |(place, _)| place.clone(), |(_, shown)| shown)))
@@ -216,42 +214,36 @@ async fn accept_host(
     apply(&api, &who, once, &host, edit, &seen).await
 }
 
-/// Give a host no more work
-///
-/// What runs on it goes on.
-#[utoipa::path(
-    post, path = "/api/v1/hosts/{id}/pause", tag = "hosts",
-    params(("id" = String, Path, description = "Its `id` or its `uid`"), IfMatchHeader, IdempotencyHeader),
-    responses((status = 200, description = "The host as it is now", body = Shown))
-)]
-async fn pause_host(
-    State(api): State<Api>,
-    who: Identity,
-    Ids(id): Ids<String>,
-    seen: IfMatch,
-    once: Once,
-) -> Answer<Tagged<Shown>> {
-    let host = seen_host(&api, &id).await?;
-    let edit = HostEdit { is_paused: Some(true), ..HostEdit::default() };
-    apply(&api, &who, once, &host, edit, &seen).await
+macro_rules! switches {
+    ($($(#[doc = $doc:literal])+ $name:ident $path:literal $is_paused:literal;)*) => {$(
+        $(#[doc = $doc])+
+        #[utoipa::path(
+            post, path = $path, tag = "hosts", request_body = Option<VersionOnly>,
+            params(("id" = String, Path, description = "Its `id` or its `uid`"), IfMatchHeader, IdempotencyHeader),
+            responses((status = 200, description = "The host as it is now", body = Shown))
+        )]
+        async fn $name(
+            State(api): State<Api>,
+            who: Identity,
+            Ids(id): Ids<String>,
+            seen: IfMatch,
+            once: Once,
+            MaybeBody(body): MaybeBody<VersionOnly>,
+        ) -> Answer<Tagged<Shown>> {
+            let host = seen_host(&api, &id).await?;
+            let edit = HostEdit { is_paused: Some($is_paused), ..HostEdit::default() };
+            apply(&api, &who, once, &host, edit, &seen.and(body.version)).await
+        }
+    )*};
 }
 
-/// Give a host work again
-#[utoipa::path(
-    post, path = "/api/v1/hosts/{id}/unpause", tag = "hosts",
-    params(("id" = String, Path, description = "Its `id` or its `uid`"), IfMatchHeader, IdempotencyHeader),
-    responses((status = 200, description = "The host as it is now", body = Shown))
-)]
-async fn unpause_host(
-    State(api): State<Api>,
-    who: Identity,
-    Ids(id): Ids<String>,
-    seen: IfMatch,
-    once: Once,
-) -> Answer<Tagged<Shown>> {
-    let host = seen_host(&api, &id).await?;
-    let edit = HostEdit { is_paused: Some(false), ..HostEdit::default() };
-    apply(&api, &who, once, &host, edit, &seen).await
+switches! {
+    /// Give a host no more work
+    ///
+    /// What runs on it goes on.
+    pause_host "/api/v1/hosts/{id}/pause" true;
+    /// Give a host work again
+    unpause_host "/api/v1/hosts/{id}/unpause" false;
 }
 
 async fn seen_host(api: &Api, id: &str) -> Answer<Host> {
@@ -270,12 +262,7 @@ async fn apply(
     edit: HostEdit,
     seen: &IfMatch,
 ) -> Answer<Tagged<Shown>> {
-    let versions: Option<Vec<u64>> = match seen {
-        IfMatch::Any => None,
-        IfMatch::Versions(versions) => {
-            Some(versions.iter().filter_map(|version| u64::try_from(*version).ok()).collect())
-        }
-    };
+    let versions = seen.seen();
     // Whether a key is taken is known only where all hosts are.
     let all_hosts = matches!(edit.key, Some(Some(_)));
     let focus = Focus { host: Some(host.id), all_hosts, ..Focus::default() }.within(Scope::Active);

@@ -1,23 +1,35 @@
 //! `Idempotency-Key`: a request that is sent once more, because its answer was lost, is answered as the first time, and
-//! nothing is done twice. The guard makes the key of what has come; the store keeps the answers.
+//! nothing is done twice. The guard makes the key of what has come; the store keeps the answers, for as long as [`KEPT`].
+
+use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method};
+use dispatch_store::StoreError;
+use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
+use tokio_util::sync::CancellationToken;
 
 use super::problem::{Kind, Problem};
-use super::session::hex;
+use super::session::{hex, later};
+use crate::engine::Engine;
 
 /// The header's name.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// For how long an answer is kept. The header's description says it, too.
+pub const KEPT: Duration = Duration::from_hours(48);
+
+/// How often older ones are looked for.
+const SWEEP_EVERY: Duration = Duration::from_hours(1);
 
 /// The header, for the `params` of an endpoint that takes it.
 #[derive(utoipa::IntoParams)]
 #[into_params(parameter_in = Header)]
 pub struct IdempotencyHeader {
     /// Chosen by the client, a new one for each request: the same request with the same key is done once, and answered
-    /// as the first time. 1 to 255 visible ASCII characters.
+    /// as the first time, also where it was refused. Remembered for 48 hours. 1 to 255 visible ASCII characters.
     #[param(
         rename = "Idempotency-Key",
         required = false,
@@ -68,9 +80,41 @@ impl IdempotencyKey {
     }
 }
 
+/// Forgets answers that are older than [`KEPT`], now and every hour until `stop`.
+pub async fn sweep(engine: Engine, stop: CancellationToken) {
+    loop {
+        let now = engine.clock.now();
+        match forget(&engine, now).await {
+            Ok(forgotten) => tracing::debug!("{forgotten} answers were old, and are forgotten"),
+            Err(error) => tracing::warn!("old answers cannot be forgotten at the moment: {error}"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = engine.clock.sleep_until(later(now, SWEEP_EVERY)) => {}
+        }
+    }
+}
+
+/// Forgets the answers that are older than [`KEPT`]; how many they were.
+async fn forget(engine: &Engine, now: Timestamp) -> Result<u64, StoreError> {
+    let kept = SignedDuration::try_from(KEPT).unwrap_or(SignedDuration::MAX);
+    engine.store.forget_answers(now.checked_sub(kept).unwrap_or(Timestamp::MIN)).await
+}
+
 /// The request's key, if it has one.
 #[derive(Clone, Debug)]
 pub struct Once(pub Option<IdempotencyKey>);
+
+impl Once {
+    /// The key of one of several decisions that a request takes: each has an answer of its own. No key of a client has a
+    /// space.
+    #[must_use]
+    pub fn part(&self, which: impl std::fmt::Display) -> Self {
+        let own =
+            |key: &IdempotencyKey| IdempotencyKey { key: format!("{} {which}", key.key), ..key.clone() };
+        Self(self.0.as_ref().map(own))
+    }
+}
 
 impl<S: Sync> FromRequestParts<S> for Once {
     type Rejection = std::convert::Infallible;

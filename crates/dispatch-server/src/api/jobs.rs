@@ -14,11 +14,11 @@ use utoipa_axum::routes;
 
 use super::conditional::{IfMatch, IfMatchHeader, Tagged};
 use super::extract::{Body, Ids, MaybeBody, invalid};
-use super::idempotency::{IdempotencyHeader, IdempotencyKey, Once};
+use super::idempotency::{IdempotencyHeader, Once};
 use super::identity::Identity;
 use super::problem::{Answer, Problem};
 use super::routes::Routes;
-use super::wishes::{self, decide, edit, job_id, job_ids, refused};
+use super::wishes::{self, decide, edit, job_id, job_ids, refused, versions};
 use super::{Api, jobs_show};
 
 pub(crate) fn routes() -> Routes {
@@ -183,7 +183,7 @@ async fn move_job(
     .await?;
     if moved == Err(NotDone::Crowded) {
         let focus = Focus::job(id).within(Scope::Group(group));
-        moved = decide(&api, &once, focus, |snapshot, context| {
+        moved = decide(&api, &once.part("with room"), focus, |snapshot, context| {
             snapshot.move_with_room(id, place, seen.as_deref(), by, context.now)
         })
         .await?;
@@ -280,13 +280,13 @@ async fn many_jobs(
     Body(body): Body<BulkJobs>,
 ) -> Answer<Json<BulkDone>> {
     let ids = job_ids("/ids", &body.ids, MOST_NAMED)?;
-    let wish = Wish { action: body.action, seen: None, by: &who.name };
+    let versions = versions(&ids, &body.versions)?;
     let mut outcomes = Vec::new();
     for (number, id) in ids.into_iter().enumerate() {
-        // Each is a decision of its own, and so is known by a key of its own. No key of a client has a space.
-        let own =
-            |key: &IdempotencyKey| IdempotencyKey { key: format!("{} {number}", key.key), ..key.clone() };
-        let done = wish.carry_out(&api, &Once(once.0.as_ref().map(own)), id).await?;
+        let seen = versions.get(&id).map(|version| vec![*version]);
+        let wish = Wish { action: body.action, seen, by: &who.name };
+        // Each is a decision of its own.
+        let done = wish.carry_out(&api, &once.part(number), id).await?;
         let why = done.as_ref().err().map(ToString::to_string);
         outcomes.push(BulkOutcome { id: id.to_string(), done: done.is_ok(), why });
     }

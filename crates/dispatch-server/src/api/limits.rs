@@ -75,8 +75,7 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
 /// All limits, as the settings have them.
 struct Set {
     of: Limits,
-    sign_in_address: Limiter<IpAddr>,
-    sign_in_name: Limiter<String>,
+    sign_in: Limiter<IpAddr>,
     public: Limiter<IpAddr>,
     authenticated: Limiter<String>,
 }
@@ -106,11 +105,11 @@ impl Limiters {
         Arc::clone(&self.set.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Counts a try to sign in.
-    pub(crate) fn sign_in(&self, address: IpAddr, name: &str) -> Result<(), Problem> {
+    /// Counts a try to sign in, under whichever name. What counted the tries of a name from everywhere would let anybody
+    /// lock its owner out.
+    pub(crate) fn sign_in(&self, address: IpAddr) -> Result<(), Problem> {
         let set = self.get();
-        let taken = set.sign_in_address.take(&address).and_then(|()| set.sign_in_name.take(&name.to_owned()));
-        taken.map_err(|wait| too_many("tries to sign in", set.of.sign_in, wait))
+        set.sign_in.take(&address).map_err(|wait| too_many("tries to sign in", set.of.sign_in, wait))
     }
 
     /// Counts a request of somebody who is not signed in.
@@ -137,8 +136,7 @@ impl Set {
     fn new(limits: &Limits, count: &Count) -> Self {
         Self {
             of: limits.clone(),
-            sign_in_address: Limiter::new(limits.sign_in, count),
-            sign_in_name: Limiter::new(limits.sign_in, count),
+            sign_in: Limiter::new(limits.sign_in, count),
             public: Limiter::new(limits.public, count),
             authenticated: Limiter::new(limits.authenticated, count),
         }
@@ -183,35 +181,26 @@ mod tests {
     #[test]
     fn the_eleventh_try_to_sign_in_within_a_minute_is_refused_until_its_time_comes() {
         let (hand, limiters) = limiters(false);
-        for name in 0..10 {
-            limiters.sign_in(address(1), &name.to_string()).expect("taken");
+        for _ in 0..10 {
+            limiters.sign_in(address(1)).expect("taken");
         }
-        let refused = limiters.sign_in(address(1), "x").expect_err("refused");
+        let refused = limiters.sign_in(address(1)).expect_err("refused");
         assert_eq!(refused.kind(), Kind::TooManyRequests);
-        limiters.sign_in(address(2), "y").expect("another address");
+        limiters.sign_in(address(2)).expect("another address");
         hand.0.fetch_add(6, Ordering::Relaxed);
-        limiters.sign_in(address(1), "z").expect("a tenth of a minute later");
-    }
-
-    #[test]
-    fn a_name_is_not_tried_from_many_addresses() {
-        let (_, limiters) = limiters(false);
-        for last in 0..10 {
-            limiters.sign_in(address(last), "ada").expect("taken");
-        }
-        limiters.sign_in(address(10), "ada").expect_err("refused");
+        limiters.sign_in(address(1)).expect("a tenth of a minute later");
     }
 
     #[test]
     fn a_clock_that_is_set_back_locks_nobody_out() {
         let (hand, limiters) = limiters(false);
-        for name in 0..10 {
-            limiters.sign_in(address(1), &name.to_string()).expect("taken");
+        for _ in 0..10 {
+            limiters.sign_in(address(1)).expect("taken");
         }
         hand.0.fetch_sub(3600, Ordering::Relaxed);
-        limiters.sign_in(address(1), "x").expect_err("not yet");
+        limiters.sign_in(address(1)).expect_err("not yet");
         hand.0.fetch_add(6, Ordering::Relaxed);
-        limiters.sign_in(address(1), "x").expect("a tenth of a minute later");
+        limiters.sign_in(address(1)).expect("a tenth of a minute later");
     }
 
     #[test]

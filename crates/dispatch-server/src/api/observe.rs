@@ -5,21 +5,17 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header::{
-    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS,
-};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::FutureExt as _;
 
+use super::Api;
 use super::client::{Client, Peer};
 use super::problem::{self, Problem};
 use super::request_id::{RequestId, X_REQUEST_ID};
-use super::{Api, conditional};
 
 /// What every answer says to a browser, unless the endpoint says otherwise.
 const HEADERS: [(HeaderName, &str); 4] = [
@@ -48,11 +44,10 @@ pub(crate) async fn observe(
     }
     request.extensions_mut().insert(id.clone());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let asked = request.headers().clone();
 
     let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
     let response = answered.unwrap_or_else(|panic| Problem::internal(said(panic.as_ref())).into_response());
-    let (response, cause) = finish(response, &id, &method, &asked);
+    let (response, cause) = finish(response, &id);
 
     let route = matched.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
     let took = Duration::try_from(api.clock().now().duration_since(began)).unwrap_or_default();
@@ -78,23 +73,11 @@ pub(crate) async fn observe(
 }
 
 /// The answer as it goes out, and what the log should know of a problem.
-fn finish(
-    mut response: Response,
-    id: &RequestId,
-    method: &Method,
-    asked: &HeaderMap,
-) -> (Response, Option<String>) {
+fn finish(mut response: Response, id: &RequestId) -> (Response, Option<String>) {
     let mut cause = None;
     if let Some(problem) = response.extensions_mut().remove::<Arc<Problem>>() {
         cause = problem.cause().map(str::to_owned);
         problem::write(&problem, &id.0, &mut response);
-    }
-    let is_read = matches!(*method, Method::GET | Method::HEAD);
-    if is_read && response.status() == StatusCode::OK && conditional::is_known(asked, response.headers()) {
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        *response.body_mut() = Body::empty();
-        response.headers_mut().remove(CONTENT_LENGTH);
-        response.headers_mut().remove(CONTENT_TYPE);
     }
     let headers = response.headers_mut();
     for (name, value) in HEADERS {
@@ -115,9 +98,6 @@ fn said(panic: &(dyn std::any::Any + Send)) -> String {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::header::{ETAG, IF_NONE_MATCH};
-
-    use super::super::conditional::Tagged;
     use super::super::problem::Kind;
     use super::*;
 
@@ -125,29 +105,13 @@ mod tests {
         RequestId("mine".to_owned())
     }
 
-    fn conditional(method: &Method, tag: &'static str) -> StatusCode {
-        let mut asked = HeaderMap::new();
-        asked.insert(IF_NONE_MATCH, HeaderValue::from_static(tag));
-        let (response, _) = finish(Tagged { version: 7, body: "x" }.into_response(), &id(), method, &asked);
-        assert_eq!(response.headers()[ETAG], "\"7\"", "a 304 has it too");
-        response.status()
-    }
-
-    #[test]
-    fn what_the_client_has_in_this_version_is_not_sent_again() {
-        assert_eq!(conditional(&Method::GET, "\"7\""), StatusCode::NOT_MODIFIED);
-        assert_eq!(conditional(&Method::HEAD, "\"6\", W/\"7\""), StatusCode::NOT_MODIFIED);
-        assert_eq!(conditional(&Method::GET, "\"6\""), StatusCode::OK);
-        assert_eq!(conditional(&Method::PUT, "\"7\""), StatusCode::OK);
-    }
-
     #[test]
     fn what_an_endpoint_says_of_caching_is_left_as_it_is() {
         let mut own = ().into_response();
         own.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("max-age=60"));
-        let (response, _) = finish(own, &id(), &Method::GET, &HeaderMap::new());
+        let (response, _) = finish(own, &id());
         assert_eq!(response.headers()[CACHE_CONTROL], "max-age=60");
-        let (response, _) = finish(().into_response(), &id(), &Method::GET, &HeaderMap::new());
+        let (response, _) = finish(().into_response(), &id());
         assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
     }
 
@@ -159,7 +123,7 @@ mod tests {
             Ok(()) => Box::new(()),
         };
         let problem = Problem::internal(said(panic.as_ref())).into_response();
-        let (response, cause) = finish(problem, &id(), &Method::GET, &HeaderMap::new());
+        let (response, cause) = finish(problem, &id());
         assert_eq!(response.status(), Kind::Internal.status());
         assert_eq!(cause.as_deref(), Some("a panic: secret 7"));
         let body = axum::body::to_bytes(response.into_body(), 10_000).await.expect("a body");

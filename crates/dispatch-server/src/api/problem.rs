@@ -69,6 +69,8 @@ kinds! {
     InvalidParameter = 400 "invalid-parameter" "A query parameter is wrong";
     /// A header has a value that cannot be read. `field` is its name.
     InvalidHeader = 400 "invalid-header" "A header is wrong";
+    /// The request has a body, and this takes none. Send none; which version is meant, `If-Match` says where it is taken.
+    UnexpectedBody = 400 "unexpected-body" "There is a body where none is taken";
     /// The cursor was not given out by this list. Take `next_cursor` as it is, or begin without one.
     InvalidCursor = 400 "invalid-cursor" "The cursor is not one of this list";
     /// The request needs somebody who is signed in. Sign in, and send the cookie along.

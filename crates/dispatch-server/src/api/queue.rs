@@ -24,7 +24,7 @@ use super::identity::Identity;
 use super::page::{Key, PageParams, Pages};
 use super::problem::{Answer, Kind, Problem};
 use super::routes::Routes;
-use super::wishes::{decide, job_ids, new_job, refused, refused_new};
+use super::wishes::{decide, job_ids, new_job, refused, refused_new, versions};
 use super::{Api, jobs_show};
 
 pub(crate) fn routes() -> Routes {
@@ -268,7 +268,8 @@ async fn show(api: &Api, made: &[Made]) -> Answer<Vec<Shown>> {
 
 /// Give jobs another order
 ///
-/// The jobs of the list take the places that they have together, in the order of the list.
+/// The jobs of the list take the places that they have together, in the order of the list. Where `versions` names one that
+/// has changed since, nothing is done.
 #[utoipa::path(
     put, path = "/api/v1/groups/{id}/queue/reorder", tag = "queue",
     params(("id" = String, Path, description = "The group's id in the configuration")),
@@ -276,6 +277,8 @@ async fn show(api: &Api, made: &[Made]) -> Answer<Vec<Shown>> {
     responses(
         (status = 200, description = "They have it", body = Reordered),
         (status = 409, description = "The list does not fit the queue", body = dispatch_wire::api::Problem,
+            content_type = "application/problem+json"),
+        (status = 412, description = "Somebody was faster", body = dispatch_wire::api::Problem,
             content_type = "application/problem+json"),
     )
 )]
@@ -287,9 +290,10 @@ async fn reorder(
 ) -> Answer<Json<Reordered>> {
     let group = known_group(&api, &id).await?;
     let list = job_ids("/job_ids", &body.job_ids, MOST_ORDERED)?;
+    let seen = versions(&list, &body.versions)?;
     let focus = Focus { jobs: list.clone(), ..Focus::default() }.within(Scope::Active);
     let reordered = decide(&api, &Once(None), focus, |snapshot, context| {
-        snapshot.reorder(&group, &list, Some(&who.name), context.now)
+        snapshot.reorder(&group, &list, &seen, Some(&who.name), context.now)
     });
     let reordered = reordered.await?.map_err(|why| refused(&why).field("/job_ids"))?;
     let left = reordered.left.iter().map(ToString::to_string).collect();

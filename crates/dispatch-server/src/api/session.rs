@@ -24,7 +24,7 @@ pub(crate) async fn begin(
     api: &Api,
     name: &str,
     user: &User,
-    is_https: bool,
+    is_secure: bool,
 ) -> Result<(HeaderValue, Timestamp), Problem> {
     let token: [u8; 32] = api.random_bytes();
     let now = api.clock().now();
@@ -38,7 +38,7 @@ pub(crate) async fn begin(
         expires,
     };
     api.store().add_session(&session).await?;
-    let cookie = cookie(&BASE64_URL_SAFE_NO_PAD.encode(token), ttl.as_secs(), is_https)?;
+    let cookie = cookie(&BASE64_URL_SAFE_NO_PAD.encode(token), ttl.as_secs(), is_secure)?;
     Ok((cookie, expires))
 }
 
@@ -58,12 +58,12 @@ pub(crate) async fn identify(api: &Api, headers: &HeaderMap) -> Result<Option<Id
 }
 
 /// The cookie that takes the place of another, and is gone at once.
-pub(crate) fn no_cookie(is_https: bool) -> Result<HeaderValue, Problem> {
-    cookie("", 0, is_https)
+pub(crate) fn no_cookie(is_secure: bool) -> Result<HeaderValue, Problem> {
+    cookie("", 0, is_secure)
 }
 
-fn cookie(token: &str, seconds: u64, is_https: bool) -> Result<HeaderValue, Problem> {
-    let secure = if is_https { "; Secure" } else { "" };
+fn cookie(token: &str, seconds: u64, is_secure: bool) -> Result<HeaderValue, Problem> {
+    let secure = if is_secure { "; Secure" } else { "" };
     let text = format!("{COOKIE}={token}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}");
     text.parse().map_err(Problem::internal)
 }

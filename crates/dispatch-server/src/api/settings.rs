@@ -44,7 +44,7 @@ impl Default for Settings {
 pub struct Limits {
     /// Whether requests other than sign-ins are limited.
     pub is_enabled: bool,
-    /// Tries to sign in, per address and per user name. Always limited.
+    /// Tries to sign in, per address. Always limited.
     pub sign_in: NonZeroU32,
     /// Requests of somebody who is not signed in, per address.
     pub public: NonZeroU32,

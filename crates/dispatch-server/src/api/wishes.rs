@@ -4,13 +4,13 @@ use dispatch_core::queue::{Context, Edit, NewJob, NotDone, Wanted};
 use dispatch_core::{JobId, Outcome, Snapshot, Workflow};
 use dispatch_store::{Answered, Focus, Request};
 use dispatch_wire::api::job::wish::{
-    EditJob, HIGHEST_PRIORITY, LONGEST_INPUT, LONGEST_KEY, LONGEST_LABEL, LONGEST_NAME, MOST_INPUTS,
-    MOST_LABELS, MOST_REQUEUES, MOST_RETRIES, WishedJob, WishedWorkflow,
+    EditJob, HIGHEST_PRIORITY, LONGEST_INPUT, LONGEST_KEY, LONGEST_LABEL, LONGEST_NAME, MOST_INPUT_TEXT,
+    MOST_INPUTS, MOST_LABELS, MOST_REQUEUES, MOST_RETRIES, WishedJob, WishedWorkflow,
 };
 use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Api;
 use super::extract::invalid;
@@ -44,7 +44,7 @@ pub(crate) async fn decide<T: Serialize + DeserializeOwned>(
 pub(crate) fn refused(why: &NotDone) -> Problem {
     let kind = match why {
         NotDone::Unknown | NotDone::HostUnknown => Kind::NotFound,
-        NotDone::Changed(_) => Kind::Changed,
+        NotDone::Changed(_) | NotDone::OneChanged(..) => Kind::Changed,
         _ => Kind::Conflict,
     };
     Problem::new(kind, why.to_string())
@@ -54,7 +54,7 @@ pub(crate) fn refused(why: &NotDone) -> Problem {
 pub(crate) fn refused_new(at: &str, why: &NotDone) -> Problem {
     let member = match why {
         NotDone::TemplateGone | NotDone::NotOffered(_) => "/template_id",
-        NotDone::WorkloadUnknown => "/workload_id",
+        NotDone::WorkloadUnknown | NotDone::SourceGone(_) => "/workload_id",
         NotDone::SpreadWithKey => "/dedupe_key",
         NotDone::NoHostFits => "/required_labels",
         _ => "",
@@ -79,6 +79,28 @@ pub(crate) fn job_ids(at: &str, texts: &[String], most: usize) -> Answer<Vec<Job
             .map_err(|_| invalid(&format!("{at}/{number}"), format!("`{text}` is not the id of a job")))
     };
     texts.iter().enumerate().map(read).collect()
+}
+
+/// The versions that a body names under `/versions`, each of one of these jobs.
+pub(crate) fn versions(ids: &[JobId], named: &BTreeMap<String, i64>) -> Answer<BTreeMap<JobId, u64>> {
+    let known: BTreeSet<&JobId> = ids.iter().collect();
+    let read = |(text, version): (&String, &i64)| {
+        let at = format!("/versions/{}", escaped(text));
+        let id = text.parse().map_err(|_| invalid(&at, format!("`{text}` is not the id of a job")))?;
+        let version = u64::try_from(*version).ok().filter(|version| *version > 0);
+        let version = version.ok_or_else(|| invalid(&at, "a version is a whole number from 1"))?;
+        if !known.contains(&id) {
+            let detail = format!("versions has the job {id}, which is not among those that are named");
+            return Err(Problem::new(Kind::Conflict, detail).field(at));
+        }
+        Ok((id, version))
+    };
+    named.iter().map(read).collect()
+}
+
+/// A name as a part of a JSON pointer (RFC 6901 §3).
+fn escaped(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
 }
 
 /// Reads a wish for a job. `at` is where it stands in the body.
@@ -203,7 +225,7 @@ fn texts(
         }
         for (key, value) in map {
             line(&place, key, LONGEST_LABEL)?;
-            let place = format!("{place}/{}", key.replace('~', "~0").replace('/', "~1"));
+            let place = format!("{place}/{}", escaped(key));
             if member == "labels" {
                 line(&place, value, LONGEST_LABEL)?;
             } else if value.contains('\0') || value.chars().count() > LONGEST_INPUT {
@@ -211,6 +233,12 @@ fn texts(
                 return Err(invalid(&place, why));
             }
         }
+    }
+    let text = inputs.iter().map(|(key, value)| key.chars().count() + value.chars().count());
+    if text.sum::<usize>() > MOST_INPUT_TEXT {
+        let why =
+            format!("its names and values have at most {MOST_INPUT_TEXT} characters together: give less");
+        return Err(invalid(&format!("{at}/inputs"), why));
     }
     if required.len() > MOST_LABELS {
         return Err(invalid(

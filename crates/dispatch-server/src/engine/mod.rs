@@ -1,6 +1,7 @@
 //! Answers the boot server: loads state, lets `dispatch-core` decide, commits, and opens files.
 
 mod live;
+mod looks;
 mod promised;
 mod settings;
 
@@ -34,6 +35,7 @@ use crate::source::{Opened, Source};
 use crate::view::{Fetching, View};
 
 pub use live::Live;
+pub use looks::{SourceStanding, SourceStandings};
 use promised::Promised;
 
 /// Everything that a request needs. Cheap to clone.
@@ -50,6 +52,7 @@ pub struct Engine {
     turn: Arc<tokio::sync::RwLock<()>>,
     sources: Arc<RwLock<BTreeMap<SourceId, Arc<Source>>>>,
     live: Arc<Live>,
+    standings: Arc<SourceStandings>,
     promised: Arc<Promised>,
     asked: Arc<Mutex<VecDeque<Request>>>,
     several: Arc<Mutex<BTreeSet<IpAddr>>>,
@@ -93,7 +96,7 @@ impl Engine {
         random: Random,
         title: &str,
     ) -> Self {
-        let (turn, sources, live, promised, asked, several, cycles) = Default::default();
+        let (turn, sources, live, standings, promised, asked, several, cycles) = Default::default();
         let (policy, title, since) = (watch::Sender::new(policy), title.into(), clock.now());
         Self {
             store,
@@ -103,6 +106,7 @@ impl Engine {
             turn,
             sources,
             live,
+            standings,
             promised,
             asked,
             several,
@@ -128,6 +132,12 @@ impl Engine {
     #[must_use]
     pub fn cycles(&self) -> u64 {
         self.cycles.load(Ordering::Relaxed)
+    }
+
+    /// How the sources are.
+    #[must_use]
+    pub fn standings(&self) -> &SourceStandings {
+        &self.standings
     }
 
     /// Decides and commits. The decision is made again if it was lost on its way into the database.

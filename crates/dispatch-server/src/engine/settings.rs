@@ -31,19 +31,20 @@ impl Engine {
         &self,
         policy: Policy,
         sources: BTreeMap<SourceId, Arc<Source>>,
-        mut decision: impl FnMut(Snapshot, Timestamp) -> Outcome<()>,
+        mut decision: impl FnMut(Snapshot, &Policy, Timestamp) -> Outcome<()>,
     ) -> Result<(), StoreError> {
         let _turn = self.turn.write().await;
         let policy = Arc::new(policy.after(&self.policy()));
         let focus = Focus::default().within(Scope::Active);
-        self.store.decide(focus, &policy, |snapshot| decision(snapshot, self.clock.now())).await?;
+        self.store.decide(focus, &policy, |snapshot| decision(snapshot, &policy, self.clock.now())).await?;
         self.policy.send_replace(policy);
         self.set_sources(sources);
         Ok(())
     }
 
     /// From now on these are the sources.
-    pub(super) fn set_sources(&self, sources: BTreeMap<SourceId, Arc<Source>>) {
+    pub(crate) fn set_sources(&self, sources: BTreeMap<SourceId, Arc<Source>>) {
+        self.standings.retain(|source| sources.contains_key(source));
         *self.sources.write().unwrap_or_else(PoisonError::into_inner) = sources;
     }
 

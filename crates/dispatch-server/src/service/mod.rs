@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::settings::Users;
-use crate::api::{Api, Serving, Tls, TlsError};
+use crate::api::{Api, Serving, Tls, TlsError, idempotency};
 use crate::clock::{Clock, Random};
 use crate::config::{Configuration, Loaded, Mistakes, SourceKind, Storage as Stored};
 use crate::engine::Engine;
@@ -246,6 +246,7 @@ impl Service {
         tasks.spawn(guard.over("stores reports", outbox.run(later.clone())));
         tasks.spawn(guard.over("files issues", issues.run(later.clone())));
         tasks.spawn(guard.over("ends downloads", cut_downloads(engine.clone(), stop.clone())));
+        tasks.spawn(guard.over("forgets old answers", idempotency::sweep(engine.clone(), stop.clone())));
         if let Some(fetch) = fetch {
             tasks.spawn(guard.over("fetches images", fetch.run(stop.clone())));
         }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dispatch_core::group::TemplateOrigin;
-use dispatch_core::{Snapshot, TemplateId};
+use dispatch_core::{Policy, Snapshot, TemplateId};
 use dispatch_store::StoreError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -143,8 +143,8 @@ impl Reloader {
         let parts = &self.0.parts;
         let policy = settings::policy(&configuration, fetched, parts.github.signed_in());
         let (sources, supplies) = parts.sources(&configuration);
-        let (groups, templates) = (settings::groups(&configuration), settings::templates(&policy));
-        let configure = |snapshot: Snapshot, now| snapshot.configure(&groups, &templates, now);
+        let groups = settings::groups(&configuration);
+        let configure = |snapshot: Snapshot, policy: &Policy, now| snapshot.configure(&groups, policy, now);
         parts.engine.change(policy, sources, configure).await?;
         let mut state = self.state();
         state.configuration = Some(Arc::new(configuration));

@@ -203,11 +203,6 @@ pub(super) fn groups(configuration: &Configuration) -> Vec<GroupState> {
     metal.chain(actions).collect()
 }
 
-/// All templates of these settings.
-pub(super) fn templates(policy: &Policy) -> Vec<Template> {
-    policy.groups.iter().flat_map(|groups| groups.iter()).flat_map(|group| group.templates.clone()).collect()
-}
-
 /// What a source is known by in the state. Two groups may each have one of the same name, or even the same one: what
 /// one of them has run is not what the other has.
 pub(super) fn id(group: &MetalGroup, source: &Source) -> SourceId {

@@ -133,6 +133,37 @@ async fn the_eleventh_try_to_sign_in_within_a_minute_has_to_wait() {
     assert_eq!(client.sign_in("admin", "admin-secret").await.status, 200);
 }
 
+/// From elsewhere anybody could do that, and lock somebody out.
+#[tokio::test]
+async fn whoever_tries_a_name_from_elsewhere_takes_nothing_from_its_owner() {
+    let limits = Limits { sign_in: NonZeroU32::new(3).expect("three"), ..settings().limits };
+    let trusted_proxies = vec!["127.0.0.0/8".parse().expect("a network")];
+    let world = World::with(Settings { limits, trusted_proxies, ..settings() }).await;
+    let client = world.nobody();
+    let sign_in = async |password: &str, address: &str| {
+        let body = json!({"username": "admin", "password": password});
+        let request = client.request(Method::POST, "/api/v1/auth/login").json(&body);
+        client.send(request.header("X-Forwarded-For", address)).await.status.as_u16()
+    };
+    for _ in 0..3 {
+        assert_eq!(sign_in("guess", "192.0.2.1").await, 401);
+    }
+    assert_eq!(sign_in("guess", "192.0.2.1").await, 429);
+    assert_eq!(sign_in("admin-secret", "192.0.2.2").await, 200);
+}
+
+/// A proxy that we do not know of may end the encryption.
+#[tokio::test]
+async fn the_cookie_is_secure_where_people_reach_the_service_encrypted() {
+    let public_url = Some("https://dispatch.example/".parse().expect("a URL"));
+    let world = World::with(Settings { public_url, ..settings() }).await;
+    let mut client = world.nobody();
+    let reply = client.sign_in("admin", "admin-secret").await;
+    assert!(reply.header("set-cookie").ends_with("; Secure"), "{reply:?}");
+    let reply = client.send(client.request(Method::POST, "/api/v1/auth/logout")).await;
+    assert!(reply.header("set-cookie").ends_with("; Secure"), "{reply:?}");
+}
+
 #[tokio::test]
 async fn requests_are_limited_where_that_is_wanted() {
     let few = NonZeroU32::new(3).expect("three");

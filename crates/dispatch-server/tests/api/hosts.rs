@@ -98,6 +98,10 @@ async fn two_people_do_not_overwrite_each_other_unseen() {
     assert_eq!((other.status.as_u16(), other.problem()), (412, "changed".to_owned()));
     let stale = lab.operator.request(Method::POST, &format!("{path}/pause")).header("if-match", "\"1\"");
     assert_eq!(lab.operator.send(stale).await.status, 412);
+    for verb in ["accept", "pause", "unpause"] {
+        let stale = lab.operator.json(Method::POST, &format!("{path}/{verb}"), &json!({"version": 1})).await;
+        assert_eq!((stale.status.as_u16(), stale.problem()), (412, "changed".to_owned()), "{verb}");
+    }
     assert_eq!(lab.operator.json(Method::PUT, &path, &json!({"name": null})).await.status, 200);
     let shown = lab.reader.get(&path).await.json();
     assert!(shown.get("name").is_none() && shown["version"] == 3, "{shown}");

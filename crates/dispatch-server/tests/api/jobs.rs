@@ -1,7 +1,13 @@
 //! Jobs are put into queues, and queues are looked at.
 
+use std::time::Duration;
+
+use dispatch_server::api::idempotency::sweep;
+use dispatch_wire::api::Role;
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::lab::{Lab, Place, on_both};
 
@@ -16,6 +22,10 @@ on_both![
     a_queue_comes_in_pages_in_its_order,
     a_queue_is_filtered,
     a_runs_identifier_is_in_no_answer,
+    what_is_shown_of_a_job_or_a_group_is_never_said_to_be_as_it_was,
+    what_was_refused_under_a_key_is_refused_again,
+    a_key_is_remembered_for_two_days,
+    a_service_that_goes_on_forgets_old_keys_as_well,
 ];
 
 async fn a_job_of_a_template_is_what_the_template_says_and_what_the_wish_says(place: Place) {
@@ -97,6 +107,12 @@ async fn a_wish_that_cannot_be_says_where_and_why(place: Place) {
         ("metal", json!({"template_id": "boot-a", "not_before": "soon"}), 422, Some("/not_before")),
         ("metal", json!({"template_id": "boot-a", "spread": "all"}), 422, Some("/spread")),
         ("metal", json!({"template_id": "boot-a", "required_labels": [""]}), 422, Some("/required_labels/0")),
+        (
+            "metal",
+            json!({"template_id": "boot-a", "inputs": {"a": "x".repeat(40_000), "b": "y".repeat(40_000)}}),
+            422,
+            Some("/inputs"),
+        ),
         ("metal", json!({"workload_id": "a.efi"}), 422, Some("/workload_id")),
         ("metal", json!({"workload_id": nothing}), 409, Some("/workload_id")),
         ("metal", json!({"template_id": "nothing"}), 409, Some("/template_id")),
@@ -241,5 +257,76 @@ async fn a_runs_identifier_is_in_no_answer(place: Place) {
     assert_eq!(job["host"]["label"], job["runner_name"]);
     for shown in [job, lab.get("/groups/metal/queue").await, lab.get("/groups").await] {
         assert!(!shown.to_string().contains(&run.to_string()), "{shown}");
+    }
+}
+
+/// Why a job waits and how many hosts a group has change without a change of their versions.
+async fn what_is_shown_of_a_job_or_a_group_is_never_said_to_be_as_it_was(place: Place) {
+    let lab = Lab::new(place).await;
+    let id = lab.job_with(json!({"template_id": "boot-a", "required_labels": ["rack:1"]})).await;
+    let paths = [format!("/api/v1/jobs/{id}"), "/api/v1/groups/metal".to_owned()];
+    let mut seen = Vec::new();
+    for path in &paths {
+        seen.push(lab.operator.get(path).await);
+    }
+    assert_eq!(lab.boot(1).await, None, "it does not fit");
+    for (path, seen) in paths.iter().zip(seen) {
+        let again = lab.operator.request(Method::GET, path).header("If-None-Match", seen.header("etag"));
+        let again = lab.operator.send(again).await;
+        assert_eq!(again.status, 200, "{path}");
+        assert_eq!(again.header("etag"), seen.header("etag"), "nobody has changed it");
+        assert_ne!(again.json(), seen.json(), "{path}");
+    }
+}
+
+async fn what_was_refused_under_a_key_is_refused_again(place: Place) {
+    let lab = Lab::new(place).await;
+    let id = lab.job("one").await;
+    let retry = || {
+        let request = lab.operator.request(Method::POST, &format!("/api/v1/jobs/{id}/retry"));
+        lab.operator.send(request.header("Idempotency-Key", "once"))
+    };
+    let refused = retry().await;
+    assert_eq!(refused.problem(), "conflict", "it is not over");
+    lab.post(&format!("/jobs/{id}/cancel"), &json!({})).await;
+    let again = retry().await;
+    assert_eq!(
+        (again.problem(), &again.json()["detail"]),
+        ("conflict".to_owned(), &refused.json()["detail"])
+    );
+    assert_eq!(lab.get(&format!("/jobs/{id}")).await["state"], "cancelled", "nothing was done");
+}
+
+/// Asks for a job with a key, by a new session: those of long ago are over.
+async fn ask_once(lab: &Lab) -> String {
+    let operator = lab.world.client(Role::Operator).await;
+    let request = operator.request(Method::POST, "/api/v1/groups/metal/queue");
+    let request = request.header("Idempotency-Key", "once").json(&json!({"template_id": "boot-a"}));
+    operator.send(request).await.json()["id"].as_str().expect("an id").to_owned()
+}
+
+async fn a_key_is_remembered_for_two_days(place: Place) {
+    let lab = Lab::new(place).await;
+    let first = ask_once(&lab).await;
+    for hours in [47, 2] {
+        lab.world.clock.pass(Duration::from_hours(hours));
+        // It forgets what is old, and then sees that it is to end.
+        let stop = CancellationToken::new();
+        stop.cancel();
+        sweep(lab.world.api.engine().clone(), stop).await;
+        assert_eq!(ask_once(&lab).await == first, hours == 47, "{hours} hours later");
+    }
+}
+
+async fn a_service_that_goes_on_forgets_old_keys_as_well(place: Place) {
+    let lab = Lab::new(place).await;
+    let mut sweeping = JoinSet::new();
+    sweeping.spawn(sweep(lab.world.api.engine().clone(), CancellationToken::new()));
+    let first = ask_once(&lab).await;
+    lab.world.clock.pass(Duration::from_hours(47));
+    assert_eq!(ask_once(&lab).await, first);
+    lab.world.clock.pass(Duration::from_hours(2));
+    while ask_once(&lab).await == first {
+        tokio::task::yield_now().await;
     }
 }

@@ -16,6 +16,9 @@ on_both![
     a_job_is_moved_however_crowded_its_place_is,
     a_job_that_comes_again_does_so_at_the_end,
     many_jobs_have_each_their_own_outcome,
+    many_jobs_are_changed_only_as_they_were_seen,
+    an_order_is_given_only_to_jobs_as_they_were_seen,
+    a_move_that_made_room_is_made_once_under_its_key,
     what_is_no_job_is_not_found,
 ];
 
@@ -217,6 +220,57 @@ async fn many_jobs_have_each_their_own_outcome(place: Place) {
     for bad in [json!({"ids": [], "action": "pause"}), json!({"ids": ["x"], "action": "pause"})] {
         assert_eq!(lab.post("/jobs/bulk", &bad).await.status, 422);
     }
+}
+
+async fn many_jobs_are_changed_only_as_they_were_seen(place: Place) {
+    let lab = Lab::new(place).await;
+    let (a, b, c) = (lab.job("a").await, lab.job("b").await, lab.job("c").await);
+    lab.put(&format!("/jobs/{b}"), &json!({"name": "b2"})).await;
+    let wish = json!({"ids": [a, b, c], "action": "pause", "versions": {a.as_str(): 1, b.as_str(): 1}});
+    let done = lab.post("/jobs/bulk", &wish).await.json();
+    let outcomes: Vec<bool> =
+        done["outcomes"].as_array().expect("a list").iter().map(|one| one["done"] == true).collect();
+    assert_eq!(outcomes, [true, false, true], "{done}");
+    assert_eq!(lab.get(&format!("/jobs/{b}")).await["paused"], false);
+    let other = json!({"ids": [a], "action": "unpause", "versions": {c.as_str(): 1}});
+    let refused = lab.post("/jobs/bulk", &other).await;
+    assert_eq!((refused.status.as_u16(), &refused.json()["field"]), (409, &json!(format!("/versions/{c}"))));
+}
+
+async fn an_order_is_given_only_to_jobs_as_they_were_seen(place: Place) {
+    let lab = Lab::new(place).await;
+    let (a, b) = (lab.job("a").await, lab.job("b").await);
+    lab.put(&format!("/jobs/{b}"), &json!({"name": "b2"})).await;
+    let order = |versions: Value| json!({"job_ids": [b, a], "versions": versions});
+    let stale = lab.put("/groups/metal/queue/reorder", &order(json!({a.as_str(): 1, b.as_str(): 1}))).await;
+    assert_eq!((stale.status.as_u16(), stale.problem()), (412, "changed".to_owned()));
+    assert!(stale.json()["detail"].as_str().is_some_and(|detail| detail.contains(&b)), "it says which");
+    assert_eq!(lab.names("").await, ["a", "b2"], "nothing was changed");
+    let nobody = "00000000-0000-0000-0000-000000000000";
+    assert_eq!(lab.put("/groups/metal/queue/reorder", &order(json!({nobody: 1}))).await.status, 409);
+    assert_eq!(lab.put("/groups/metal/queue/reorder", &order(json!({b.as_str(): 0}))).await.status, 422);
+    let fresh = lab.put("/groups/metal/queue/reorder", &order(json!({b.as_str(): 2}))).await;
+    assert_eq!(fresh.status, 200);
+    assert_eq!(lab.names("").await, ["b2", "a"]);
+}
+
+async fn a_move_that_made_room_is_made_once_under_its_key(place: Place) {
+    let lab = Lab::new(place).await;
+    let (a, b, c) = (lab.job("a").await, lab.job("b").await, lab.job("c").await);
+    let moved = async |id: &str, round: usize| {
+        let request = lab.operator.request(Method::POST, &format!("/api/v1/jobs/{id}/move"));
+        let request = request.header("Idempotency-Key", round.to_string()).json(&json!({ "after": a }));
+        lab.operator.send(request).await.status.as_u16()
+    };
+    // Each halves the room behind `a`, of which there are 20 bits.
+    for round in 0..24 {
+        assert_eq!(moved(if round % 2 == 0 { &c } else { &b }, round).await, 200, "round {round}");
+    }
+    assert_eq!(lab.names("").await, ["a", "b", "c"]);
+    for round in (0..24).filter(|round| round % 2 == 0) {
+        assert_eq!(moved(&c, round).await, 200);
+    }
+    assert_eq!(lab.names("").await, ["a", "b", "c"], "they were made already");
 }
 
 async fn what_is_no_job_is_not_found(place: Place) {

@@ -163,3 +163,29 @@ async fn requests_are_counted_by_route_and_not_by_what_strangers_write() {
     assert!(!text.contains("made-up") && !text.contains("BREW"));
     assert!(text.contains("dispatch_build_info{version="));
 }
+
+#[tokio::test]
+async fn a_body_that_nobody_would_read_is_refused() {
+    let world = World::new().await;
+    let client = world.client(Role::Admin).await;
+    let nobody = "00000000-0000-0000-0000-000000000000";
+    for (method, path) in [
+        (Method::POST, "/api/v1/auth/logout".to_owned()),
+        (Method::POST, "/api/v1/runners/refresh".to_owned()),
+        (Method::DELETE, format!("/api/v1/jobs/{nobody}")),
+        (Method::GET, "/api/v1/auth/me".to_owned()),
+    ] {
+        let reply = client.json(method.clone(), &path, &json!({"version": 1})).await;
+        assert_eq!((reply.status.as_u16(), reply.problem().as_str()), (400, "unexpected-body"), "{path}");
+        if method == Method::GET {
+            continue; // The client sends none of unknown length.
+        }
+        let chunks = futures_util::stream::iter([Ok::<_, std::io::Error>("{}")]);
+        let body = reqwest::Body::wrap_stream(chunks);
+        let reply = client.send(client.request(method, &path).body(body)).await;
+        assert_eq!(reply.problem(), "unexpected-body", "{path}, in chunks");
+    }
+    let empty = client.request(Method::POST, "/api/v1/runners/refresh").header("Content-Length", "0");
+    assert_eq!(client.send(empty).await.status, 200);
+    assert_eq!(client.get("/api/v1/auth/me").await.status, 200, "nobody was signed out");
+}

@@ -350,7 +350,7 @@ impl Lab {
                 let (of, jobs) = (group(*of), jobs.iter().map(|job| self.job(*job)).collect::<Vec<_>>());
                 let focus = Focus { jobs: jobs.clone(), ..Focus::default() };
                 self.both(focus.clone().within(Scope::Active), focus, |snapshot, _| {
-                    snapshot.reorder(&of, &jobs, None, now)
+                    snapshot.reorder(&of, &jobs, &BTreeMap::new(), None, now)
                 })
                 .await
             }

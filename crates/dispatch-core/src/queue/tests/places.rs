@@ -117,3 +117,45 @@ fn a_list_with_a_job_twice_or_of_elsewhere_changes_nothing() {
     assert_eq!(queue.reorder("g", &["b", "x"]), Err(NotDone::Elsewhere));
     assert_eq!(queue.order("g"), ["a", "b"]);
 }
+
+#[test]
+fn an_order_is_given_to_jobs_as_they_were_seen_or_to_none() {
+    let mut queue = queue(&["a", "b"]);
+    let list = [queue.id("b"), queue.id("a")];
+    let seen =
+        list.map(|id| (id, queue.snapshot.jobs.iter().find(|job| job.id == id).map_or(0, |job| job.version)));
+    queue.edit("a", &Edit { retries: Some(Some(1)), ..Edit::default() }).expect("edited");
+    let reorder = |queue: &mut Model, seen: &[(JobId, u64)]| {
+        let seen = seen.iter().copied().collect();
+        queue.decide(|snapshot, context| snapshot.reorder(&group("g"), &list, &seen, None, context.now))
+    };
+    assert_eq!(reorder(&mut queue, &seen), Err(NotDone::OneChanged(list[1], seen[1].1 + 1)));
+    assert_eq!(queue.order("g"), ["a", "b"]);
+    reorder(&mut queue, &seen[..1]).expect("what is not named may be any version");
+    assert_eq!(queue.order("g"), ["b", "a"]);
+}
+
+/// As many as one request may name, while everybody else waits for the decision.
+#[test]
+fn ten_thousand_jobs_are_turned_round() {
+    let mut queue = Model::service(vec![metal("g", &[])]);
+    queue.offer_names("g", &["a"]);
+    let first = queue.job("a").clone();
+    let job = |number: i64| {
+        let id = JobId::new(
+            queue.now,
+            u128::try_from(number).expect("positive").to_be_bytes()[6..].try_into().expect("ten"),
+        );
+        Job { id, position: number, ..first.clone() }
+    };
+    let jobs: Vec<Job> = (1..=10_000).map(job).collect();
+    let list: Vec<JobId> = jobs.iter().rev().map(|job| job.id).collect();
+    queue.snapshot.jobs = jobs;
+    let done = queue.snapshot.clone().reorder(&group("g"), &list, &BTreeMap::new(), None, queue.now);
+    assert_eq!(done.answer.map(|done| done.moved), Ok(10_000));
+    let places = done.changes.iter().filter_map(|change| match change {
+        Change::Job(job) => Some((job.id, job.position)),
+        _ => None,
+    });
+    assert!(places.eq(list.into_iter().zip(1..=10_000)));
+}

@@ -125,7 +125,9 @@ fn play(queue: &mut Model, act: &Act) {
         Act::Reorder(number, jobs) => {
             let list: Vec<JobId> = jobs.iter().filter_map(|number| job(queue, *number)).collect();
             let id = group(of(*number));
-            let _ = queue.decide(|snapshot, context| snapshot.reorder(&id, &list, None, context.now));
+            let _ = queue.decide(|snapshot, context| {
+                snapshot.reorder(&id, &list, &BTreeMap::new(), None, context.now)
+            });
         }
         Act::SpreadOut(number) => {
             let id = group(of(*number));

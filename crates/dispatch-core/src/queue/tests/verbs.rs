@@ -53,7 +53,9 @@ impl Model {
 
     pub(super) fn reorder(&mut self, of: &str, names: &[&str]) -> Result<Reordered, NotDone> {
         let list: Vec<JobId> = names.iter().map(|name| self.id(name)).collect();
-        self.decide(|snapshot, context| snapshot.reorder(&group(of), &list, None, context.now))
+        self.decide(|snapshot, context| {
+            snapshot.reorder(&group(of), &list, &BTreeMap::new(), None, context.now)
+        })
     }
 
     /// The names of what waits in a group, in order.

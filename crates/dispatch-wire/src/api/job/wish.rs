@@ -31,6 +31,9 @@ pub const LONGEST_INPUT: usize = 65_535;
 /// The most inputs.
 pub const MOST_INPUTS: usize = 100;
 
+/// The most text that all inputs of a job have together, names and values, in characters: what GitHub takes for a workflow.
+pub const MOST_INPUT_TEXT: usize = 65_535;
+
 /// The most jobs that one request names.
 pub const MOST_NAMED: usize = 1000;
 
@@ -83,7 +86,9 @@ fn inputs() -> Object {
         .pattern(Some(TEXT))
         .build();
     let mut inputs = map(MOST_INPUTS, value);
-    inputs.description = Some("What it is given.".to_owned());
+    let text =
+        format!("What it is given: names and values have at most {MOST_INPUT_TEXT} characters together.");
+    inputs.description = Some(text);
     inputs
 }
 
@@ -93,6 +98,30 @@ fn required_labels() -> Schema {
         .max_items(Some(MOST_LABELS))
         .description(Some("Labels that its host must carry."));
     Schema::Array(items.build())
+}
+
+/// Versions by the identifiers of jobs.
+fn versions(most: usize) -> Schema {
+    let version =
+        ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).maximum(Some(MOST_VERSION)).build();
+    let mut versions = ObjectBuilder::new()
+        .property_names(Some(Schema::Object(uuid().build())))
+        .additional_properties(Some(AdditionalProperties::RefOr(RefOr::T(Schema::Object(version)))))
+        .build();
+    versions.max_properties = Some(most);
+    versions.description = Some(
+        "The versions that are to be changed, of jobs that are named: of others whatever is there."
+            .to_owned(),
+    );
+    Schema::Object(versions)
+}
+
+fn versions_named() -> Schema {
+    versions(MOST_NAMED)
+}
+
+fn versions_ordered() -> Schema {
+    versions(MOST_ORDERED)
 }
 
 fn uuid() -> ObjectBuilder {
@@ -293,6 +322,10 @@ pub struct JobList {
     /// are.
     #[schema(schema_with = ordered)]
     pub job_ids: Vec<String>,
+    /// The versions that are to be changed: if one is another by now, nothing is.
+    #[serde(default)]
+    #[schema(schema_with = versions_ordered)]
+    pub versions: BTreeMap<String, i64>,
 }
 
 /// Where a job is to go: one of the three.
@@ -461,6 +494,10 @@ pub struct BulkJobs {
     /// Which.
     #[schema(schema_with = uuids)]
     pub ids: Vec<String>,
+    /// The versions that are to be changed.
+    #[serde(default)]
+    #[schema(schema_with = versions_named)]
+    pub versions: BTreeMap<String, i64>,
     /// What.
     pub action: BulkAction,
 }
