@@ -161,6 +161,8 @@ impl Service {
             Engine::without_sources(store, Arc::default(), Arc::clone(&clock), random.clone(), "dispatch");
         let users = hashed(&configuration, &random).await?;
         let api = Api::new(engine.clone(), reload::api_settings(&configuration, users));
+        let limited = github.clone();
+        api.metrics().queue().watch_github(move || limited.limits().map(|limits| limits.remaining));
         let cache = configuration.cache.path.clone();
         let images = Images::new(Cache::open(&cache)?, clock);
         let parts = Parts { engine, web, github, images, cache };

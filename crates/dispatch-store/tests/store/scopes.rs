@@ -550,6 +550,12 @@ fn on_some_of_the_jobs_the_same_is_decided_as_on_all() {
                 }
                 prop_assert_eq!(some.lines().count(), all.lines().count(), "{:?}", verb);
             }
+            for number in 0..3 {
+                let filter = HistoryFilter::all(group(number));
+                let past = lab.store.history(&filter, None, 1000).await.expect("a history");
+                let count = lab.store.history_count(&filter).await.expect("a count");
+                prop_assert_eq!(count, past.len() as u64, "jobs that come and go are counted");
+            }
             lab.store.close().await;
             Ok(())
         })
