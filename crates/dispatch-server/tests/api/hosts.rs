@@ -5,6 +5,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::live::Reader;
 use crate::past::Lab;
 
 const HOSTS: &str = "/api/v1/hosts";
@@ -139,4 +140,17 @@ async fn what_cannot_be_a_host_is_refused_with_its_place() {
     let listed = lab.operator.json(Method::PUT, &format!("{HOSTS}/r9"), &json!({"name": "x"})).await;
     assert_eq!(listed.status, 409, "it was never seen");
     assert_eq!(lab.reader.get(&format!("{HOSTS}/nobody")).await.status, 404);
+}
+
+#[tokio::test]
+async fn the_events_of_a_host_are_found_by_either_of_its_names() {
+    let mut lab = Lab::new().await;
+    let host = lab.host(1).await;
+    let path = format!("{HOSTS}/{}/accept", host.id);
+    assert_eq!(lab.operator.json(Method::POST, &path, &json!({"key": "r1"})).await.status, 200);
+    for name in ["r1".to_owned(), host.id.to_string()] {
+        let mut events =
+            Reader::open(&lab.reader, &format!("/api/v1/events?after=0&host={name}"), None).await;
+        assert_eq!(events.event().await.1["event"], "host-accepted", "{name}");
+    }
 }
