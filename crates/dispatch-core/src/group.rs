@@ -226,6 +226,8 @@ pub struct Group {
     pub sinks: Option<Sinks>,
     /// The issues that reports of what a source offers become, where the sinks name none.
     pub targets: BTreeMap<SourceId, IssueTarget>,
+    /// Whether its issues have a last line that tells where they come from, if that differs.
+    pub has_footer: Option<bool>,
     /// A source of it is looked at again and again: more may come at any time.
     pub is_watching: bool,
     /// Its sources. What comes from others has left the configuration.
@@ -249,6 +251,7 @@ impl Group {
             judge: None,
             sinks: None,
             targets: BTreeMap::new(),
+            has_footer: None,
             is_watching: false,
             sources: Vec::new(),
             templates: Vec::new(),

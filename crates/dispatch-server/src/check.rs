@@ -60,7 +60,7 @@ pub async fn run(config: &Config, clock: Arc<dyn Clock>) -> Result<Checked, Chec
     };
     match &config.source {
         SourceConfig::Directory(dir) => {
-            let Scan { found, warnings } = Directory::new(dir.clone(), config.filters.clone()).scan()?;
+            let Scan { found, warnings, .. } = Directory::new(dir.clone(), config.filters.clone()).scan()?;
             checked.found = found;
             checked.warnings.extend(warnings);
         }

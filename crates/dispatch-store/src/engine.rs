@@ -80,7 +80,7 @@ impl Database {
     }
 
     /// One connection by itself. A pool would go on trying until its time is up, whatever is wrong.
-    async fn connection(&self, mode: &str) -> Result<AnyConnection, StoreError> {
+    pub(crate) async fn connection(&self, mode: &str) -> Result<AnyConnection, StoreError> {
         let url = self.url(mode)?;
         let Ok(connection) = tokio::time::timeout(CONNECT, AnyConnection::connect(url.expose_secret())).await
         else {
@@ -98,8 +98,8 @@ impl Database {
     fn readers(&self) -> u32 {
         match self {
             Self::Sqlite { .. } => 4,
-            // One writes, and one listens.
-            Self::Postgres(there) => there.max_connections.saturating_sub(2).max(1),
+            // One writes, one listens, and one holds the claim.
+            Self::Postgres(there) => there.max_connections.saturating_sub(3).max(1),
         }
     }
 }

@@ -53,6 +53,31 @@ pub enum StoreError {
         /// Why.
         error: Box<sqlx::migrate::MigrateError>,
     },
+    /// Another process works with it.
+    #[error(
+        "{place} is in use by another dispatch: end that one, or name another in `database` of the configuration"
+    )]
+    InUse {
+        /// The database.
+        place: Place,
+    },
+    /// Another process has taken it while we had no connection.
+    #[error(
+        "{place} was taken by another dispatch while this one had no connection to it: see that only one is started, or \
+         name another in `database` of the configuration"
+    )]
+    Taken {
+        /// The database.
+        place: Place,
+    },
+    /// The folder of the database, or the file that it is held by.
+    #[error("cannot use {}: {error}; see who owns it, or name another place in `database.sqlite.path`", path.display())]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
     /// A server that does not let us in.
     #[error(transparent)]
     Postgres(#[from] PostgresError),

@@ -43,12 +43,18 @@ pub enum Scope {
     Open,
     /// Those that run, and those that are named.
     Active,
-    /// Those that run, those that are named, and all of this group.
+    /// Those that run, those that are named, and all of this group; of those that wait without what was tried of them.
     Group(GroupId),
-    /// Those that run, those that are named, and the first of those that the host that asks might be given.
+    /// Those that run in the groups of the host that asks, or on it, those that are named, and the first of those that it
+    /// might be given.
     Candidates,
     /// Those that run, and those with a workload of this source, with all of its workloads.
     Source(SourceId),
+    /// Those that run, and those with one of these workloads, in the order in which they came.
+    Workloads(Vec<WorkloadId>),
+    /// Those that run, and of those that wait for an image which is fetched the first one for each workload and each reason
+    /// that they give: enough to see which images are needed, and what is said of them.
+    Images,
 }
 
 /// A place in a queue.

@@ -5,6 +5,7 @@
 
 pub mod access;
 mod answers;
+mod claim;
 mod engine;
 mod error;
 mod focus;
@@ -26,6 +27,7 @@ use sqlx::AnyPool;
 use tokio::sync::watch;
 
 pub use answers::{Answered, Request};
+pub use claim::Claim;
 use engine::Engine;
 pub use engine::{Database, Place};
 pub use error::StoreError;

@@ -92,7 +92,7 @@ pub struct Postgres {
     pub sslmode: SslMode,
     /// A file of certificates (PEM) of who may vouch for the server, beside those that this machine trusts.
     pub ca_cert: Option<PathBuf>,
-    /// How many connections there may be at once; three at least.
+    /// How many connections there may be at once; four at least.
     pub max_connections: u32,
     /// After how long a statement is given up.
     pub statement_timeout: Duration,

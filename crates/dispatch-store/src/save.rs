@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use dispatch_core::queue::stats::Ended;
 use dispatch_core::queue::{Change, Issue, Lease, Report, Round, Settled};
 use dispatch_core::{
-    Arch, Effect, Event, GroupState, Host, HostId, Job, Mac, Run, Template, TemplateId, Verdict, Workload,
+    Arch, Effect, Event, GroupState, Host, HostId, Job, Mac, Run, SourceId, Template, TemplateId, Verdict, Workload,
 };
 use jiff::Timestamp;
 use sqlx::any::AnyRow;
@@ -47,6 +47,7 @@ pub(crate) async fn changes(
             }
             Change::Template(template, at) => save_template(connection, template, *at).await?,
             Change::TemplatesAre(left, at) => forget_templates(connection, left, *at).await?,
+            Change::SourcesAre(there) => forget_sources(connection, there).await?,
             Change::Settled(settled) => settle_effect(connection, settled).await?,
             Change::Issue(issue) => save_issue(connection, issue).await?,
         }
@@ -324,6 +325,23 @@ async fn forget_templates(
             sqlx::query("UPDATE templates SET in_config = 0, updated = $1 WHERE id = $2")
                 .bind(now.as_microsecond())
                 .bind(id.to_string())
+                .execute(&mut *connection)
+                .await?;
+        }
+    }
+    Ok(())
+}
+
+/// What other sources had is offered no more.
+async fn forget_sources(connection: &mut AnyConnection, there: &[SourceId]) -> Result<(), StoreError> {
+    let known = sqlx::query("SELECT DISTINCT source FROM workloads WHERE offered = 1 AND workflow IS NULL")
+        .fetch_all(&mut *connection)
+        .await?;
+    for row in &known {
+        let source = SourceId::new(&row.try_get::<String, _>("source")?);
+        if !there.contains(&source) {
+            sqlx::query("UPDATE workloads SET offered = 0 WHERE source = $1 AND offered = 1")
+                .bind(source.to_string())
                 .execute(&mut *connection)
                 .await?;
         }

@@ -50,7 +50,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<u8, Failure> {
     let mut serving = std::pin::pin!(service.run(Log::new(Console, format, zone), real::now, stop.clone()));
     loop {
         tokio::select! {
-            () = &mut serving => return Ok(0),
+            ended = &mut serving => return Ok(ended.map(|()| 0)?),
             name = signals.next() => {
                 if name == "SIGHUP" {
                     let reloader = reloader.clone();
@@ -60,7 +60,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<u8, Failure> {
                 info!("{name}: ending");
                 stop.cancel();
                 tokio::select! {
-                    () = &mut serving => return Ok(0),
+                    ended = &mut serving => return Ok(ended.map(|()| 0)?),
                     name = signals.insists() => return Err(Failure::Impatient(name)),
                 }
             }

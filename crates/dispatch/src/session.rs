@@ -39,6 +39,8 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Serve(dispatch_server::service::StartError),
     #[error(transparent)]
+    Fallen(#[from] dispatch_server::service::Fallen),
+    #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
     Programs(#[from] dispatch_boot::ProgramsError),

@@ -49,19 +49,22 @@ pub fn needs(
     now: Timestamp,
 ) -> Vec<Need> {
     let mut jobs: Vec<_> = snapshot.jobs.iter().filter(|job| !job.state.is_final()).collect();
-    jobs.sort_by_key(|job| (std::cmp::Reverse(job.priority), job.position));
+    jobs.sort_by_key(|job| job.rank());
+    let workloads: BTreeMap<_, _> = snapshot.workloads.iter().map(|known| (known.id, known)).collect();
+    let going_on = snapshot.runs.iter().filter(|run| !run.state.is_final());
+    let runs: BTreeMap<_, _> = going_on.map(|run| (run.job, run)).collect();
+    let mut places: BTreeMap<Key, usize> = BTreeMap::new();
     let mut needs: Vec<Need> = Vec::new();
     for job in jobs {
-        let Some(workload) = snapshot.workloads.iter().find(|known| known.id == job.workload) else {
-            continue;
-        };
+        let Some(workload) = workloads.get(&job.workload) else { continue };
         let (Some(key), Some(origin)) = (key(workload), &workload.origin) else { continue };
-        let run = snapshot.runs.iter().find(|run| run.job == job.id && !run.state.is_final());
+        let run = runs.get(&job.id);
         let is_held = job.state == JobState::Active;
         // Its host has begun with it, or is about to.
         let is_read = run.is_some_and(|run| matches!(run.state, RunState::Assigned | RunState::Downloading));
         let is_asked = is_read || asked.get(&key).is_some_and(|last| is_asked(*last, now));
-        if let Some(known) = needs.iter_mut().find(|need| need.key == key) {
+        let place = *places.entry(key).or_insert(needs.len());
+        if let Some(known) = needs.get_mut(place) {
             known.is_asked |= is_asked;
             known.is_held |= is_held;
             if !known.workloads.contains(&workload.id) {

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::{Change, JobState, Outcome, Outlook, Snapshot, Unreadable};
 use crate::event::Happening;
 use crate::id::{JobId, WorkloadId};
+use crate::text::shortened;
 use crate::verdict::Verdict;
 use crate::workload::{Arch, Digest};
 
@@ -29,10 +30,18 @@ pub fn is_about_image(waits: &str) -> bool {
 #[must_use]
 pub fn waits_for_image(unreadable: &Unreadable) -> String {
     let Unreadable { why, outlook } = unreadable;
-    match outlook {
+    short_wait(&match outlook {
         Outlook::Lasting | Outlook::Passing => format!("{ABOUT_IMAGE}cannot be read: {why}"),
         Outlook::Coming => format!("{ABOUT_IMAGE}is not here yet: {why}"),
-    }
+    })
+}
+
+/// The most characters that a job says of why it waits: an index has it.
+const LONGEST_WAIT: usize = 400;
+
+/// Why a job waits, in no more words than it may use.
+pub(super) fn short_wait(why: &str) -> String {
+    shortened(why, LONGEST_WAIT)
 }
 
 impl Snapshot {

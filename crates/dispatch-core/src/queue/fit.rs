@@ -176,7 +176,14 @@ impl Snapshot {
     pub(super) fn offered(&self, job_group: &GroupId, runs: &TemplateRuns) -> Option<&Workload> {
         let TemplateRuns::Workload(name) = runs else { return None };
         let by_name = self.workloads.iter().filter(|known| known.name == *name && known.group == *job_group);
-        by_name.filter(|known| known.is_offered).max_by_key(|known| (known.first_seen, known.id))
+        let offered = by_name.filter(|known| known.is_offered && self.has_source(known));
+        offered.max_by_key(|known| (known.first_seen, known.id))
+    }
+
+    /// Whether the source of a workload is one of its group's in the configuration. A workflow comes from none.
+    pub(super) fn has_source(&self, workload: &Workload) -> bool {
+        let group = self.policy.group(&workload.group);
+        workload.workflow.is_some() || group.is_some_and(|group| group.sources.contains(&workload.source))
     }
 
     /// What a host without work is told to do where its groups say so, else what all are told.

@@ -4,9 +4,10 @@ use jiff::Timestamp;
 
 use super::{Change, NotDone, Outcome, Snapshot};
 use crate::event::Happening;
-use crate::group::{GroupId, GroupState, HostKey, Template};
+use crate::group::{GroupId, GroupState, HostKey};
 use crate::host::Host;
 use crate::id::HostId;
+use crate::run::Policy;
 
 /// How a group is to stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,10 +36,11 @@ pub struct HostEdit {
 }
 
 impl Snapshot {
-    /// The configuration was read: these are its groups and its templates. Those that are not in it any more keep what
-    /// they did, and start nothing. Whether a group is paused or drained is for people to say, and stays.
+    /// The configuration was read: these are its groups, and what it says of them. What is not in it any more keeps what
+    /// it did, and starts nothing: nobody can queue from a source that has left. Whether a group is paused or drained is
+    /// for people to say, and stays.
     #[must_use]
-    pub fn configure(mut self, groups: &[GroupState], templates: &[Template], now: Timestamp) -> Outcome<()> {
+    pub fn configure(mut self, groups: &[GroupState], policy: &Policy, now: Timestamp) -> Outcome<()> {
         for group in groups {
             let known = self.groups.iter().find(|known| known.id == group.id).cloned();
             let next = match &known {
@@ -67,11 +69,12 @@ impl Snapshot {
             let next = GroupState { in_config: false, ..known.clone() };
             self.put_group(Some(&known), next, now);
         }
-        for template in templates {
-            self.changes.push(Change::Template(template.clone(), now));
-        }
-        let ids = templates.iter().map(|template| template.id.clone()).collect();
-        self.changes.push(Change::TemplatesAre(ids, now));
+        let settings = || policy.groups.iter().flat_map(|groups| groups.iter());
+        let templates = || settings().flat_map(|group| &group.templates);
+        self.changes.extend(templates().map(|template| Change::Template(template.clone(), now)));
+        self.changes
+            .push(Change::TemplatesAre(templates().map(|template| template.id.clone()).collect(), now));
+        self.changes.push(Change::SourcesAre(settings().flat_map(|group| group.sources.clone()).collect()));
         self.outcome(())
     }
 

@@ -13,6 +13,7 @@ use crate::id::{HostId, JobId, RunId, WorkloadId};
 use crate::run::{Run, RunState};
 use crate::workload::{Arch, Kind, Workload};
 
+use super::fetch::short_wait;
 use super::fit::{is_for_another, lacking};
 
 /// What a host is to do, and why.
@@ -369,7 +370,9 @@ impl Snapshot {
     fn note_waits(&mut self, now: Timestamp, why: impl Fn(&Job) -> Option<String>) {
         let queued = self.jobs.iter().filter(|job| job.state == JobState::Queued);
         let news: Vec<(JobId, String)> = queued
-            .filter_map(|job| Some((job.id, why(job).filter(|why| job.waits.as_ref() != Some(why))?)))
+            .filter_map(|job| Some((job, short_wait(&why(job)?))))
+            .filter(|(job, why)| job.waits.as_ref() != Some(why))
+            .map(|(job, why)| (job.id, why))
             .collect();
         for (id, reason) in news {
             self.change_job(id, |job| job.waits = Some(reason.clone()));

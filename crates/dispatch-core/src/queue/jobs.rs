@@ -212,10 +212,10 @@ impl Snapshot {
             (Wanted::Workload(id), _) => {
                 let known = self.workloads.iter().find(|known| known.id == *id && known.group == *group);
                 let known = known.ok_or(NotDone::WorkloadUnknown)?;
-                return if kind == GroupKind::Metal {
-                    Ok(known.clone())
-                } else {
-                    Err(NotDone::OtherKind(kind))
+                return match kind {
+                    GroupKind::Metal if self.has_source(known) => Ok(known.clone()),
+                    GroupKind::Metal => Err(NotDone::SourceGone(known.name.clone())),
+                    _ => Err(NotDone::OtherKind(kind)),
                 };
             }
             (_, Some(runs @ TemplateRuns::Workload(name))) => {

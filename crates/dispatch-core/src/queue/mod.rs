@@ -38,7 +38,7 @@ pub use round::{Again, EndedBy, Ending, Opened, Opening, ending, exit_status, no
 pub use sieve::{Light, SCHEDULED, Sieve};
 pub use standing::{Standing, standing};
 pub use status::{Phase, Status};
-pub use sync::Supply;
+pub use sync::{Looks, Supply, Synced};
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -55,7 +55,7 @@ use crate::id::{HostId, JobId, ReportId, RunId, WorkloadId};
 use crate::run::{Policy, Run};
 use crate::text;
 use crate::verdict::Verdict;
-use crate::workload::{Arch, Digest, Kind, Terms, UnknownWord, Workload};
+use crate::workload::{Arch, Digest, Kind, SourceId, Terms, UnknownWord, Workload};
 
 /// A `GET` that follows a `HEAD` this closely gets what the `HEAD` promised, even if work has turned up in
 /// between: firmware has allocated memory for the size it was told.
@@ -247,6 +247,9 @@ pub enum Change {
     Template(Template, Timestamp),
     /// Those that are not among these have left the configuration at this time.
     TemplatesAre(Vec<TemplateId>, Timestamp),
+    /// Those that are not among these have left the configuration: nothing of what they had is offered. Workflows come
+    /// from no source.
+    SourcesAre(Vec<SourceId>),
     /// Append.
     Event(Box<Event>),
     /// Put into the outbox.

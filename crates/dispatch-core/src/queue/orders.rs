@@ -49,6 +49,9 @@ pub enum NotDone {
     /// No source of the group offers a workload of this name.
     #[error("no source of the group offers a workload called {0} at the moment")]
     NotOffered(String),
+    /// The source of the workload is not in the configuration.
+    #[error("the source of {0} has left the configuration: choose a workload of another source")]
+    SourceGone(String),
     /// What it is to run does not fit its group.
     #[error("a group of kind {0} does not run such a thing")]
     OtherKind(GroupKind),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::jobs::{Pin, is_among};
 use super::{Change, Context, Found, Job, JobState, Outcome, Snapshot};
 use crate::event::Happening;
-use crate::group::{GroupId, Spread};
+use crate::group::{Group, GroupId, Spread};
 use crate::id::{JobId, WorkloadId};
 use crate::workload::{SourceId, Workload};
 
@@ -24,19 +24,76 @@ pub struct Supply {
     pub priority: i64,
 }
 
+/// What the latest looks at a source agree on. What one look does not find may be there all the same: a file system that
+/// is not mounted at the moment is an empty folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Looks {
+    last: Option<BTreeSet<String>>,
+    before: Option<BTreeSet<String>>,
+}
+
+impl Looks {
+    /// Several looks have found just this.
+    #[must_use]
+    pub fn agreed(found: &[Found]) -> Self {
+        let mut looks = Self::default();
+        looks.complete(found);
+        looks.complete(found);
+        looks
+    }
+
+    /// Another look has seen all that there is.
+    pub fn complete(&mut self, found: &[Found]) {
+        let names = found.iter().map(|file| file.name.clone()).collect();
+        self.before = self.last.replace(names);
+    }
+
+    /// Another look could not see everything: what it says of what is not there is nothing, and those before it say no
+    /// more than it does.
+    pub fn incomplete(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Whether nothing of this name was there at the latest two looks, one directly after the other.
+    #[must_use]
+    pub fn is_gone(&self, name: &str) -> bool {
+        let lacks =
+            |look: &Option<BTreeSet<String>>| look.as_ref().is_some_and(|names| !names.contains(name));
+        lacks(&self.last) && lacks(&self.before)
+    }
+}
+
+/// What came of noting what a source offers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Synced {
+    /// Something came into the queue.
+    pub has_begun: bool,
+    /// Something was not found that is offered as far as is known: another look is to decide whether it is gone.
+    pub is_missing: bool,
+    /// A run goes on with what is no longer offered: what it was given may come back into the queue, and has to leave it
+    /// then.
+    pub is_left: bool,
+}
+
 impl Snapshot {
     /// A source was looked at. What is new in it is a workload; where the source queues, it is a job as well, once for each
     /// version and host. Jobs that wait with an older version of the same name are for the new one from now on; those that
-    /// the source itself queued with what it no longer offers leave the queue, and come back with it. `self` must hold all
-    /// of the source's workloads, their jobs that wait, all hosts, and the group's end. Returns whether anything came into
-    /// the queue.
+    /// the source itself queued with what it no longer offers leave the queue once two looks agree that it is gone, and
+    /// come back with it. `self` must hold the source's workloads that are offered, those that wait or were found, their
+    /// jobs that wait, all hosts, and the group's end.
     #[must_use]
     pub fn sync_source(
         mut self,
         supply: &Supply,
         found: &[Found],
+        looks: &Looks,
         context: &mut Context<'_>,
-    ) -> Outcome<bool> {
+    ) -> Outcome<Synced> {
+        let has_source = |group: &Group| group.sources.contains(&supply.source);
+        if !self.policy.group(&supply.group).is_some_and(has_source) {
+            // It has left the configuration since it was looked at.
+            return self.outcome(Synced::default());
+        }
         let before = self.changes.len();
         let mut offered = BTreeSet::new();
         for file in found {
@@ -47,10 +104,16 @@ impl Snapshot {
                 self.queue_once(supply, workload, context);
             }
         }
-        self.withdraw(supply, &offered, context);
+        self.withdraw(supply, &offered, looks, context);
         let is_queued = |change: &Change| matches!(change, Change::Job(job) if job.state == JobState::Queued);
         let has_begun = self.changes[before..].iter().any(is_queued);
-        self.outcome(has_begun)
+        let others = self.workloads.iter().filter(|known| known.source == supply.source);
+        let others: Vec<&Workload> = others.filter(|known| !offered.contains(&known.id)).collect();
+        let is_missing = others.iter().any(|known| known.is_offered);
+        let is_running = |job: &Job| job.state == JobState::Active && job.source.is_some();
+        let is_of_others = |job: &&Job| others.iter().any(|known| known.id == job.workload);
+        let is_left = self.jobs.iter().filter(|job| is_running(job)).any(|job| is_of_others(&job));
+        self.outcome(Synced { has_begun, is_missing, is_left })
     }
 
     /// Whether a group takes no more jobs.
@@ -218,25 +281,40 @@ impl Snapshot {
         self.note_queued(workload, made);
     }
 
-    /// What the source no longer offers: what it queued of that leaves the queue.
-    fn withdraw(&mut self, supply: &Supply, offered: &BTreeSet<WorkloadId>, context: &mut Context<'_>) {
-        let is_gone = |known: &&mut Workload| {
-            known.source == supply.source && known.is_offered && !offered.contains(&known.id)
+    /// What the source no longer offers: what it queued of that leaves the queue. So does what came back into it since,
+    /// because a run with it has ended; but not what a person has asked for again.
+    fn withdraw(
+        &mut self,
+        supply: &Supply,
+        offered: &BTreeSet<WorkloadId>,
+        looks: &Looks,
+        context: &mut Context<'_>,
+    ) {
+        let is_gone = |known: &&Workload| {
+            known.source == supply.source && !offered.contains(&known.id) && looks.is_gone(&known.name)
         };
-        let mut gone = Vec::new();
-        for known in self.workloads.iter_mut().filter(is_gone) {
-            known.is_offered = false;
-            gone.push(known.clone());
-        }
-        for workload in gone {
-            let waits = |job: &&Job| {
-                job.workload == workload.id && job.state == JobState::Queued && job.source.is_some()
+        for mut workload in self.workloads.iter().filter(is_gone).cloned().collect::<Vec<_>>() {
+            let was_offered = std::mem::take(&mut workload.is_offered);
+            let leaves = |job: &&Job| {
+                job.workload == workload.id
+                    && job.state == JobState::Queued
+                    && job.source.is_some()
+                    && (was_offered || job.forgiven == 0)
             };
-            for id in self.jobs.iter().filter(waits).map(|job| job.id).collect::<Vec<_>>() {
+            for id in self.jobs.iter().filter(leaves).map(|job| job.id).collect::<Vec<_>>() {
                 self.leave(id, "no longer offered: its source does not have it any more", context);
             }
-            self.changes.push(Change::Workload(workload));
+            if was_offered {
+                self.put_workload(workload);
+            }
         }
+    }
+
+    fn put_workload(&mut self, workload: Workload) {
+        if let Some(known) = self.workloads.iter_mut().find(|known| known.id == workload.id) {
+            known.clone_from(&workload);
+        }
+        self.changes.push(Change::Workload(workload));
     }
 
     fn leave(&mut self, job: JobId, reason: &str, context: &Context<'_>) {

@@ -17,6 +17,7 @@ mod service_jobs;
 mod service_properties;
 mod spread;
 mod verbs;
+mod withdrawn;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -123,6 +124,11 @@ impl Model {
             Change::Event(event) => self.told.push(*event),
             Change::Effect(effect) => self.effects.push(effect),
             Change::Group(group) => put(&mut self.snapshot.groups, group, |a, b| a.id == b.id),
+            Change::SourcesAre(there) => {
+                let is_left =
+                    |known: &&mut Workload| known.workflow.is_none() && !there.contains(&known.source);
+                self.snapshot.workloads.iter_mut().filter(is_left).for_each(|known| known.is_offered = false);
+            }
             Change::Settled(_) | Change::Issue(_) | Change::Template(..) | Change::TemplatesAre(..) => {}
         }
     }

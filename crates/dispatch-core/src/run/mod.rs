@@ -5,24 +5,22 @@
 //! `docs/run-states.md` shows the whole table and is checked against this code.
 
 mod decide;
+mod policy;
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::event::Happening;
-use crate::group::{Group, GroupId, HostKey, ListedHost, UnknownHosts};
-use crate::host::{Host, HostPattern};
 use crate::id::{HostId, JobId, RunId, WorkloadId};
-use crate::verdict::{Judge, Verdict};
-use crate::workload::{Arch, SourceId, UnknownWord};
+use crate::verdict::Verdict;
+use crate::workload::UnknownWord;
 
 pub use decide::decide;
+pub use policy::{IssueTarget, Policy, Sinks};
 
 /// A download that breaks off this often ends its run.
 pub const MAX_BROKEN: u32 = 3;
@@ -215,156 +213,6 @@ impl Deadlines {
             run: changes.run.unwrap_or(self.run),
             grace: changes.grace.unwrap_or(self.grace),
         }
-    }
-}
-
-/// Where reports go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sinks {
-    /// Into files.
-    pub files: bool,
-    /// Into the issues of a repository.
-    pub issues: Option<IssueTarget>,
-}
-
-/// A repository whose issues reports become.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IssueTarget {
-    /// `owner/name`.
-    pub repository: String,
-    /// On which GitHub: the root of its API.
-    pub api: String,
-}
-
-impl Default for Sinks {
-    fn default() -> Self {
-        Self { files: true, issues: None }
-    }
-}
-
-/// The settings of all groups' queues, and what differs for one of them.
-#[derive(Clone, Debug)]
-pub struct Policy {
-    /// The groups of the configuration, in its order; none at all in a session, whose only queue takes any host.
-    pub groups: Option<Arc<[Group]>>,
-    /// The hosts that the configuration lists.
-    pub listed: Arc<[ListedHost]>,
-    /// What becomes of hosts that it does not list.
-    pub unknown_hosts: UnknownHosts,
-    /// Jobs are started. Else they only wait.
-    pub is_dispatching: bool,
-    /// How long each state may last.
-    pub deadlines: Deadlines,
-    /// How many more attempts a job gets after its first one errored.
-    pub retries: u32,
-    /// How reports without a verdict are judged.
-    pub judge: Arc<Judge>,
-    /// What a host is told when there is no work for it.
-    pub when_idle: crate::queue::WhenIdle,
-    /// The session ends by itself when all jobs are over.
-    pub ends_when_done: bool,
-    /// The source is looked at again and again: more may come at any time.
-    pub is_watching: bool,
-    /// The hosts that get work; none named means all.
-    pub hosts: Vec<HostPattern>,
-    /// What a host's processor probably is, if nothing is known of it: what the images are made for.
-    pub arch: Option<Arch>,
-    /// The labels of hosts.
-    pub labels: Vec<(HostPattern, Vec<String>)>,
-    /// Where reports go.
-    pub sinks: Sinks,
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Self {
-            groups: None,
-            listed: Arc::new([]),
-            unknown_hosts: UnknownHosts::Accept,
-            is_dispatching: true,
-            deadlines: Deadlines::default(),
-            retries: 2,
-            judge: Arc::default(),
-            when_idle: crate::queue::WhenIdle::Auto,
-            ends_when_done: false,
-            is_watching: false,
-            hosts: Vec::new(),
-            arch: None,
-            labels: Vec::new(),
-            sinks: Sinks::default(),
-        }
-    }
-}
-
-impl Policy {
-    /// A group of the configuration, if it is in it.
-    #[must_use]
-    pub fn group(&self, id: &GroupId) -> Option<&Group> {
-        self.groups.as_deref().and_then(|groups| groups.iter().find(|group| group.id == *id))
-    }
-
-    /// Whether it is that of a service, not of a session.
-    #[must_use]
-    pub fn is_service(&self) -> bool {
-        self.groups.is_some()
-    }
-
-    /// How long each state of a run of this group may last.
-    #[must_use]
-    pub fn deadlines_of(&self, group: &GroupId) -> Deadlines {
-        self.group(group).map_or(self.deadlines, |group| self.deadlines.with(&group.deadlines))
-    }
-
-    /// How many more attempts a job of this group gets after its first one errored.
-    #[must_use]
-    pub fn retries_of(&self, group: &GroupId) -> u32 {
-        self.group(group).and_then(|group| group.retries).unwrap_or(self.retries)
-    }
-
-    /// How reports of this group are judged that carry no verdict.
-    #[must_use]
-    pub fn judge_of(&self, group: &GroupId) -> &Judge {
-        self.group(group).and_then(|group| group.judge.as_deref()).unwrap_or(&self.judge)
-    }
-
-    /// Where reports go of what this group runs from this source.
-    #[must_use]
-    pub fn sinks_of(&self, group: &GroupId, source: Option<&SourceId>) -> Sinks {
-        let group = self.group(group);
-        let sinks = group.and_then(|group| group.sinks.as_ref()).unwrap_or(&self.sinks).clone();
-        let target = || group.zip(source).and_then(|(group, source)| group.targets.get(source));
-        let issues = sinks.issues.or_else(|| target().cloned());
-        // A report goes somewhere, whatever is left to file it as.
-        Sinks { files: sinks.files || issues.is_none(), issues }
-    }
-
-    /// The listed host that a host is.
-    #[must_use]
-    pub fn listing(&self, host: &Host) -> Option<&ListedHost> {
-        self.listed.iter().find(|listed| listed.is(host))
-    }
-
-    /// The id of a host that people know it by, if it has one.
-    #[must_use]
-    pub fn key_of<'a>(&'a self, host: &'a Host) -> Option<&'a HostKey> {
-        self.listing(host).map(|listed| &listed.key).or(host.key.as_ref())
-    }
-
-    /// Whether a host may work: it is listed, a person has accepted it, or nobody has to be.
-    #[must_use]
-    pub fn is_accepted(&self, host: &Host) -> bool {
-        self.unknown_hosts == UnknownHosts::Accept || host.is_accepted || self.listing(host).is_some()
-    }
-
-    /// The labels that a host carries: what the settings and people give it, and `host:ID` with each of its ids.
-    #[must_use]
-    pub fn labels_of(&self, host: &Host) -> BTreeSet<String> {
-        let given = self.labels.iter().filter(|(pattern, _)| pattern.matches(host));
-        let given = given.flat_map(|(_, labels)| labels);
-        let listed = self.listing(host).into_iter().flat_map(|listed| &listed.labels);
-        let key = self.key_of(host).map(|key| format!("host:{key}"));
-        let own = given.chain(listed).chain(&host.labels).cloned();
-        own.chain(key).chain([format!("host:{}", host.id)]).collect()
     }
 }
 

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use axum::Json;
 use axum::extract::State;
 use dispatch_core::queue::Switch;
-use dispatch_core::{Group, GroupId, GroupKind, GroupState, HostId, Snapshot};
+use dispatch_core::{Group, GroupId, GroupKind, GroupState, HostId, Snapshot, SourceId};
 use dispatch_store::queue::GroupCounts;
 use dispatch_store::{Focus, Scope};
 use dispatch_wire::api::Page;
-use dispatch_wire::api::group::{Group as Shown, GroupKind as Kinds};
+use dispatch_wire::api::group::{Group as Shown, GroupKind as Kinds, GroupSource, SourceState};
 use dispatch_wire::api::job::VersionOnly;
 use serde::{Deserialize, Serialize};
 use utoipa_axum::routes;
@@ -23,6 +23,7 @@ use super::page::{Key, PageParams, Pages};
 use super::problem::{Answer, Problem};
 use super::routes::Routes;
 use super::wishes::{decide, refused};
+use crate::engine::SourceStandings;
 
 pub(crate) fn routes() -> Routes {
     Routes::new()
@@ -71,7 +72,7 @@ async fn groups(State(api): State<Api>, pages: Pages<GroupKey>) -> Answer<Json<P
     let key = |group: &GroupState| GroupKey { place: group.place, id: group.id.to_string() };
     let show = |group: GroupState| {
         let counts = counts.get(&group.id).copied().unwrap_or_default();
-        shown(&snapshot, &group, counts)
+        shown(&snapshot, &group, counts, api.engine().standings())
     };
     Ok(Json(pages.page(groups, key, show)))
 }
@@ -170,7 +171,7 @@ async fn show(api: &Api, id: &GroupId) -> Answer<Tagged<Shown>> {
     let counts = api.store().group_counts(std::slice::from_ref(id)).await?;
     let counts = counts.get(id).copied().unwrap_or_default();
     let version = i64::try_from(group.version).unwrap_or(i64::MAX);
-    Ok(Tagged { version, body: shown(&snapshot, group, counts) })
+    Ok(Tagged { version, body: shown(&snapshot, group, counts, api.engine().standings()) })
 }
 
 /// The hosts of a group: how many could take a job at once, how many are held, how many there are.
@@ -190,7 +191,23 @@ fn hosts(snapshot: &Snapshot, id: &GroupId) -> (u64, u64, u64) {
     (idle, busy, all)
 }
 
-fn shown(snapshot: &Snapshot, group: &GroupState, counts: GroupCounts) -> Shown {
+fn source(group: &GroupId, id: &SourceId, standings: &SourceStandings) -> GroupSource {
+    let known = standings.of(id);
+    let name = id.as_str().strip_prefix(group.as_str()).and_then(|rest| rest.strip_prefix('/'));
+    GroupSource {
+        name: name.unwrap_or(id.as_str()).to_owned(),
+        state: match &known {
+            None => SourceState::Waiting,
+            Some(known) if known.trouble.is_some() => SourceState::Trouble,
+            Some(_) => SourceState::Ok,
+        },
+        since: known.as_ref().map(|known| known.since.to_string()),
+        last_look_at: known.as_ref().map(|known| known.last_look.to_string()),
+        message: known.and_then(|known| known.trouble),
+    }
+}
+
+fn shown(snapshot: &Snapshot, group: &GroupState, counts: GroupCounts, standings: &SourceStandings) -> Shown {
     let (idle_runners, busy_runners, total_runners) = hosts(snapshot, &group.id);
     let settings: Option<&Group> = snapshot.policy.group(&group.id);
     let labels_of = |kind| (group.kind == kind).then(|| group.labels.clone());
@@ -219,5 +236,10 @@ fn shown(snapshot: &Snapshot, group: &GroupState, counts: GroupCounts) -> Shown 
         busy_runners,
         total_runners,
         template_count: counts.templates,
+        sources: settings
+            .into_iter()
+            .flat_map(|settings| &settings.sources)
+            .map(|id| source(&group.id, id, standings))
+            .collect(),
     }
 }

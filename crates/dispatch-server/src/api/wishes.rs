@@ -54,7 +54,7 @@ pub(crate) fn refused(why: &NotDone) -> Problem {
 pub(crate) fn refused_new(at: &str, why: &NotDone) -> Problem {
     let member = match why {
         NotDone::TemplateGone | NotDone::NotOffered(_) => "/template_id",
-        NotDone::WorkloadUnknown => "/workload_id",
+        NotDone::WorkloadUnknown | NotDone::SourceGone(_) => "/workload_id",
         NotDone::SpreadWithKey => "/dedupe_key",
         NotDone::NoHostFits => "/required_labels",
         _ => "",

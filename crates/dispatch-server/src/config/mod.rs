@@ -27,7 +27,7 @@ pub use model::{
     WorkflowTemplate,
 };
 
-pub use reload::{Difference, differences};
+pub use reload::{Difference, differences, in_force};
 pub use schema::schema;
 pub use summary::summary;
 pub use variables::Environment;

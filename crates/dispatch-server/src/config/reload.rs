@@ -1,11 +1,11 @@
-//! What another configuration would change while the service runs: a pure comparison.
+//! What another configuration would change while the service runs, and what can only change with a restart. Pure.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use dispatch_core::{GroupId, HostKey};
 
-use super::model::{Configuration, GitHub, GitHubGroup, HostEntry, MetalGroup};
+use super::model::{Boot, Configuration, GitHubGroup, HostEntry, MetalGroup, Server};
 
 /// One thing that is different.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl Differences {
             let what = match old.get(id) {
                 None => format!("the {noun} `{id}` is new"),
                 Some(was) if was != thing => {
-                    format!("the {noun} `{id}` has changed, which applies to what starts from now on")
+                    format!("the {noun} `{id}` has changed, and applies from now on")
                 }
                 Some(_) => continue,
             };
@@ -68,7 +68,30 @@ impl Differences {
     }
 }
 
-/// What is different in `new`, in the order of the file's sections. Nothing is different if nothing is returned. No
+/// What of `new` is in force in a process that was started with `started`: what needs a restart is as it was.
+#[must_use]
+pub fn in_force(new: Configuration, started: &Configuration) -> Configuration {
+    let started = started.clone();
+    Configuration {
+        server: Server { listen: started.server.listen, tls: started.server.tls, ..new.server },
+        boot: Boot {
+            listen: started.boot.listen,
+            path: started.boot.path,
+            stubs: started.boot.stubs,
+            ..new.boot
+        },
+        database: started.database,
+        github: started.github,
+        storage: started.storage,
+        reports: started.reports,
+        cache: started.cache,
+        mdns: started.mdns,
+        ca_certs: started.ca_certs,
+        ..new
+    }
+}
+
+/// What is different in `new` from what is in force, in the order of the file's sections: with nothing, all is the same. No
 /// sentence has a value in it: it might be a secret.
 #[must_use]
 pub fn differences(old: &Configuration, new: &Configuration) -> Vec<Difference> {
@@ -79,12 +102,12 @@ pub fn differences(old: &Configuration, new: &Configuration) -> Vec<Difference> 
     all.live("auth.basic", &old.auth.users, &new.auth.users);
     all.live("auth.github", &old.auth.github, &new.auth.github);
     all.live("history", &old.history, &new.history);
-    github(&mut all, &old.github, &new.github);
+    all.restart("github", &old.github, &new.github);
     all.restart("storage", &old.storage, &new.storage);
     all.restart("reports", &old.reports, &new.reports);
     all.restart("cache.path", &old.cache.path, &new.cache.path);
-    all.live("cache.size", &old.cache.size, &new.cache.size);
-    all.live("cache.prefetch", &old.cache.prefetch, &new.cache.prefetch);
+    all.restart("cache.size", &old.cache.size, &new.cache.size);
+    all.restart("cache.prefetch", &old.cache.prefetch, &new.cache.prefetch);
     all.live("grace", &old.grace, &new.grace);
     all.restart("mdns", &old.mdns, &new.mdns);
     all.restart("ca_cert", &old.ca_certs, &new.ca_certs);
@@ -107,13 +130,6 @@ fn listeners(all: &mut Differences, old: &Configuration, new: &Configuration) {
     all.restart("boot.stubs", &old.boot.stubs, &new.boot.stubs);
     all.live("boot.unknown_hosts", &old.boot.unknown_hosts, &new.boot.unknown_hosts);
     all.live("boot.when_idle", &old.boot.when_idle, &new.boot.when_idle);
-}
-
-fn github(all: &mut Differences, old: &GitHub, new: &GitHub) {
-    all.restart("github.url", &old.api, &new.api);
-    // The rest is compared as a whole: it has secrets, which only compare there.
-    let rest = |github: &GitHub| GitHub { api: new.api.clone(), ..github.clone() };
-    all.live("github", &rest(old), &rest(new));
 }
 
 fn groups(all: &mut Differences, old: &Configuration, new: &Configuration) {

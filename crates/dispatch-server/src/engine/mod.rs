@@ -1,6 +1,7 @@
 //! Answers the boot server: loads state, lets `dispatch-core` decide, commits, and opens files.
 
 mod live;
+mod looks;
 mod promised;
 mod settings;
 
@@ -33,6 +34,7 @@ use crate::source::{Opened, Source};
 use crate::view::{Fetching, View};
 
 pub use live::Live;
+pub use looks::{SourceStanding, SourceStandings};
 use promised::Promised;
 
 /// Everything that a request needs. Cheap to clone.
@@ -44,8 +46,12 @@ pub struct Engine {
     pub clock: Arc<dyn Clock>,
     random: Random,
     policy: watch::Sender<Arc<Policy>>,
+    /// Held by whoever decides, and alone by whoever changes the settings: no decision is by settings that are not in
+    /// force any more.
+    turn: Arc<tokio::sync::RwLock<()>>,
     sources: Arc<RwLock<BTreeMap<SourceId, Arc<Source>>>>,
     live: Arc<Live>,
+    standings: Arc<SourceStandings>,
     promised: Arc<Promised>,
     asked: Arc<Mutex<VecDeque<Request>>>,
     several: Arc<Mutex<BTreeSet<IpAddr>>>,
@@ -88,9 +94,23 @@ impl Engine {
         random: Random,
         title: &str,
     ) -> Self {
-        let (sources, live, promised, asked, several) = Default::default();
+        let (turn, sources, live, standings, promised, asked, several) = Default::default();
         let (policy, title, since) = (watch::Sender::new(policy), title.into(), clock.now());
-        Self { store, clock, random, policy, sources, live, promised, asked, several, title, since }
+        Self {
+            store,
+            clock,
+            random,
+            policy,
+            turn,
+            sources,
+            live,
+            standings,
+            promised,
+            asked,
+            several,
+            title,
+            since,
+        }
     }
 
     /// The random source.
@@ -105,6 +125,12 @@ impl Engine {
         &self.live
     }
 
+    /// How the sources are.
+    #[must_use]
+    pub fn standings(&self) -> &SourceStandings {
+        &self.standings
+    }
+
     /// Decides and commits. The decision is made again if it was lost on its way into the database.
     pub async fn decide<T>(
         &self,
@@ -112,6 +138,7 @@ impl Engine {
         mut decision: impl FnMut(Snapshot, &mut Context<'_>) -> Outcome<T>,
     ) -> Result<T, StoreError> {
         let mut random = || (self.random)();
+        let _turn = self.turn.read().await;
         self.store
             .decide(focus, &self.policy(), |snapshot| {
                 // Not before: waiting for our turn takes time.
@@ -129,6 +156,7 @@ impl Engine {
         mut decision: impl FnMut(Snapshot, &mut Context<'_>) -> Outcome<T>,
     ) -> Result<Answered<T>, StoreError> {
         let mut random = || (self.random)();
+        let _turn = self.turn.read().await;
         self.store
             .decide_answered(request, focus, &self.policy(), |snapshot| {
                 let now = self.clock.now();

@@ -5,8 +5,9 @@ use std::sync::{Arc, PoisonError};
 
 use dispatch_core::queue::Unreadable;
 use dispatch_core::run::Policy;
-use dispatch_core::{RunId, Sighting, SourceId, Workload, WorkloadId};
-use dispatch_store::{Focus, Scope};
+use dispatch_core::{Outcome, RunId, Sighting, Snapshot, SourceId, Workload, WorkloadId};
+use dispatch_store::{Focus, Scope, StoreError};
+use jiff::Timestamp;
 
 use super::Engine;
 use crate::fetch::Images;
@@ -24,8 +25,26 @@ impl Engine {
         self.policy.send_replace(policy);
     }
 
+    /// Puts other settings and sources into force, and with them what this decision makes of them. If it fails, all
+    /// stays as it is. No other decision is made meanwhile: each is by the settings before, or by these.
+    pub(crate) async fn change(
+        &self,
+        policy: Policy,
+        sources: BTreeMap<SourceId, Arc<Source>>,
+        mut decision: impl FnMut(Snapshot, &Policy, Timestamp) -> Outcome<()>,
+    ) -> Result<(), StoreError> {
+        let _turn = self.turn.write().await;
+        let policy = Arc::new(policy.after(&self.policy()));
+        let focus = Focus::default().within(Scope::Active);
+        self.store.decide(focus, &policy, |snapshot| decision(snapshot, &policy, self.clock.now())).await?;
+        self.policy.send_replace(policy);
+        self.set_sources(sources);
+        Ok(())
+    }
+
     /// From now on these are the sources.
-    pub fn set_sources(&self, sources: BTreeMap<SourceId, Arc<Source>>) {
+    pub(super) fn set_sources(&self, sources: BTreeMap<SourceId, Arc<Source>>) {
+        self.standings.retain(|source| sources.contains_key(source));
         *self.sources.write().unwrap_or_else(PoisonError::into_inner) = sources;
     }
 
@@ -66,6 +85,12 @@ impl Engine {
     /// Which of the jobs that are not over matter where nothing is given to anybody.
     pub(crate) fn at_work(&self) -> Scope {
         if self.policy().is_service() { Scope::Active } else { Scope::Open }
+    }
+
+    /// Which of the jobs that are not over matter where something is told of an image.
+    pub(crate) fn of_image(&self, image: &[WorkloadId]) -> Focus {
+        let scope = if self.policy().is_service() { Scope::Workloads(image.to_vec()) } else { Scope::Open };
+        Focus::default().within(scope)
     }
 
     pub(crate) fn about_run(&self, run: RunId) -> Focus {

@@ -10,7 +10,7 @@ use dispatch_core::fetch::{
 };
 use dispatch_core::queue::{Outlook, Unreadable};
 use dispatch_core::{Digest, Snapshot};
-use dispatch_store::{Focus, StoreError};
+use dispatch_store::{Focus, Scope, StoreError};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinSet};
@@ -264,7 +264,8 @@ impl Fetch {
     /// Once around.
     async fn activate(&mut self) -> Result<(), StoreError> {
         let now = self.engine.clock.now();
-        let snapshot = self.engine.store.look(Focus::default(), &self.engine.policy(), |known| known).await?;
+        let focus = Focus::default().within(Scope::Images);
+        let snapshot = self.engine.store.look(focus, &self.engine.policy(), |known| known).await?;
         let needs = self.needs_of(&snapshot, now);
         self.tell_news(&needs).await?;
         // Most of what happens in a session says nothing of its images.

@@ -7,7 +7,7 @@ use dispatch_boot::stub::inspect::{HEAD_LEN, arch_of, efi_arch};
 use dispatch_core::fetch::{Key, Need};
 use dispatch_core::queue::{JobState, ON_ITS_WAY, is_about_image, waits_for_image};
 use dispatch_core::{Arch, Digest, Outcome, Snapshot};
-use dispatch_store::{Focus, StoreError};
+use dispatch_store::StoreError;
 use jiff::Timestamp;
 
 use super::reconcile::Fetch;
@@ -43,7 +43,7 @@ impl Fetch {
                     News::Spoiled(why) => snapshot.image_spoiled(image, why, now),
                 };
                 self.engine
-                    .decide(Focus::default(), |snapshot, context| decide(snapshot, context.now))
+                    .decide(self.engine.of_image(image), |snapshot, context| decide(snapshot, context.now))
                     .await?;
             }
             self.news.pop_front();
@@ -79,7 +79,7 @@ impl Fetch {
                 queued.filter(|job| image.contains(&job.workload)).any(|job| wanted(job.waits.as_deref()))
             };
             let wait_for_it = || some_wait(&|waits| waits.is_some_and(is_about_image));
-            let engine = &self.engine;
+            let (engine, focus) = (&self.engine, self.engine.of_image(image));
             match (here, waits) {
                 (Some(digest), _)
                     if !self.looked_at.contains(&digest) || !snapshot.knows_image(image) || wait_for_it() =>
@@ -87,20 +87,20 @@ impl Fetch {
                     let made_for = self.made_for(digest).await;
                     let decide =
                         |snapshot: Snapshot, now| snapshot.image_here(image, digest, made_for, None, now);
-                    engine.decide(Focus::default(), |known, context| decide(known, context.now)).await?;
+                    engine.decide(focus, |known, context| decide(known, context.now)).await?;
                     self.looked_at.insert(digest);
                 }
                 (None, Some(why)) => {
                     if some_wait(&|waits| waits != Some(&waits_for_image(&why))) {
                         let decide = |snapshot: Snapshot, now| snapshot.image_waits(image, &why, now);
-                        engine.decide(Focus::default(), |known, context| decide(known, context.now)).await?;
+                        engine.decide(focus, |known, context| decide(known, context.now)).await?;
                     }
                     self.told.insert(key);
                 }
                 (None, None) if !self.under_way.contains_key(&key) => {
                     let was_told = self.told.remove(&key) || self.is_first;
                     if was_told && wait_for_it() || some_wait(&|waits| waits == Some(ON_ITS_WAY)) {
-                        engine.decide(Focus::default(), |known, _| known.image_to_come(image)).await?;
+                        engine.decide(focus, |known, _| known.image_to_come(image)).await?;
                     }
                 }
                 _ => {}

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use dispatch_core::issue::{Filing, Pace, Queued, Reason, Wait, heads};
 use dispatch_core::text::duration;
-use dispatch_core::{Effect, GroupId, ReportId, RunId};
+use dispatch_core::{Effect, ReportId, RunId};
 use dispatch_github::GitHub;
 use dispatch_store::{Lane, StoreError, WaitingEffect};
 use jiff::Timestamp;
@@ -39,23 +39,14 @@ const NOT_SIGNED_IN: &str = "this session is not signed in to GitHub: start it w
 /// Why reports wait that were not tried because others met a limit.
 const LIMITED: &str = "GitHub takes no more requests for the moment";
 
-/// What people may choose.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IssueOptions {
-    /// A line at the end of each issue tells run, host, workload, duration, attempt and verdict.
-    pub footer: bool,
-    /// But not of these groups.
-    pub without: Vec<GroupId>,
-}
-
 /// See the module.
 pub struct Issues(Desk<GitHub>);
 
 impl Issues {
     /// The loop of this engine. Without a sign-in reports wait.
     #[must_use]
-    pub fn new(engine: Engine, github: Option<GitHub>, options: IssueOptions) -> Self {
-        Self(Desk::new(engine, github.filter(GitHub::signed_in), options))
+    pub fn new(engine: Engine, github: Option<GitHub>) -> Self {
+        Self(Desk::new(engine, github.filter(GitHub::signed_in)))
     }
 
     /// Runs until `stop`. A request under way that makes something is then given a moment; everything else waits for
@@ -69,7 +60,6 @@ impl Issues {
 struct Desk<T> {
     engine: Engine,
     tracker: Option<T>,
-    options: IssueOptions,
     pace: Arc<Mutex<Pace>>,
     known: BTreeMap<String, Known>,
     /// What is being worked on: which report, and of which repository.
@@ -107,9 +97,9 @@ impl Report {
 type Worked = (Report, Filing, End);
 
 impl<T: Tracker> Desk<T> {
-    fn new(engine: Engine, tracker: Option<T>, options: IssueOptions) -> Self {
+    fn new(engine: Engine, tracker: Option<T>) -> Self {
         let (pace, known, busy) = Default::default();
-        Self { engine, tracker, options, pace, known, busy }
+        Self { engine, tracker, pace, known, busy }
     }
 
     async fn run(mut self, stop: CancellationToken) {
@@ -180,7 +170,6 @@ impl<T: Tracker> Desk<T> {
             let one = One {
                 engine: self.engine.clone(),
                 tracker: tracker.clone(),
-                options: self.options.clone(),
                 pace: Arc::clone(&self.pace),
                 stop: stop.clone(),
             };

@@ -13,7 +13,7 @@ mod watch;
 pub use deadlines::Deadlines;
 pub use ending::Ending;
 pub use hook::Hook;
-pub use issues::{IssueOptions, Issues};
+pub use issues::Issues;
 pub use outbox::Outbox;
 pub use sink::{ReportSink, SinkError};
 pub use story::Story;

@@ -1,14 +1,14 @@
 //! A service: one engine for a lab or a team, with the groups, hosts and sources of a configuration, an API, and, where
 //! there are servers to boot, the boot listener. The two listen on addresses of their own.
 
+mod guard;
 mod reload;
 mod settings;
 mod supply;
 
 use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -16,7 +16,7 @@ use dispatch_boot::cache::{Cache, CacheError};
 use dispatch_boot::{Bind, BindError, Limits, Listener, Programs, ProgramsError, Service as Announced};
 use dispatch_core::SourceId;
 use dispatch_github::{GitHub, Now, Origin, SetUpError, SignIn, Web};
-use dispatch_store::{Focus, PostgresError, Store, StoreError};
+use dispatch_store::{Claim, Focus, PostgresError, Store, StoreError};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -28,7 +28,7 @@ use crate::config::{Configuration, Loaded, Mistakes, SourceKind, Storage as Stor
 use crate::engine::Engine;
 use crate::fetch::{Fetch, Images, Settings as FetchSettings};
 use crate::log::Log;
-use crate::reconcile::{Deadlines, IssueOptions, Issues, Outbox, ReportSink, Story};
+use crate::reconcile::{Deadlines, Issues, Outbox, ReportSink, Story};
 use crate::session::{announce, cut_downloads};
 use crate::source::memory::Memory;
 use crate::source::remote::{self, Remote};
@@ -36,6 +36,8 @@ use crate::source::upstream::Network;
 use crate::source::{Directory, Source};
 use crate::storage::{self, Backend, PlaceError, S3Options, S3OptionsError, Storage, StorageError};
 
+pub use guard::Fallen;
+use guard::Guard;
 pub use reload::{ReloadError, Reloaded, Reloader};
 use supply::{Place, Supply};
 
@@ -57,17 +59,6 @@ pub enum StartError {
     /// The configuration has mistakes.
     #[error(transparent)]
     Configuration(#[from] Mistakes),
-    /// Another process works with the database.
-    #[error("the database {} is in use by another dispatch: end that one, or name another in database.sqlite.path", .0.display())]
-    InUse(PathBuf),
-    /// Its folder cannot be used.
-    #[error("cannot use {}: {error}", path.display())]
-    Folder {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
     /// The settings of PostgreSQL.
     #[error(transparent)]
     Postgres(#[from] PostgresError),
@@ -124,7 +115,7 @@ pub struct Service {
     told: i64,
     reloader: Reloader,
     /// Held until the service ends.
-    _lock: Option<File>,
+    claim: Claim,
     /// What a person should know, a sentence each.
     pub notices: Vec<String>,
 }
@@ -149,7 +140,8 @@ impl Service {
     ) -> Result<Self, StartError> {
         let Loaded { configuration, warnings } = load()?;
         let mut notices: Vec<String> = warnings.iter().map(ToString::to_string).collect();
-        let lock = take(&configuration)?;
+        let database = settings::database(&configuration.database)?;
+        let claim = Claim::take(&database).await?;
         let now: Now = {
             let clock = Arc::clone(&clock);
             Arc::new(move || clock.now())
@@ -158,7 +150,6 @@ impl Service {
         let storage = open_storage(&configuration, &environment, &web, &random).await?;
         let boot = bind_boot(&configuration, &random, &mut notices)?;
         let (api_listener, serving) = bind_api(&configuration).await?;
-        let database = settings::database(&configuration.database)?;
         let store = Store::connect(&database).await?;
         let told = *store.watch_events().borrow();
         let github = GitHub::new(web.clone(), configuration.github.api.clone(), sign_in(&configuration))?;
@@ -170,7 +161,7 @@ impl Service {
         let images = Images::new(Cache::open(&cache)?, clock);
         let parts = Parts { engine, web, github, images, cache };
         let reloader = Reloader::new(parts.clone(), api.clone(), load);
-        reloader.apply(&configuration, &mut notices).await?;
+        reloader.start(configuration.clone(), &mut notices).await?;
         parts
             .engine
             .decide(Focus::default().within(dispatch_store::Scope::Active), |snapshot, context| {
@@ -179,8 +170,7 @@ impl Service {
             .await?;
         api.set_reloader(reloader.clone());
         let fetch = fetch(&parts, &configuration);
-        let issues = IssueOptions { footer: true, without: settings::without_footer(&configuration) };
-        let issues = Issues::new(parts.engine.clone(), Some(parts.github.clone()), issues);
+        let issues = Issues::new(parts.engine.clone(), Some(parts.github.clone()));
         let sink = match &configuration.reports {
             Some(folder) => ReportSink::Directory(folder.clone()),
             None => ReportSink::Storage(storage),
@@ -200,7 +190,7 @@ impl Service {
             fetch,
             told,
             reloader,
-            _lock: lock,
+            claim,
             notices,
         })
     }
@@ -235,41 +225,44 @@ impl Service {
             .unwrap_or_default()
     }
 
-    /// Serves until `stop`.
+    /// Serves until `stop`, until a part of it has failed, or until another process has taken the database.
     pub async fn run<W: Write + Send + 'static>(
         self,
         log: Log<W>,
         now: fn() -> SystemTime,
         stop: CancellationToken,
-    ) {
+    ) -> Result<(), Fallen> {
         let Self { parts, api, api_listener, serving, boot, issues, outbox, fetch, told, reloader, .. } =
             self;
+        let (mut claim, stop) = (self.claim, stop.child_token());
         let engine = parts.engine.clone();
         let tasks = TaskTracker::new();
         let later = CancellationToken::new();
-        tasks.spawn(Deadlines::new(engine.clone()).run(later.clone()));
-        tasks.spawn(outbox.run(later.clone()));
-        tasks.spawn(issues.run(later.clone()));
-        tasks.spawn(cut_downloads(engine.clone(), stop.clone()));
-        tasks.spawn(idempotency::sweep(engine.clone(), stop.clone()));
+        let guard = Guard::new(stop.clone());
+        let deadlines = Deadlines::new(engine.clone());
+        tasks.spawn(guard.over("ends runs at their deadlines", deadlines.run(later.clone())));
+        tasks.spawn(guard.over("stores reports", outbox.run(later.clone())));
+        tasks.spawn(guard.over("files issues", issues.run(later.clone())));
+        tasks.spawn(guard.over("ends downloads", cut_downloads(engine.clone(), stop.clone())));
+        tasks.spawn(guard.over("forgets old answers", idempotency::sweep(engine.clone(), stop.clone())));
         if let Some(fetch) = fetch {
-            tasks.spawn(fetch.run(stop.clone()));
+            tasks.spawn(guard.over("fetches images", fetch.run(stop.clone())));
         }
         let telling = TaskTracker::new();
         let last = CancellationToken::new();
-        telling.spawn(Story::new(engine.store.clone(), log, told).run(last.clone()));
-        reloader.begin(&stop);
+        let story = Story::new(engine.store.clone(), log, told);
+        telling.spawn(guard.over("tells the story", story.run(last.clone())));
+        reloader.begin(&guard);
         let path = reloader.configuration().boot.path.clone();
         let booting = async {
             let Some((listener, announced)) = boot else { return };
             if let Some(service) = announced {
-                tasks.spawn(announce(service, stop.clone()));
+                tasks.spawn(guard.over("announces the boot listener", announce(service, stop.clone())));
             }
             let limits = Limits { stall: STALL, ..Limits::default() };
             listener.serve(engine.clone(), path, now, limits, stop.clone()).await;
         };
-        tokio::join!(api.serve(api_listener, serving, stop.clone()), booting);
-        stop.cancelled().await;
+        tokio::join!(api.serve(api_listener, serving, stop.clone()), booting, hold(&mut claim, &guard));
         reloader.end().await;
         later.cancel();
         tasks.close();
@@ -278,6 +271,15 @@ impl Service {
         telling.close();
         let _ = tokio::time::timeout(LAST_EFFECTS, telling.wait()).await;
         engine.store.close().await;
+        claim.release().await;
+        guard.outcome()
+    }
+}
+
+/// Holds the database until the end. If another process takes it, that is the end.
+async fn hold(claim: &mut Claim, guard: &Guard) {
+    if let Some(taken) = guard.stop().run_until_cancelled(claim.keep()).await {
+        guard.end(taken.to_string());
     }
 }
 
@@ -323,27 +325,6 @@ impl Parts {
         let memory = Memory::new(&self.cache, &format!("{id}\n{key}"));
         let (web, github) = (self.web.clone(), Some(self.github.clone()));
         Remote::new(web, github, release.cloned(), urls.to_vec(), filter.to_vec(), memory)
-    }
-}
-
-/// One process works with a file of SQLite: two would not hear of what the other does.
-fn take(configuration: &Configuration) -> Result<Option<File>, StartError> {
-    let crate::config::Database::Sqlite { path } = &configuration.database else { return Ok(None) };
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |error| StartError::Folder { path, error }
-    };
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).map_err(failed(folder))?;
-    }
-    let mut name = path.clone().into_os_string();
-    name.push(".lock");
-    let name = PathBuf::from(name);
-    let lock = File::options().create(true).truncate(false).write(true).open(&name).map_err(failed(&name))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(Some(lock)),
-        Err(TryLockError::WouldBlock) => Err(StartError::InUse(path.clone())),
-        Err(TryLockError::Error(error)) => Err(failed(&name)(error)),
     }
 }
 

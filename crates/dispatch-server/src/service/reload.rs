@@ -5,16 +5,17 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use dispatch_core::TemplateId;
 use dispatch_core::group::TemplateOrigin;
-use dispatch_store::{Focus, Scope, StoreError};
+use dispatch_core::{Policy, Snapshot, TemplateId};
+use dispatch_store::StoreError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::guard::Guard;
 use super::{Load, Parts, StartError, hashed, settings};
 use crate::api::Api;
 use crate::api::settings::{Settings, Users};
-use crate::config::{self, Configuration, Difference, Mistakes, WorkflowTemplate, differences};
+use crate::config::{self, Configuration, Difference, Mistakes, WorkflowTemplate, differences, in_force};
 
 /// How long a list of templates may take to come.
 const TEMPLATES: Duration = Duration::from_secs(20);
@@ -65,7 +66,7 @@ struct State {
 
 /// The loops that follow the sources.
 struct Running {
-    until: CancellationToken,
+    guard: Guard,
     /// Ends these loops only.
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -102,61 +103,72 @@ impl Reloader {
         let before = self.configuration();
         let mut notices: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
         let differences = differences(&before, &loaded.configuration);
-        let users = hashed(&loaded.configuration, self.0.parts.engine.random()).await?;
-        self.apply(&loaded.configuration, &mut notices).await?;
-        self.0.api.set_settings(api_settings(&loaded.configuration, users));
-        let until = self.state().running.as_ref().map(|running| running.until.clone());
-        if let Some(until) = until {
-            self.end().await;
-            self.begin(&until);
+        let configuration = in_force(loaded.configuration, &before);
+        let users = hashed(&configuration, self.0.parts.engine.random()).await?;
+        let fetched = self.fetched_templates(&configuration, &mut notices).await;
+        let fetched = fetched.map_err(StartError::from)?;
+        // Nobody looks through the old sources any more while the new ones come into force.
+        let guard = self.end().await;
+        let applied = self.apply(configuration, &fetched).await;
+        if let Err(error) = &applied {
+            tracing::error!("the configuration cannot be put into force, what was before stays: {error}");
+            let (_, supplies) = self.0.parts.sources(&before);
+            self.state().supplies = supplies;
         }
+        if let Some(guard) = guard {
+            self.begin(&guard);
+        }
+        applied.map_err(StartError::from)?;
+        self.0.api.set_settings(api_settings(&self.configuration(), users));
         Ok(Reloaded { differences, notices })
     }
 
-    /// Puts a configuration into force. Its sources are followed from [`Reloader::begin`] on.
-    pub(super) async fn apply(
+    /// Puts the first configuration into force.
+    pub(super) async fn start(
         &self,
-        configuration: &Configuration,
+        configuration: Configuration,
         notices: &mut Vec<String>,
     ) -> Result<(), StartError> {
-        let Inner { parts, .. } = &*self.0;
-        let engine = &parts.engine;
-        let fetched = self.fetched_templates(configuration, notices).await?;
-        let policy = Arc::new(settings::policy(configuration, &fetched, parts.github.signed_in()));
-        let (sources, supplies) = parts.sources(configuration);
-        let (groups, templates) = (settings::groups(configuration), settings::templates(&policy));
-        engine
-            .decide(Focus::default().within(Scope::Active), |snapshot, context| {
-                snapshot.configure(&groups, &templates, context.now)
-            })
-            .await?;
-        // Only now that nothing can fail any more; and from here on nothing that left the file is started.
-        engine.set_policy(policy);
-        engine.set_sources(sources);
+        let fetched = self.fetched_templates(&configuration, notices).await?;
+        Ok(self.apply(configuration, &fetched).await?)
+    }
+
+    /// Puts a configuration into force. Its sources are followed from [`Reloader::begin`] on. If it fails, nothing has
+    /// changed.
+    async fn apply(
+        &self,
+        configuration: Configuration,
+        fetched: &[(usize, WorkflowTemplate)],
+    ) -> Result<(), StoreError> {
+        let parts = &self.0.parts;
+        let policy = settings::policy(&configuration, fetched, parts.github.signed_in());
+        let (sources, supplies) = parts.sources(&configuration);
+        let groups = settings::groups(&configuration);
+        let configure = |snapshot: Snapshot, policy: &Policy, now| snapshot.configure(&groups, policy, now);
+        parts.engine.change(policy, sources, configure).await?;
         let mut state = self.state();
-        state.configuration = Some(Arc::new(configuration.clone()));
+        state.configuration = Some(Arc::new(configuration));
         state.supplies = supplies;
         Ok(())
     }
 
-    /// Follows the sources until `until`, or until there are others.
-    pub(super) fn begin(&self, until: &CancellationToken) {
-        let (stop, tasks) = (until.child_token(), TaskTracker::new());
+    /// Follows the sources until the service ends, or until there are others.
+    pub(super) fn begin(&self, guard: &Guard) {
+        let (stop, tasks) = (guard.stop().child_token(), TaskTracker::new());
         let mut state = self.state();
         for supply in std::mem::take(&mut state.supplies) {
-            tasks.spawn(supply.run(stop.clone()));
+            tasks.spawn(guard.over("follows a source", supply.run(stop.clone())));
         }
         tasks.close();
-        state.running = Some(Running { until: until.clone(), stop, tasks });
+        state.running = Some(Running { guard: guard.clone(), stop, tasks });
     }
 
-    /// Follows the sources no more.
-    pub(super) async fn end(&self) {
-        let running = self.state().running.take();
-        if let Some(Running { stop, tasks, .. }) = running {
-            stop.cancel();
-            tasks.wait().await;
-        }
+    /// Follows the sources no more. Returns who watched over that, if they were followed.
+    pub(super) async fn end(&self) -> Option<Guard> {
+        let Running { guard, stop, tasks } = self.state().running.take()?;
+        stop.cancel();
+        tasks.wait().await;
+        Some(guard)
     }
 
     /// The templates that groups of runners have from URLs. Where one cannot be read, what was known of it stays.
@@ -166,7 +178,8 @@ impl Reloader {
         notices: &mut Vec<String>,
     ) -> Result<Vec<(usize, WorkflowTemplate)>, StoreError> {
         let mut all: Vec<(usize, WorkflowTemplate)> = Vec::new();
-        let mut taken: BTreeSet<TemplateId> = BTreeSet::new();
+        // What was known of a URL before may be in the file by now, which comes first.
+        let mut taken: BTreeSet<TemplateId> = settings::template_ids(configuration);
         for (group, url) in settings::template_urls(configuration) {
             let templates = match self.read_templates(&url, configuration).await {
                 Ok(templates) => templates,
@@ -181,7 +194,7 @@ impl Reloader {
                 } else {
                     let shown = config::shown_url(&url);
                     notices.push(format!(
-                        "{shown}: the template {} is there twice: it is taken once",
+                        "{shown}: there is a template {} already: this one is left out",
                         template.id
                     ));
                 }

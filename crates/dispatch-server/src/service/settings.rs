@@ -1,6 +1,7 @@
 //! What a configuration means to the rooms: the settings of the queue, its groups and templates, its sources, the people
 //! who may sign in, the database. Pure.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use dispatch_core::queue::Supply;
 use dispatch_core::run::{DeadlineChanges, IssueTarget, Policy, Sinks};
 use dispatch_core::verdict::Judge;
 use dispatch_core::{
-    Deadlines, Group, GroupKind, GroupState, SourceId, Template, Workflow, group::ListedHost,
+    Deadlines, Group, GroupKind, GroupState, SourceId, Template, TemplateId, Workflow, group::ListedHost,
 };
 use dispatch_store::{Database, Postgres, PostgresError, SslMode};
 use jiff::Timestamp;
@@ -69,6 +70,7 @@ fn metal_group(group: &MetalGroup, configuration: &Configuration, files_issues: 
             issues: named.map(|repository| target(repository.to_string())),
         }),
         targets: targets.collect(),
+        has_footer: Some(group.reporting.footer),
         is_watching: group.sources.iter().any(is_watched),
         sources: group.sources.iter().map(|source| id(group, source)).collect(),
         templates: group.templates.iter().map(|template| metal_template(group, template)).collect(),
@@ -201,11 +203,6 @@ pub(super) fn groups(configuration: &Configuration) -> Vec<GroupState> {
     metal.chain(actions).collect()
 }
 
-/// All templates of these settings.
-pub(super) fn templates(policy: &Policy) -> Vec<Template> {
-    policy.groups.iter().flat_map(|groups| groups.iter()).flat_map(|group| group.templates.clone()).collect()
-}
-
 /// What a source is known by in the state. Two groups may each have one of the same name, or even the same one: what
 /// one of them has run is not what the other has.
 pub(super) fn id(group: &MetalGroup, source: &Source) -> SourceId {
@@ -225,12 +222,6 @@ pub(super) fn supplies(configuration: &Configuration) -> Vec<(Supply, Source)> {
         group.sources.iter().map(|source| (supply(source), source.clone())).collect::<Vec<_>>()
     };
     configuration.metal_groups.iter().flat_map(of_group).collect()
-}
-
-/// Of which groups issues have no last line.
-pub(super) fn without_footer(configuration: &Configuration) -> Vec<dispatch_core::GroupId> {
-    let groups = configuration.metal_groups.iter().filter(|group| !group.reporting.footer);
-    groups.map(|group| group.id.clone()).collect()
 }
 
 /// Where the state is.
@@ -297,6 +288,13 @@ pub(super) fn template_urls(configuration: &Configuration) -> Vec<(usize, url::U
         all.extend(group.template_urls.iter().map(|url| (at, url.clone())));
     }
     all
+}
+
+/// The ids of the templates that are in the file, and in the files that it names.
+pub(super) fn template_ids(configuration: &Configuration) -> BTreeSet<TemplateId> {
+    let metal = configuration.metal_groups.iter().flat_map(|group| &group.templates);
+    let actions = configuration.github_groups.iter().flat_map(|group| &group.templates);
+    metal.map(|template| &template.id).chain(actions.map(|template| &template.id)).cloned().collect()
 }
 
 /// A template that was fetched, as the state knows it.

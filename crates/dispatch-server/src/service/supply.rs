@@ -5,18 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dispatch_core::group::Spread;
-use dispatch_core::queue::{Found, Supply as Terms};
-use dispatch_core::{Arch, Happening, Host, HostId, text};
+use dispatch_core::queue::{Context, Found, Looks, Supply as Terms, Synced};
+use dispatch_core::{Arch, Happening, Host, HostId, Snapshot, text};
 use dispatch_store::{Focus, Scope, StoreError, StoredEvent};
 use jiff::Timestamp;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Engine, later};
 use crate::source::remote::{Remote, RemoteError};
-use crate::source::{Directory, SourceError};
+use crate::source::{Directory, Scan, SourceError};
 
 /// How often a folder is looked at.
 const FOLDER: Duration = Duration::from_secs(10);
+
+/// How long a file system may take to tell what is in a folder. A share whose server is away never answers.
+const ANSWER: Duration = Duration::from_secs(20);
 
 /// How often it is tried again to look at what could not be looked at, if it is not looked at more often.
 const AGAIN: Duration = Duration::from_mins(1);
@@ -40,6 +44,12 @@ pub(super) struct Supply {
     title: String,
     /// What it offers, as it was seen last.
     found: Option<Vec<Found>>,
+    /// What the latest looks agree on.
+    looks: Looks,
+    /// A look that its file system has not answered yet: there is never a second one beside it.
+    scanning: Option<JoinHandle<Result<Scan, SourceError>>>,
+    /// What came of noting what it offers.
+    synced: Synced,
     /// The trouble that was told last.
     told: Option<String>,
     /// What was said already of what it offers.
@@ -54,7 +64,9 @@ pub(super) struct Supply {
 
 /// What came of a look.
 enum Look {
-    Found(Vec<Found>, Vec<String>),
+    /// It offers these; there is something that a person should know; and perhaps there is more, which could not be
+    /// looked at.
+    Found(Vec<Found>, Vec<String>, Option<String>),
     /// Not now; the time is when to ask again at the earliest, if that is known.
     Trouble(String, Option<Timestamp>),
 }
@@ -63,7 +75,22 @@ impl Supply {
     pub(super) fn new(engine: Engine, terms: Terms, place: Place, title: String) -> Self {
         let seen = *engine.store.watch_events().borrow();
         let (told, warned, has_missed, archs) = Default::default();
-        Self { engine, terms, place, title, found: None, told, warned, has_missed, archs, seen }
+        let (found, looks, scanning, synced) = Default::default();
+        Self {
+            engine,
+            terms,
+            place,
+            title,
+            found,
+            looks,
+            scanning,
+            synced,
+            told,
+            warned,
+            has_missed,
+            archs,
+            seen,
+        }
     }
 
     /// Runs until `stop`.
@@ -91,8 +118,9 @@ impl Supply {
                     () = stop.cancelled() => return,
                     next = self.look(&mut is_behind) => next,
                 };
-            } else if self.concerns_hosts().await || is_behind {
-                // Another host may be there that each workload is to run on.
+            } else if self.concerns().await || is_behind {
+                // Another host may be there that each workload is to run on; or what is no longer offered is back in the
+                // queue.
                 is_behind = self.sync().await.is_err();
                 if is_behind {
                     let again = later(self.engine.clock.now(), AGAIN);
@@ -102,8 +130,9 @@ impl Supply {
         }
     }
 
-    /// Whether any of the latest events changes which hosts there are, or whether the group takes jobs.
-    async fn concerns_hosts(&mut self) -> bool {
+    /// Whether any of the latest events changes which hosts there are, whether the group takes jobs, or what waits of
+    /// what is no longer offered.
+    async fn concerns(&mut self) -> bool {
         let mut concerns = false;
         loop {
             let Ok(events) = self.engine.store.events_after(self.seen, EVENTS).await else { return concerns };
@@ -111,11 +140,17 @@ impl Supply {
             self.seen = last.seq;
             // Else it is the same whoever is there; and it holds up all decisions to load all hosts.
             let spreads = self.terms.is_queued && self.terms.spread != Spread::Any;
+            let is_left = self.synced.is_left;
             for stored in &events {
+                let is_of_group = stored.event.group.as_ref() == Some(&self.terms.group);
                 concerns |= match stored.event.what {
                     Happening::HostSeen | Happening::HostAccepted | Happening::HostEdited => spreads,
                     Happening::Booting { .. } if spreads => self.is_of_another_arch(stored).await,
-                    Happening::GroupOpen => stored.event.group.as_ref() == Some(&self.terms.group),
+                    Happening::GroupOpen => is_of_group,
+                    Happening::Queued { .. }
+                    | Happening::Retry { .. }
+                    | Happening::Cancelled { .. }
+                    | Happening::Done { .. } => is_left && is_of_group,
                     _ => false,
                 };
             }
@@ -141,36 +176,83 @@ impl Supply {
             Place::Remote(_, every) => *every,
         };
         match look {
-            Look::Found(found, warnings) => {
-                if self.told.take().is_some() {
-                    tracing::info!("{} can be read again", self.title);
-                }
+            Look::Found(found, warnings, unread) => {
                 for warning in warnings {
                     if !self.warned.contains(&warning) {
                         tracing::warn!("{}: {warning}", self.title);
                         self.warned.push(warning);
                     }
                 }
-                let is_first = self.found.is_none();
-                let is_news = self.found.as_ref() != Some(&found);
-                if is_first {
+                if unread.is_some() {
+                    self.looks.incomplete();
+                } else {
+                    self.looks.complete(&found);
+                }
+                self.note_trouble(unread, now);
+                if self.found.is_none() {
                     tracing::info!("{} offers {}", self.title, text::count(found.len() as u64, "workload"));
                 }
+                let is_news = self.found.as_ref() != Some(&found);
                 self.found = Some(found);
-                if is_news || *is_behind {
+                if is_news || *is_behind || self.synced.is_missing {
                     *is_behind = self.sync().await.is_err();
                 }
-                let next = if *is_behind { Some(AGAIN.min(regular.unwrap_or(AGAIN))) } else { regular };
+                let is_soon = *is_behind || self.synced.is_missing;
+                let next = if is_soon { Some(AGAIN.min(regular.unwrap_or(AGAIN))) } else { regular };
                 next.map(|next| later(now, next))
             }
             Look::Trouble(why, not_before) => {
-                if self.told.as_ref() != Some(&why) {
-                    tracing::warn!("{} is taken as it was known before: {why}", self.title);
-                    self.told = Some(why);
-                }
+                self.looks.incomplete();
+                self.note_trouble(Some(why), now);
                 let again = later(now, regular.unwrap_or(AGAIN));
                 Some(not_before.map_or(again, |at| at.max(again)))
             }
+        }
+    }
+
+    /// Says once that the source cannot be looked at, or not at all of it, and once that it can be again.
+    fn note_trouble(&mut self, trouble: Option<String>, now: Timestamp) {
+        match &trouble {
+            Some(why) if self.told.as_ref() != Some(why) => {
+                tracing::warn!("{} is taken as it was known before: {why}", self.title);
+            }
+            None if self.told.is_some() => tracing::info!("{} can be read again", self.title),
+            _ => {}
+        }
+        self.told.clone_from(&trouble);
+        self.engine.standings().looked(&self.terms.source, trouble, now);
+    }
+
+    /// Looks through a folder, as long as its file system answers in time.
+    async fn scan(&mut self, directory: Directory) -> Look {
+        let clock = Arc::clone(&self.engine.clock);
+        let until = later(clock.now(), ANSWER);
+        loop {
+            let is_late = self.scanning.is_some();
+            let again = directory.clone();
+            let scanning =
+                self.scanning.get_or_insert_with(|| tokio::task::spawn_blocking(move || again.scan()));
+            let scanned = tokio::select! {
+                biased;
+                scanned = scanning => scanned,
+                () = clock.sleep_until(until) => {
+                    let seconds = ANSWER.as_secs();
+                    let why = format!("its file system has not answered for {seconds} s; look at its mount");
+                    return Look::Trouble(why, None);
+                }
+            };
+            self.scanning = None;
+            return match scanned {
+                // What an earlier look was answered by now is what was there then.
+                _ if is_late => continue,
+                Ok(Ok(scan)) => looked(scan),
+                // Nothing is there at the moment.
+                Ok(Err(error @ (SourceError::Empty(_) | SourceError::FilteredOut { .. }))) => {
+                    Look::Found(Vec::new(), vec![error.to_string()], None)
+                }
+                Ok(Err(error)) => Look::Trouble(error.to_string(), None),
+                Err(error) => Look::Trouble(error.to_string(), None),
+            };
         }
     }
 
@@ -178,20 +260,12 @@ impl Supply {
         match &self.place {
             Place::Folder(directory) => {
                 let directory = directory.clone();
-                match tokio::task::spawn_blocking(move || directory.scan()).await {
-                    Ok(Ok(scan)) => Look::Found(scan.found, scan.warnings),
-                    // Nothing is there at the moment.
-                    Ok(Err(error @ (SourceError::Empty(_) | SourceError::FilteredOut { .. }))) => {
-                        Look::Found(Vec::new(), vec![error.to_string()])
-                    }
-                    Ok(Err(error)) => Look::Trouble(error.to_string(), None),
-                    Err(error) => Look::Trouble(error.to_string(), None),
-                }
+                self.scan(directory).await
             }
             Place::Remote(remote, _) => {
                 let believes_gone = std::mem::take(&mut self.has_missed);
                 match remote.look_again(self.engine.clock.now(), believes_gone).await {
-                    Ok(looked) => Look::Found(looked.found, looked.warnings),
+                    Ok(looked) => Look::Found(looked.found, looked.warnings, None),
                     Err(error) => {
                         self.has_missed = matches!(error, RemoteError::Gone { .. });
                         Look::Trouble(error.to_string(), error.retry_at())
@@ -206,11 +280,38 @@ impl Supply {
         let Some(found) = &self.found else { return Ok(()) };
         let focus = Focus { group: Some(self.terms.group.clone()), all_hosts: true, ..Focus::default() };
         let focus = focus.within(Scope::Source(self.terms.source.clone()));
-        let terms = &self.terms;
-        let synced =
-            self.engine.decide(focus, |snapshot, context| snapshot.sync_source(terms, found, context)).await;
-        synced.map(drop).inspect_err(|error| {
-            tracing::error!("what {} offers cannot be noted: {error}", self.title);
-        })
+        let (terms, looks) = (&self.terms, &self.looks);
+        let decision = |snapshot: Snapshot, context: &mut Context<'_>| {
+            snapshot.sync_source(terms, found, looks, context)
+        };
+        match self.engine.decide(focus, decision).await {
+            Ok(synced) => {
+                self.synced = synced;
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!("what {} offers cannot be noted: {error}", self.title);
+                Err(error)
+            }
+        }
     }
 }
+
+/// What a scan has shown: what could not be looked at is left as it was known.
+fn looked(scan: Scan) -> Look {
+    let Scan { mut found, warnings, unread } = scan;
+    found.retain(|file| !unread.iter().any(|(name, _)| *name == file.name));
+    let unread = unread.first().map(|(name, why)| {
+        let more = match unread.len() - 1 {
+            0 => String::new(),
+            more => format!(" (nor can {})", text::count(more as u64, "other image")),
+        };
+        format!(
+            "{name} cannot be looked at: {why}{more}; nothing of this source is taken to be gone until then"
+        )
+    });
+    Look::Found(found, warnings, unread)
+}
+
+#[cfg(test)]
+mod tests;

@@ -30,7 +30,7 @@ use crate::engine::Engine;
 use crate::fetch::{Fetch, Settings};
 use crate::hub::HubError;
 use crate::log::Log;
-use crate::reconcile::{Deadlines, Ending, Hook, IssueOptions, Issues, Outbox, ReportSink, Story, Watch};
+use crate::reconcile::{Deadlines, Ending, Hook, Issues, Outbox, ReportSink, Story, Watch};
 use crate::source::SourceError;
 use crate::source::remote::RemoteError;
 use crate::state::{State, StateError};
@@ -180,7 +180,14 @@ impl Session {
         let ends_when_done = config.exit_when_done;
         let sinks = offered.hub.as_ref().map(|hub| hub.sinks.clone()).unwrap_or_default();
         let is_watching = matches!(&config.source, SourceConfig::Remote(remote) if remote.watch.is_some());
-        let policy = Arc::new(Policy { arch, ends_when_done, is_watching, sinks, ..config.policy.clone() });
+        let policy = Arc::new(Policy {
+            arch,
+            ends_when_done,
+            is_watching,
+            sinks,
+            has_footer: config.hub.footer,
+            ..config.policy.clone()
+        });
         let engine = Engine::new(store, policy, clock, random, offered.source, &title);
         engine.decide(Focus::default(), |snapshot, context| snapshot.recover(context.now)).await?;
         let again = config.again.clone();
@@ -254,8 +261,7 @@ impl Session {
         let reports = ReportSink::Directory(config.reports.clone());
         tasks.spawn(Outbox::new(engine.clone(), reports).run(later.clone()));
         let is_anonymous = github.as_ref().is_some_and(|github| !github.signed_in());
-        let issues = IssueOptions { footer: config.hub.footer, without: Vec::new() };
-        tasks.spawn(Issues::new(engine.clone(), github, issues).run(later.clone()));
+        tasks.spawn(Issues::new(engine.clone(), github).run(later.clone()));
         tasks.spawn(cut_downloads(engine.clone(), stop.clone()));
         if let (Some(fetched), SourceConfig::Remote(remote)) = (fetched, &config.source) {
             let Fetched { remote: source, found, images, network } = fetched;

@@ -43,7 +43,7 @@ pub(super) async fn offered(config: &Config, clock: Arc<dyn Clock>) -> Result<Of
             let directory = Directory::new(dir.clone(), config.filters.clone());
             let scan = directory.scan()?;
             let arch = scan.arch();
-            let Scan { found, warnings } = scan;
+            let Scan { found, warnings, .. } = scan;
             // Not for nothing: reading the system's authorities takes a while.
             let hub = if config.hub.target(None).is_some() { Some(connect().await?) } else { None };
             return Ok(Offered {

@@ -36,6 +36,14 @@ pub enum SourceError {
         /// Why.
         error: io::Error,
     },
+    /// None of its images can be looked at.
+    #[error("cannot read {}: {why}; look at the permissions and at the disk", path.display())]
+    Unread {
+        /// One of them.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// It offers nothing.
     #[error("{} offers nothing to boot: no file in it ends in .efi, .iso or .img", .0.display())]
     Empty(PathBuf),
@@ -76,6 +84,8 @@ pub struct Scan {
     pub found: Vec<Found>,
     /// What a person should know, a sentence each.
     pub warnings: Vec<String>,
+    /// The images that are there and could not be looked at, each with why.
+    pub unread: Vec<(String, String)>,
 }
 
 impl Scan {
@@ -97,22 +107,29 @@ impl Directory {
     pub fn scan(&self) -> Result<Scan, SourceError> {
         let mut scan = self.all_images()?;
         self.describe(&mut scan.found)?;
+        let unread = scan.unread.first().map(|(name, why)| {
+            let (path, why) = (self.path.join(name), why.clone());
+            SourceError::Unread { path, why }
+        });
         if scan.found.is_empty() {
-            return Err(SourceError::Empty(self.path.clone()));
+            return Err(unread.unwrap_or_else(|| SourceError::Empty(self.path.clone())));
         }
         let count = scan.found.len() as u64;
         scan.found.retain(|file| is_wanted(&file.name, &self.filters));
         if scan.found.is_empty() {
             let filters: Vec<String> = self.filters.iter().map(|filter| format!("`{filter}`")).collect();
-            return Err(SourceError::FilteredOut {
+            return Err(unread.unwrap_or_else(|| SourceError::FilteredOut {
                 path: self.path.clone(),
                 count: dispatch_core::text::count(count, "image"),
                 filters: filters.join(" or "),
-            });
+            }));
         }
         scan.warnings.extend(warnings(&scan.found));
         for file in scan.found.iter_mut().filter(|file| file.kind == Kind::Efi) {
-            let machine = self.machine(&file.name);
+            let machine = self.machine(&file.name).unwrap_or_else(|error| {
+                scan.unread.push((file.name.clone(), error.to_string()));
+                None
+            });
             // The file itself knows best.
             file.terms.arch = machine.and_then(arch_of).or(file.terms.arch);
             if machine.is_none() {
@@ -149,7 +166,13 @@ impl Directory {
                     origin: None,
                     terms: Terms::default(),
                 }),
-                Err(error) => scan.warnings.push(format!("{name} is ignored: {error}")),
+                Err(error) => {
+                    scan.warnings.push(format!("{name} is ignored: {error}"));
+                    // It has gone since the folder was read, or is a link that leads nowhere: that is known.
+                    if error.kind() != io::ErrorKind::NotFound {
+                        scan.unread.push((name, error.to_string()));
+                    }
+                }
             }
         }
         scan.found.sort_by(|a, b| a.name.cmp(&b.name));
@@ -173,11 +196,10 @@ impl Directory {
         }
     }
 
-    fn machine(&self, name: &str) -> Option<Machine> {
+    fn machine(&self, name: &str) -> io::Result<Option<Machine>> {
         let mut head = Vec::with_capacity(HEAD_LEN);
-        let read = File::open(self.path.join(name))
-            .and_then(|file| file.take(HEAD_LEN as u64).read_to_end(&mut head));
-        read.ok().and_then(|_| efi_arch(&head))
+        File::open(self.path.join(name))?.take(HEAD_LEN as u64).read_to_end(&mut head)?;
+        Ok(efi_arch(&head))
     }
 
     /// Opens the image of a workload, as it is now.
@@ -325,6 +347,23 @@ mod tests {
         let gone =
             Directory::new(dir.path().join("gone"), Vec::new()).scan().expect_err("refused").to_string();
         assert!(gone.contains("gone") && gone.contains("No such file"), "{gone}");
+    }
+
+    #[test]
+    fn an_image_that_is_there_and_cannot_be_looked_at_is_not_taken_to_be_gone() {
+        let dir = directory(&[("a.efi", b"x")]);
+        // A link to itself: what it stands for cannot be told, whoever asks.
+        std::os::unix::fs::symlink("loop.efi", dir.path().join("loop.efi")).expect("a link");
+        std::os::unix::fs::symlink("nothing", dir.path().join("broken.efi")).expect("a link");
+        let seen = scan(&dir, &[]).expect("a source");
+        assert_eq!(names(&seen), ["a.efi"]);
+        let unread: Vec<&str> = seen.unread.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(unread, ["loop.efi"], "a link that leads nowhere is known to");
+        std::fs::remove_file(dir.path().join("a.efi")).expect("removed");
+        for filters in [&[][..], &["z"]] {
+            let error = scan(&dir, filters).expect_err("nothing is known").to_string();
+            assert!(error.contains("cannot read") && error.contains("loop.efi"), "{error}");
+        }
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! Groups and their templates.
 
+use std::sync::Arc;
+
+use dispatch_core::run::Policy;
 use dispatch_wire::api::Role;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -8,6 +11,8 @@ use crate::lab::{Lab, Place, on_both};
 
 on_both![
     groups_show_how_full_they_are,
+    groups_show_what_is_wrong_with_their_sources,
+    what_a_source_had_that_left_the_configuration_is_offered_no_more,
     groups_come_in_pages,
     a_group_is_paused_and_drained_and_let_go_on,
     a_group_is_switched_only_as_it_was_seen,
@@ -39,6 +44,44 @@ async fn groups_show_how_full_they_are(place: Place) {
     assert!(list["items"][1]["runner_labels"].is_array());
     assert_eq!(lab.operator.get("/api/v1/groups/nothing").await.status, 404);
     assert_eq!(lab.operator.get("/api/v1/groups/-").await.status, 404);
+}
+
+async fn groups_show_what_is_wrong_with_their_sources(place: Place) {
+    let lab = Lab::new(place).await;
+    let standings = lab.world.api.engine().standings();
+    let source = dispatch_core::SourceId::new("images");
+    let at = |second| jiff::Timestamp::from_second(second).expect("a time");
+    assert_eq!(lab.get("/groups/metal").await["sources"], json!([{ "name": "images", "state": "waiting" }]));
+    let (since, later) = ("1970-01-01T00:00:01Z", "1970-01-01T00:00:02Z");
+    standings.looked(&source, Some("its file system does not answer".to_owned()), at(1));
+    standings.looked(&source, Some("it is away".to_owned()), at(2));
+    let expected = json!([{ "name": "images", "state": "trouble", "since": since, "message": "it is away", "last_look_at": later }]);
+    assert_eq!(lab.get("/groups/metal").await["sources"], expected);
+    standings.looked(&source, None, at(2));
+    let expected = json!([{ "name": "images", "state": "ok", "since": later, "last_look_at": later }]);
+    assert_eq!(lab.get("/groups/metal").await["sources"], expected);
+}
+
+async fn what_a_source_had_that_left_the_configuration_is_offered_no_more(place: Place) {
+    let lab = Lab::new(place).await;
+    let workload = lab.workload("a.efi").await;
+    let engine = lab.world.api.engine();
+    let before = engine.policy();
+    let mut groups = before.groups.as_ref().expect("a service").to_vec();
+    groups.iter_mut().for_each(|group| group.sources.clear());
+    let after = Policy { groups: Some(groups.clone().into()), ..(*before).clone() };
+    engine.set_policy(Arc::new(after));
+    let offered = async || {
+        let list = lab.get("/groups/metal/workloads").await;
+        let items = list["items"].as_array().expect("a list").iter();
+        items.map(|item| item["offered"].as_bool().expect("it is said")).collect::<Vec<_>>()
+    };
+    assert_eq!(offered().await, [true, true]);
+    lab.configure(&groups).await;
+    assert_eq!(offered().await, [false, false]);
+    let reply = lab.post("/groups/metal/queue", &json!({ "workload_id": workload })).await;
+    assert_eq!(reply.status, 409, "{reply:?}");
+    assert!(reply.json()["detail"].as_str().is_some_and(|text| text.contains("has left the configuration")));
 }
 
 async fn groups_come_in_pages(place: Place) {

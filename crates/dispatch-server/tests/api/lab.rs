@@ -7,7 +7,7 @@ use std::sync::Arc;
 use dispatch_core::group::{
     Group, GroupId, GroupKind, GroupState, Spread, Template, TemplateOrigin, TemplateRuns,
 };
-use dispatch_core::queue::{Ask, Found, Offer, Supply};
+use dispatch_core::queue::{Ask, Found, Looks, Offer, Supply};
 use dispatch_core::run::Policy;
 use dispatch_core::{Job, Kind, RunId, Sighting, SourceId, Terms, UnknownHosts, Workflow};
 use dispatch_server::api::Serving;
@@ -146,7 +146,8 @@ impl Lab {
         (self.world, self.place)
     }
 
-    async fn configure(&self, groups: &[Group]) {
+    /// The configuration is read with these groups, after their settings were put into force.
+    pub(crate) async fn configure(&self, groups: &[Group]) {
         let state = |(place, group): (usize, &Group)| GroupState {
             id: group.id.clone(),
             kind: group.kind,
@@ -162,11 +163,11 @@ impl Lab {
             updated: jiff::Timestamp::UNIX_EPOCH,
         };
         let states: Vec<GroupState> = groups.iter().enumerate().map(state).collect();
-        let templates: Vec<Template> = groups.iter().flat_map(|group| group.templates.clone()).collect();
         let engine = self.world.api.engine();
+        let policy = engine.policy();
         let focus = Focus::default().within(Scope::Active);
         let configured =
-            engine.decide(focus, |snapshot, context| snapshot.configure(&states, &templates, context.now));
+            engine.decide(focus, |snapshot, context| snapshot.configure(&states, &policy, context.now));
         configured.await.expect("configured");
     }
 
@@ -188,7 +189,7 @@ impl Lab {
         let focus = Focus { group: Some(metal()), all_hosts: true, ..Focus::default() };
         let engine = self.world.api.engine();
         let offered = engine.decide(focus.within(Scope::Source(source)), |snapshot, context| {
-            snapshot.sync_source(&supply, &found, context)
+            snapshot.sync_source(&supply, &found, &Looks::agreed(&found), context)
         });
         offered.await.expect("offered");
     }

@@ -1,11 +1,11 @@
 //! Decisions that need only some of the jobs that are not over.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dispatch_core::queue::{Light, Sieve, Snapshot};
-use dispatch_core::{GroupId, Host, JobId, SourceId, WorkloadId};
+use dispatch_core::{GroupId, Host, Job, JobId, SourceId, WorkloadId};
 use sqlx::AnyConnection;
-use sqlx::any::AnyArguments;
+use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
 use sqlx::{Any, AssertSqlSafe};
 
@@ -24,27 +24,110 @@ pub(crate) async fn add(
     focus: &Focus,
 ) -> Result<(), StoreError> {
     snapshot.is_part = true;
-    let active = sqlx::query("SELECT * FROM jobs WHERE state = 'active' ORDER BY position, id");
-    snapshot.jobs = all(connection, active, rows::job).await?;
+    let asking = match scope {
+        Scope::Candidates => focus.who.as_ref().and_then(|who| snapshot.asking(who)),
+        _ => None,
+    };
+    snapshot.jobs = match &asking {
+        Some(host) => active_near(connection, snapshot, host).await?,
+        None => {
+            let active = sqlx::query("SELECT * FROM jobs WHERE state = 'active' ORDER BY position, id");
+            all(connection, active, rows::job).await?
+        }
+    };
     match scope {
         Scope::Open | Scope::Active => {}
         Scope::Group(group) => {
+            // Where a job is moved, nobody asks what was tried of those that wait.
+            add_runs(connection, snapshot).await?;
             let query = sqlx::query(
                 "SELECT * FROM jobs WHERE grp = $1 AND state = 'queued' ORDER BY priority DESC, position, id",
             )
             .bind(group.to_string());
             snapshot.jobs.extend(all(connection, query, rows::job).await?);
+            return add_workloads_of_jobs(connection, snapshot).await;
         }
         Scope::Candidates => {
-            let asking = focus.who.as_ref().and_then(|who| snapshot.asking(who));
             if let Some(host) = asking {
                 add_candidates(connection, snapshot, &host, &focus.leave_out).await?;
             }
         }
         Scope::Source(source) => add_source(connection, snapshot, source).await?,
+        Scope::Workloads(workloads) => add_waiting(connection, snapshot, workloads).await?,
+        Scope::Images => {
+            let first = sqlx::query(FIRST_OF_EACH_WAIT);
+            let read = |row: &AnyRow| rows::optional_parsed::<JobId>(row, "job");
+            let first = all(connection, first, read).await?.into_iter().flatten().collect();
+            add_jobs(connection, snapshot, &first).await?;
+        }
     }
     add_runs(connection, snapshot).await?;
     add_workloads_of_jobs(connection, snapshot).await
+}
+
+/// From workload to workload, and from reason to reason, along an index: however many jobs wait, only one of each kind is
+/// looked at. Each workload ends with one that has no reason.
+pub(crate) const FIRST_OF_EACH_WAIT: &str = "\
+    WITH RECURSIVE waiting (workload) AS ( \
+        SELECT MIN(jobs.workload) FROM jobs WHERE jobs.state = 'queued' \
+        UNION ALL \
+        SELECT (SELECT MIN(jobs.workload) FROM jobs WHERE jobs.state = 'queued' AND jobs.workload > waiting.workload) \
+        FROM waiting WHERE waiting.workload IS NOT NULL \
+    ), \
+    reasons (workload, waits) AS ( \
+        SELECT workloads.id, (SELECT MIN(jobs.waits) FROM jobs WHERE jobs.state = 'queued' AND jobs.workload = workloads.id) \
+        FROM waiting JOIN workloads ON workloads.id = waiting.workload WHERE workloads.origin IS NOT NULL \
+        UNION ALL \
+        SELECT reasons.workload, (SELECT MIN(jobs.waits) FROM jobs WHERE jobs.state = 'queued' \
+            AND jobs.workload = reasons.workload AND jobs.waits > reasons.waits) \
+        FROM reasons WHERE reasons.waits IS NOT NULL \
+    ) \
+    SELECT CASE WHEN reasons.waits IS NULL \
+        THEN (SELECT jobs.id FROM jobs WHERE jobs.state = 'queued' AND jobs.workload = reasons.workload \
+            AND jobs.waits IS NULL ORDER BY jobs.priority DESC, jobs.position, jobs.id LIMIT 1) \
+        ELSE (SELECT jobs.id FROM jobs WHERE jobs.state = 'queued' AND jobs.workload = reasons.workload \
+            AND jobs.waits = reasons.waits ORDER BY jobs.priority DESC, jobs.position, jobs.id LIMIT 1) \
+        END AS job FROM reasons";
+
+/// The jobs that wait with these workloads; all jobs are in the order in which they came then.
+async fn add_waiting(
+    connection: &mut AnyConnection,
+    snapshot: &mut Snapshot,
+    workloads: &[WorkloadId],
+) -> Result<(), StoreError> {
+    let ids: Vec<String> = workloads.iter().map(ToString::to_string).collect();
+    for ids in ids.chunks(MOST_VALUES) {
+        let query = format!(
+            "SELECT * FROM jobs WHERE state = 'queued' AND workload IN ({}) ORDER BY position, id",
+            places(ids.len())
+        );
+        snapshot.jobs.extend(all(connection, bound(query, ids), rows::job).await?);
+    }
+    snapshot.jobs.sort_by_key(|job| (job.position, job.id));
+    Ok(())
+}
+
+/// The jobs that run in the groups that a host belongs to, and what runs on the hosts that it may be: nothing else stands in
+/// its way.
+async fn active_near(
+    connection: &mut AnyConnection,
+    snapshot: &Snapshot,
+    host: &Host,
+) -> Result<Vec<Job>, StoreError> {
+    let groups: Vec<String> = snapshot.groups_of(host).map(|group| group.id.to_string()).collect();
+    let hosts: Vec<String> = snapshot.hosts.iter().map(|host| host.id.to_string()).collect();
+    let mut jobs: BTreeMap<(i64, JobId), Job> = BTreeMap::new();
+    for (condition, values) in
+        [("grp IN ({})", &groups), ("id IN (SELECT job FROM runs WHERE active = 1 AND host IN ({}))", &hosts)]
+    {
+        for values in values.chunks(MOST_VALUES) {
+            let condition = condition.replace("{}", &places(values.len()));
+            let query = format!("SELECT * FROM jobs WHERE state = 'active' AND {condition}");
+            let found = all(connection, bound(query, values), rows::job).await?;
+            jobs.extend(found.into_iter().map(|job| ((job.position, job.id), job)));
+        }
+    }
+    Ok(jobs.into_values().collect())
 }
 
 /// The jobs that matter for a host that asks, of all groups that it belongs to.

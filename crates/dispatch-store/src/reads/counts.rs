@@ -6,6 +6,7 @@ use dispatch_core::{GroupId, HostId, RunState};
 use jiff::Timestamp;
 
 use super::{Statement, by_ids};
+use crate::load::part::FIRST_OF_EACH_WAIT;
 use crate::load::{all, groups, maybe};
 use crate::{Store, StoreError, StoredEvent, rows};
 
@@ -40,6 +41,12 @@ impl Counts {
         ]
         .map(Statement::new)
     }
+}
+
+/// The statement behind [`Scope::Images`](crate::Scope::Images).
+#[must_use]
+pub fn waits_statement() -> Statement {
+    Statement::new(FIRST_OF_EACH_WAIT)
 }
 
 impl Store {

@@ -14,7 +14,7 @@ mod reports;
 mod runs;
 mod workloads;
 
-pub use counts::{Counts, OutboxCounts};
+pub use counts::{Counts, OutboxCounts, waits_statement};
 pub use history::{HistoryFilter, HistoryKey, PastJob};
 pub use hosts::HostKeyset;
 pub use matrix::results_statement;

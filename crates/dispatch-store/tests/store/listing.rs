@@ -5,13 +5,18 @@ use std::collections::BTreeSet;
 use dispatch_core::queue::Phase;
 use dispatch_core::run::Policy;
 use dispatch_core::{GroupId, JobId};
-use dispatch_store::Store;
 use dispatch_store::queue::{QueueFilter, QueueKey};
+use dispatch_store::reads::waits_statement;
+use dispatch_store::{Focus, Scope, Store};
 
 use crate::lab::Lab;
 use crate::place::Place;
 
-on_both![no_page_of_a_long_queue_reads_the_whole_table, a_page_goes_on_where_the_one_before_ended];
+on_both![
+    no_page_of_a_long_queue_reads_the_whole_table,
+    a_page_goes_on_where_the_one_before_ended,
+    which_images_a_long_queue_needs_is_seen_by_a_look_at_a_few_of_its_jobs,
+];
 
 const MANY: u32 = 100_000;
 
@@ -105,5 +110,29 @@ async fn a_page_goes_on_where_the_one_before_ended(place: Place) {
     assert!(ranks.is_sorted(), "in the order of the queue");
     let counts = lab.store.group_counts(&[group()]).await.expect("counts");
     assert_eq!((counts[&group()].queued, counts[&group()].active), (301, 0));
+    lab.store.close().await;
+}
+
+async fn which_images_a_long_queue_needs_is_seen_by_a_look_at_a_few_of_its_jobs(place: Place) {
+    let lab = filled(place, MANY).await;
+    for statement in [
+        "UPDATE workloads SET origin = 'https://example.org/a.efi'",
+        "UPDATE jobs SET waits = 'its image is not here yet' WHERE position > 1000",
+        "UPDATE jobs SET waits = 'its image cannot be read' WHERE position > 900000",
+        "ANALYZE",
+    ] {
+        lab.place.execute(statement).await.expect("done");
+    }
+    let plan = lab.store.plan(&waits_statement()).await.expect("a plan");
+    let is_scan = |line: &&String| line.contains("SCAN jobs") || line.contains("Seq Scan on jobs");
+    assert_eq!(plan.iter().find(is_scan), None, "{plan:#?}");
+    let focus = Focus::default().within(Scope::Images);
+    let seen = lab.store.look(focus, &Policy::default(), |snapshot| snapshot).await.expect("a look");
+    let mut said: Vec<_> = seen.jobs.iter().map(|job| (job.waits.clone(), job.priority)).collect();
+    said.sort();
+    let text = |text: &str| Some(text.to_owned());
+    let cannot = (text("its image cannot be read"), 2);
+    assert_eq!(said, [(None, 2), cannot, (text("its image is not here yet"), 2)]);
+    assert_eq!(seen.workloads.len(), 1);
     lab.store.close().await;
 }

@@ -20,6 +20,7 @@ macro_rules! on_both {
     };
 }
 
+mod claim;
 mod connecting;
 mod lab;
 mod listing;
@@ -32,3 +33,4 @@ mod random;
 mod reads;
 mod scopes;
 mod trouble;
+mod upgrades;

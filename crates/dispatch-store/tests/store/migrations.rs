@@ -38,7 +38,7 @@ INSERT INTO leases (host, run, epoch, held_until) VALUES
 ";
 
 /// A database as the versions up to this migration made it.
-async fn database(place: &Place, last: &str) -> AnyConnection {
+pub(crate) async fn database(place: &Place, last: &str) -> AnyConnection {
     let folder = TempDir::new().expect("a folder");
     let all = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
     for entry in std::fs::read_dir(all).expect("the migrations") {

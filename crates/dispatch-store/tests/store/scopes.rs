@@ -5,13 +5,18 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dispatch_core::group::{Group, GroupKind};
-use dispatch_core::queue::{Ask, Change, Context, Edit, NewJob, Outlook, Place as At, Unreadable, Wanted};
+use dispatch_core::fetch::{Key, needs};
+use dispatch_core::group::{Group, GroupKind, Spread};
+use dispatch_core::queue::stats::Ended;
+use dispatch_core::queue::{
+    Ask, Change, Context, Edit, Found, NewJob, Outlook, Place as At, Supply, Unreadable, Wanted,
+};
 use dispatch_core::run::{End, Policy, RunEvent};
 use dispatch_core::{
-    GroupId, GroupState, Host, HostId, Job, JobId, Kind, Outcome, RunId, Sighting, Snapshot, SourceId, Terms,
-    Workload, WorkloadId,
+    Digest, GroupId, GroupState, Host, HostId, Job, JobId, Kind, Outcome, RunId, Sighting, Snapshot,
+    SourceId, Terms, Workload, WorkloadId,
 };
+use dispatch_store::reads::{HistoryFilter, WorkloadFilter};
 use dispatch_store::{Focus, Near, Scope, Store};
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -48,7 +53,8 @@ fn workload(number: u8, of: u8) -> Workload {
         size: 1000,
         modified: noon(),
         digest: None,
-        origin: None,
+        // Of two in three, the image is fetched; two workloads are one image.
+        origin: (number % 3 != 2).then(|| format!("https://example.org/{}", number / 2)),
         made_for: None,
         terms: Terms::default(),
         source: SourceId::new(&format!("s{of}")),
@@ -83,6 +89,7 @@ struct Made {
     key: Option<u8>,
     is_over: bool,
     again: bool,
+    waits: Option<u8>,
 }
 
 fn made() -> impl Strategy<Value = Made> {
@@ -93,9 +100,10 @@ fn made() -> impl Strategy<Value = Made> {
         proptest::option::weighted(0.3, 0..8_u8),
         proptest::bool::weighted(0.2),
         any::<bool>(),
+        proptest::option::of(0..3_u8),
     );
     (numbers, flags).prop_map(
-        |((group, workload, priority, position, pin), (is_paused, later, key, is_over, again))| Made {
+        |((group, workload, priority, position, pin), (is_paused, later, key, is_over, again, waits))| Made {
             group,
             workload,
             priority,
@@ -106,6 +114,7 @@ fn made() -> impl Strategy<Value = Made> {
             key,
             is_over,
             again,
+            waits,
         },
     )
 }
@@ -124,6 +133,7 @@ impl Made {
         job.is_paused = self.is_paused;
         job.not_before = self.later.map(|seconds| noon() + Duration::from_secs(100).mul(seconds));
         job.auto_requeue = self.again;
+        job.waits = self.waits.filter(|_| !self.is_over).map(|of| format!("its image is not here yet: {of}"));
         if self.is_over {
             job.state = dispatch_core::JobState::Cancelled;
         }
@@ -155,6 +165,11 @@ enum Verb {
     Add(u8, u8, Option<u8>),
     Reorder(u8, Vec<u8>),
     Over(u8),
+    Sync(u8, Vec<(u8, bool)>, u8),
+    Apart(u8),
+    MakeRoom(u8, u8),
+    Image(u8, u8),
+    Needs,
 }
 
 fn verb() -> impl Strategy<Value = Verb> {
@@ -168,8 +183,14 @@ fn verb() -> impl Strategy<Value = Verb> {
         1 => job.clone().prop_map(Verb::Delete),
         2 => (job.clone(), proptest::option::of(0..8_u8)).prop_map(|(job, key)| Verb::Edit(job, key)),
         2 => (0..3_u8, 0..9_u8, proptest::option::of(0..8_u8)).prop_map(|(g, w, k)| Verb::Add(g, w, k)),
-        1 => (0..3_u8, proptest::collection::vec(job, 0..6)).prop_map(|(g, jobs)| Verb::Reorder(g, jobs)),
+        1 => (0..3_u8, proptest::collection::vec(job.clone(), 0..6)).prop_map(|(g, jobs)| Verb::Reorder(g, jobs)),
         2 => (0..6_u8).prop_map(Verb::Over),
+        3 => (0..3_u8, proptest::collection::vec((0..5_u8, any::<bool>()), 0..4), 0..3_u8)
+            .prop_map(|(source, found, spread)| Verb::Sync(source, found, spread)),
+        1 => (0..3_u8).prop_map(Verb::Apart),
+        1 => (job.clone(), 0..2_u8).prop_map(|(job, place)| Verb::MakeRoom(job, place)),
+        3 => (0..9_u8, 0..6_u8).prop_map(|(workload, what)| Verb::Image(workload, what)),
+        3 => Just(Verb::Needs),
     ]
 }
 
@@ -334,6 +355,24 @@ impl Lab {
                 .await
             }
             Verb::Over(number) => self.end(*number).await,
+            Verb::Sync(source, found, spread) => self.sync(*source, found, *spread).await,
+            Verb::Apart(of) => {
+                let of = group(*of);
+                let focus = Focus::default().within(Scope::Group(of.clone()));
+                self.both(focus, all, |snapshot, _| in_order(snapshot).spread_out(&of)).await
+            }
+            Verb::MakeRoom(job, place) => {
+                let id = self.job(*job);
+                let of = self.jobs[usize::from(*job) % self.jobs.len()].group.clone();
+                let place = if *place == 0 { At::First } else { At::Last };
+                let focus = Focus::job(id).within(Scope::Group(of));
+                self.both(focus, Focus { jobs: vec![id], ..all }, |snapshot, _| {
+                    in_order(snapshot).move_with_room(id, place, None, None, now)
+                })
+                .await
+            }
+            Verb::Image(number, what) => self.tell_of_image(*number, *what).await,
+            Verb::Needs => self.needs().await,
         }
     }
 
@@ -353,6 +392,101 @@ impl Lab {
             .await
     }
 
+    /// A source is looked at.
+    async fn sync(&mut self, source: u8, found: &[(u8, bool)], spread: u8) -> (String, String) {
+        let mut names = BTreeSet::new();
+        let file = |(number, is_new): &(u8, bool)| Found {
+            name: format!("w{}", source * 3 + number),
+            kind: Kind::Efi,
+            size: if *is_new { 2000 } else { 1000 },
+            modified: noon(),
+            digest: None,
+            origin: None,
+            terms: Terms { order: i64::from(*number), ..Terms::default() },
+        };
+        let found: Vec<Found> = found.iter().filter(|(number, _)| names.insert(*number)).map(file).collect();
+        let supply = Supply {
+            source: SourceId::new(&format!("s{source}")),
+            group: group(source),
+            is_queued: spread < 3,
+            spread: match spread {
+                0 => Spread::Any,
+                1 => Spread::EachHost,
+                _ => Spread::Each("rack".to_owned()),
+            },
+            priority: 1,
+        };
+        let focus = Focus { group: Some(supply.group.clone()), all_hosts: true, ..Focus::default() };
+        let part = focus.clone().within(Scope::Source(supply.source.clone()));
+        // Jobs that left with their files, and workloads without a job, are in no other scope.
+        let mut whole = focus;
+        whole.jobs = self.jobs_that_left().await;
+        whole.workloads = (0..9).map(|number| workload(number, 0).id).collect();
+        whole.workloads.extend(self.new_workloads().await);
+        self.both(part, whole, |snapshot, context| in_order(snapshot).sync_source(&supply, &found, context))
+            .await
+    }
+
+    /// The jobs that left the queue.
+    async fn jobs_that_left(&self) -> Vec<JobId> {
+        let mut left = Vec::new();
+        for number in 0..3 {
+            let filter = HistoryFilter { ended: vec![Ended::Cancelled], ..HistoryFilter::all(group(number)) };
+            let past = self.store.history(&filter, None, 1000).await.expect("a history");
+            left.extend(past.iter().filter(|past| past.job.is_withdrawn).map(|past| past.job.id));
+        }
+        left
+    }
+
+    async fn new_workloads(&self) -> Vec<WorkloadId> {
+        let all = self.store.workloads(&WorkloadFilter::default(), None, 1000).await.expect("workloads");
+        all.iter().map(|workload| workload.id).collect()
+    }
+
+    /// Something is told of the image of a workload, which may be that of its neighbour as well.
+    async fn tell_of_image(&mut self, number: u8, what: u8) -> (String, String) {
+        let now = self.now;
+        let image = [workload(number, 0).id, workload(number ^ 1, 0).id];
+        let digest = Digest::new([number; 32]);
+        let why = Unreadable { why: format!("{number}"), outlook: Outlook::Coming };
+        let focus = Focus::default().within(Scope::Workloads(image.to_vec()));
+        self.both(focus, Focus::default(), |snapshot, _| {
+            let snapshot = in_order(snapshot);
+            match what {
+                0 => snapshot.fetch_begins(&image, 1000, 0, now),
+                1 => snapshot.image_here(&image, digest, None, Some(Duration::from_secs(1)), now),
+                2 => snapshot.image_wrong(&image, "wrong", now),
+                3 => snapshot.image_spoiled(&image, "spoiled", now),
+                4 => snapshot.image_waits(&image, &why, now),
+                _ => snapshot.image_to_come(&image),
+            }
+        })
+        .await
+    }
+
+    /// Which images are needed, and what the jobs that wait say of them.
+    async fn needs(&mut self) -> (String, String) {
+        let now = self.now;
+        let seen = async |focus| {
+            let snapshot = self.store.look(focus, &self.policy, |snapshot| snapshot).await.expect("a look");
+            let key = |workload: &Workload| {
+                let last = workload.origin.as_ref()?.bytes().last()?;
+                Some(Key::Digest(Digest::new([last; 32])))
+            };
+            let needs = needs(&snapshot, key, &BTreeMap::new(), now);
+            let is_fetched = |job: &&Job| {
+                let workload = snapshot.workloads.iter().find(|known| known.id == job.workload);
+                workload.is_some_and(|workload| workload.origin.is_some())
+            };
+            let waiting = snapshot.jobs.iter().filter(|job| job.state == dispatch_core::JobState::Queued);
+            let said: BTreeSet<_> =
+                waiting.filter(is_fetched).map(|job| (job.workload, job.waits.clone())).collect();
+            let known: Vec<bool> = needs.iter().map(|need| snapshot.knows_image(&need.workloads)).collect();
+            format!("{needs:#?}\n{said:#?}\n{known:?}")
+        };
+        (seen(Focus::default().within(Scope::Images)).await, seen(Focus::default()).await)
+    }
+
     async fn run_of(&self, who: &Sighting) -> Option<RunId> {
         let find = |snapshot: Snapshot| {
             let host = snapshot.hosts.iter().find(|host| host.address == who.address)?.id;
@@ -360,6 +494,14 @@ impl Lab {
         };
         self.store.look(Focus::host(who), &self.policy, find).await.expect("a look")
     }
+}
+
+/// The same, in one order: of what is done for each of many jobs, the order does not matter.
+fn in_order(mut snapshot: Snapshot) -> Snapshot {
+    snapshot.jobs.sort_by_key(|job| (job.position, job.id));
+    snapshot.workloads.sort_by_key(|workload| (workload.first_seen, workload.id));
+    snapshot.hosts.sort_by_key(|host| (host.first_seen, host.id));
+    snapshot
 }
 
 /// On everything, with what a job that comes again needs to know.

@@ -15,6 +15,39 @@ pub enum GroupKind {
     Sandbox,
 }
 
+/// How a source is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SourceState {
+    /// It has not been looked at since the service started, or since it came into the configuration.
+    Waiting,
+    /// What it offers is known.
+    Ok,
+    /// It could not be looked at, or not at all of it: what was known of it before holds.
+    Trouble,
+}
+
+/// A source of a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct GroupSource {
+    /// Its id in the configuration.
+    pub name: String,
+    /// How it is.
+    pub state: SourceState,
+    /// Since when it is so; absent before the first look at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, format = DateTime)]
+    pub since: Option<String>,
+    /// What the trouble is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub message: Option<String>,
+    /// When it was last looked at, whatever came of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, format = DateTime)]
+    pub last_look_at: Option<String>,
+}
+
 /// A pool of targets with a queue of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Group {
@@ -69,4 +102,6 @@ pub struct Group {
     pub total_runners: u64,
     /// How many templates it has.
     pub template_count: u64,
+    /// Where its workloads come from, in the order of the configuration.
+    pub sources: Vec<GroupSource>,
 }

@@ -30,6 +30,8 @@ on_both! {
     a_host_that_is_enrolled_reads_so_on_its_own_console
     the_configuration_of_the_seed_starts_with_metal_beside_it
     what_left_the_file_stops_at_once_and_a_bad_file_changes_nothing
+    what_runs_of_a_group_that_left_the_file_is_judged_as_the_group_was
+    a_second_service_on_one_database_is_refused_until_the_first_is_gone
 }
 
 /// Two groups, told apart by a label; two hosts are listed by the names in their boot URLs.
@@ -218,4 +220,46 @@ fn what_left_the_file_stops_at_once_and_a_bad_file_changes_nothing(engine: Engin
     admin.call("POST", "/api/v1/config/reload", None);
     assert_eq!(image(&small), "small.efi");
     terminate(running.program);
+}
+
+fn what_runs_of_a_group_that_left_the_file_is_judged_as_the_group_was(engine: Engine) {
+    let config = r#"
+boot: { listen: "BOOT", unknown_hosts: accept }
+groups:
+  metal:
+    - { id: lab, name: Lab, sources: [{ dir: ./images }], fail_if: ["body:panic"] }
+"#;
+    let mut lab = ServiceLab::new(engine, &["a.efi"], config);
+    let mut running = lab.start();
+    ready(&mut running, 1);
+    let firmware = running.program.firmware();
+    assert_eq!(image(&firmware), "a.efi");
+    let (_, run) = firmware.post().expect("an answer");
+    lab.config =
+        "boot: { listen: \"BOOT\", unknown_hosts: accept }\ngroups: { metal: [{ id: other }] }\n".to_owned();
+    lab.write();
+    running.client("admin").call("POST", "/api/v1/config/reload", None);
+    let report = r#"{"title":"all went well","body":"but for a kernel panic"}"#;
+    assert_eq!(firmware.put(report, run.as_deref()).expect("an answer"), 200);
+    let told = running.program.event("report", "a.efi").expect("told");
+    assert_eq!(told["verdict"], "failed", "{told}");
+    terminate(running.program);
+}
+
+fn a_second_service_on_one_database_is_refused_until_the_first_is_gone(engine: Engine) {
+    let config = r#"
+boot: { listen: "BOOT", unknown_hosts: accept }
+groups:
+  metal:
+    - { id: lab, name: Lab, sources: [{ dir: ./images }] }
+"#;
+    let mut lab = ServiceLab::new(engine, &["a.efi"], config);
+    let mut running = lab.start();
+    ready(&mut running, 1);
+    let (status, stderr) = lab.lab.start_badly().expect("a try");
+    assert_eq!(status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("is in use by another dispatch: end that one, or name another"), "{stderr}");
+    assert_eq!(whole_run(&running.program.firmware()), "a.efi", "the first one goes on");
+    running.program.kill().expect("killed");
+    terminate(lab.start().program);
 }

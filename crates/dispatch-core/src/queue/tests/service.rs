@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::group::{Group, GroupKind, HostKey, ListedHost};
+use crate::run::Policy;
 use crate::workload::SourceId;
 
 /// A group of servers with one source, which is called as it is.
@@ -62,9 +63,9 @@ impl Model {
             updated: self.now,
         };
         let states: Vec<GroupState> = groups.iter().enumerate().map(state).collect();
-        let templates: Vec<Template> = groups.iter().flat_map(|group| group.templates.clone()).collect();
-        self.snapshot.policy.groups = Some(Arc::from(groups));
-        self.decide(|snapshot, context| snapshot.configure(&states, &templates, context.now));
+        let policy = Policy { groups: Some(Arc::from(groups)), ..self.snapshot.policy.clone() };
+        self.decide(|snapshot, context| snapshot.configure(&states, &policy, context.now));
+        self.snapshot.policy = policy;
     }
 
     /// The group's source offers these.
@@ -80,7 +81,12 @@ impl Model {
     }
 
     pub(super) fn supply(&mut self, supply: &Supply, files: &[Found]) {
-        self.decide(|snapshot, context| snapshot.sync_source(supply, files, context));
+        self.look(supply, files, &Looks::agreed(files));
+    }
+
+    /// One of several looks at a source.
+    pub(super) fn look(&mut self, supply: &Supply, files: &[Found], looks: &Looks) -> Synced {
+        self.decide(|snapshot, context| snapshot.sync_source(supply, files, looks, context))
     }
 
     /// The same, by name alone.

@@ -1,6 +1,7 @@
 //! Which hosts of a service may work, and what idle ones are told.
 
 use super::service::{group, key, listed, metal, named};
+use super::verbs::template;
 use super::*;
 use crate::group::{Group, ListedHost, UnknownHosts};
 use crate::mac::Mac;
@@ -150,6 +151,33 @@ fn what_is_of_a_source_that_left_the_configuration_waits() {
     queue.configure(vec![Group { sources: Vec::new(), ..metal("g", &[]) }]);
     assert_eq!(queue.given("r1"), None);
     assert_eq!(queue.job("a").state, JobState::Queued);
+}
+
+#[test]
+fn nobody_queues_from_a_source_that_left_the_configuration() {
+    let with = Group { templates: vec![template("t", "g", "a")], ..metal("g", &[]) };
+    let without = Group { sources: Vec::new(), ..with.clone() };
+    let mut queue = Model::service(vec![with.clone()]);
+    queue.offer_names("g", &["a"]);
+    queue.given("r1").expect("work");
+    queue.finish("r1");
+    let by_id = queue.by_hand("a");
+    let by_template = NewJob::new(Wanted::Template("t".parse().expect("an id")));
+    queue.configure(vec![without]);
+    assert!(!queue.snapshot.workloads[0].is_offered, "people see that it is not there");
+    assert_eq!(queue.add("g", by_id.clone()), Err((0, NotDone::SourceGone("a".into()))));
+    assert_eq!(queue.add("g", by_template.clone()), Err((0, NotDone::NotOffered("a".into()))));
+    // What it was just looked at for comes to nothing.
+    queue.offer_names("g", &["a", "b"]);
+    assert!(queue.order("g").is_empty() && !queue.snapshot.workloads[0].is_offered);
+    assert_eq!(queue.job("a").verdict, Some(Verdict::Passed), "what it did stays known");
+    queue.configure(vec![with]);
+    assert_eq!(queue.add("g", by_template.clone()), Err((0, NotDone::NotOffered("a".into()))), "not yet");
+    queue.offer_names("g", &["a"]);
+    assert!(queue.order("g").is_empty(), "it was run");
+    for wanted in [by_id, by_template] {
+        queue.add("g", wanted).expect("made");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod access;
 mod groups;
+mod later;
 mod sections;
 mod templates;
 
@@ -173,5 +174,6 @@ pub(super) fn configuration(context: &mut Context<'_>, file: File) -> Option<Con
         hosts,
     };
     sections::together(context, &configuration);
+    later::not_yet(context, &configuration);
     Some(configuration)
 }

@@ -138,8 +138,8 @@ pub(super) fn together(context: &mut Context<'_>, configuration: &Configuration)
     if configuration.metal_groups.is_empty() && configuration.github_groups.is_empty() {
         context.warning(&top.at("groups"), "there is no group: nothing will run until there is one");
     }
-    if configuration.auth.users.is_empty() && configuration.auth.github.is_none() {
-        let what = "nobody can sign in: enable `auth.basic` with at least one user, or `auth.github`";
+    if configuration.auth.users.is_empty() {
+        let what = "nobody can sign in: enable `auth.basic` with at least one user";
         context.warning(&top.at("auth"), what);
     }
     let is_signed_in = configuration.github.token.is_some() || configuration.github.app.is_some();

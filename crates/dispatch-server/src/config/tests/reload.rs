@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{FILE, configuration, hush};
-use crate::config::{Configuration, EXAMPLE, differences, parse};
+use crate::config::{Configuration, EXAMPLE, differences, in_force, parse};
 
 fn example(was: &str, is: &str) -> Configuration {
     assert!(EXAMPLE.contains(was), "{was}");
@@ -33,8 +33,8 @@ fn each_change_says_whether_it_needs_a_restart() {
         ("role: admin ", "role: operator ", "auth.basic", false),
         ("    enabled: false", "    enabled: true", "auth.github", false),
         ("retention_days: 30", "retention_days: -1", "history", false),
-        ("  url: https://api.github.com", "  url: https://h.test/api/v3", "github.url", true),
-        ("token: ${GITHUB_TOKEN}", "token: other", "github", false),
+        ("  url: https://api.github.com", "  url: https://h.test/api/v3", "github", true),
+        ("token: ${GITHUB_TOKEN}", "token: other", "github", true),
         ("listen: \":8080\"", "listen: \":8081\"", "boot.listen", true),
         ("path: /dispatch\n", "path: /other\n", "boot.path", true),
         ("  # stubs: ", "  stubs: ", "boot.stubs", true),
@@ -43,8 +43,8 @@ fn each_change_says_whether_it_needs_a_restart() {
         ("url: file:///var", "url: file:///srv", "storage", true),
         ("\n# reports: reports", "\nreports: other #", "reports", true),
         ("  path: cache", "  path: other", "cache.path", true),
-        ("size: 50GiB", "size: 51GiB", "cache.size", false),
-        ("prefetch: true", "prefetch: false", "cache.prefetch", false),
+        ("size: 50GiB", "size: 51GiB", "cache.size", true),
+        ("prefetch: true", "prefetch: false", "cache.prefetch", true),
         ("\ngrace: 2m", "\ngrace: 3m", "grace", false),
         ("mdns: true", "mdns: false", "mdns", true),
         ("\n# ca_cert: ", "\nca_cert: ", "ca_cert", true),
@@ -52,7 +52,10 @@ fn each_change_says_whether_it_needs_a_restart() {
         ("max_concurrent: 2", "max_concurrent: 3", "groups.github.sync-tests", false),
         ("name: rack 1, unit 3", "name: rack 2", "hosts.r1", false),
     ] {
-        let found = differences(&old, &example(was, is));
+        let new = example(was, is);
+        let in_force = in_force(new.clone(), &old);
+        assert_eq!(in_force, if needs_restart { old.clone() } else { new.clone() }, "{was}");
+        let found = differences(&old, &new);
         let [difference] = found.as_slice() else { panic!("{was}: {found:#?}") };
         assert_eq!((difference.key.as_str(), difference.needs_restart), (key, needs_restart), "{was}");
         assert!(!difference.what.contains("hush") && !difference.what.contains('\n'), "{difference:?}");

@@ -10,13 +10,14 @@ use serde_json::{Map, Value as Json};
 use super::{FILE, configuration, hush, loaded, mistake, read, unset};
 use crate::config::schema::{Shape, default_of, schema};
 use crate::config::{
-    Configuration, Connection, Database, EXAMPLE, Loaded, Queueing, SourceKind, Storage, load, parse,
+    Configuration, Connection, Database, EXAMPLE, Loaded, Queueing, SourceKind, Storage, Warning, load, parse,
 };
 
 fn example() -> Configuration {
     let Loaded { configuration, warnings } =
         parse(EXAMPLE, Path::new(FILE), &hush).unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(warnings, [], "the example has nothing to warn of");
+    let is_expected = |note: &Warning| note.what.starts_with("this has no effect yet");
+    assert!(warnings.iter().all(is_expected), "{warnings:#?}");
     configuration
 }
 

@@ -14,8 +14,8 @@ use dispatch_wire::boot;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use super::Report;
 use super::tracker::Tracker;
-use super::{IssueOptions, Report};
 use crate::engine::{Engine, later};
 
 /// How long a request that makes something may still take when the session ends. It is shorter than the session waits.
@@ -28,7 +28,6 @@ const UNREADABLE: Duration = Duration::from_mins(5);
 pub(super) struct One<T> {
     pub(super) engine: Engine,
     pub(super) tracker: T,
-    pub(super) options: IssueOptions,
     pub(super) pace: Arc<Mutex<Pace>>,
     pub(super) stop: CancellationToken,
 }
@@ -223,7 +222,7 @@ impl<T: Tracker> One<T> {
         let content = serde_json::from_str(&stored.report.content.json).map_err(|error| {
             Unreadable::ForGood(format!("the report in the state is damaged and cannot be read: {error}"))
         })?;
-        let has_footer = self.options.footer && !self.options.without.contains(&stored.job.group);
+        let has_footer = self.engine.policy().has_footer_of(&stored.job.group);
         let options = Options { footer: has_footer };
         let name = stored.job.name.clone();
         // A report may have megabytes.

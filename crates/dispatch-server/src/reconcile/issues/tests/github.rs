@@ -49,8 +49,7 @@ async fn file_all(rig: &Rig, github: &FakeGithub) {
 }
 
 async fn file_all_by(client: GitHub, rig: &Rig, github: &FakeGithub) {
-    let issues =
-        Issues::new(rig.engine.clone(), Some(client), IssueOptions { footer: true, without: Vec::new() });
+    let issues = Issues::new(rig.engine.clone(), Some(client));
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
     tasks.spawn(issues.run(stop.clone()));
@@ -230,7 +229,7 @@ async fn three_reports_of_a_run_are_filed_in_their_order_through_an_outage() {
 }
 
 fn desk(rig: &Rig, github: &FakeGithub) -> Desk<GitHub> {
-    Desk::new(rig.engine.clone(), Some(client(github)), IssueOptions { footer: true, without: Vec::new() })
+    Desk::new(rig.engine.clone(), Some(client(github)))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -278,8 +277,7 @@ async fn a_clock_that_is_set_while_a_session_runs_files_nothing_twice() {
         let rig = rig(&github, Arc::clone(&clock) as Arc<dyn Clock>).await;
         let ours = Arc::clone(&clock);
         let tracker = client_with(&github, Arc::new(move || ours.now()));
-        let mut desk =
-            Desk::new(rig.engine.clone(), Some(tracker), IssueOptions { footer: true, without: Vec::new() });
+        let mut desk = Desk::new(rig.engine.clone(), Some(tracker));
         rig.report(0, &json!({ "title": "one" })).await;
         all(&mut desk).await;
         clock.0.fetch_add(step * 1_000_000, Ordering::SeqCst);

@@ -149,7 +149,7 @@ impl Tracker for Scripted {
 }
 
 fn desk(rig: &Rig, tracker: &Scripted) -> Desk<Scripted> {
-    Desk::new(rig.engine.clone(), Some(tracker.clone()), IssueOptions { footer: true, without: Vec::new() })
+    Desk::new(rig.engine.clone(), Some(tracker.clone()))
 }
 
 async fn rig(images: &[&str]) -> Rig {
@@ -350,8 +350,7 @@ async fn a_repository_that_does_not_answer_holds_up_no_other() {
 async fn without_a_sign_in_reports_wait_and_say_what_to_do() {
     let rig = rig(&["a.efi"]).await;
     rig.report(0, &json!({ "title": "t" })).await;
-    let mut desk: Desk<Scripted> =
-        Desk::new(rig.engine.clone(), None, IssueOptions { footer: true, without: Vec::new() });
+    let mut desk: Desk<Scripted> = Desk::new(rig.engine.clone(), None);
     assert_eq!(turn(&mut desk).await, None);
     let waiting = rig.waiting().await;
     assert_eq!(

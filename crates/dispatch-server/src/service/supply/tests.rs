@@ -1,0 +1,182 @@
+//! A folder whose file system does not answer, and one that is empty for a moment.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use dispatch_core::run::Policy;
+use dispatch_core::{Group, GroupId, GroupKind, JobState, SourceId};
+use dispatch_store::Store;
+use tempfile::TempDir;
+
+use super::*;
+use crate::clock::{Clock, Random};
+
+/// A clock that stands, and on which each time that somebody waits for has come or never comes.
+#[derive(Default)]
+struct Hands {
+    is_late: AtomicBool,
+    second: AtomicU64,
+}
+
+impl Clock for Hands {
+    fn now(&self) -> Timestamp {
+        let second = i64::try_from(self.second.load(Ordering::Relaxed)).expect("a time");
+        Timestamp::from_second(1_700_000_000 + second).expect("a time")
+    }
+
+    fn sleep_until(&self, _: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        if self.is_late.load(Ordering::Relaxed) {
+            Box::pin(std::future::ready(()))
+        } else {
+            Box::pin(std::future::pending())
+        }
+    }
+}
+
+struct World {
+    folder: TempDir,
+    clock: Arc<Hands>,
+    supply: Supply,
+}
+
+fn id() -> SourceId {
+    SourceId::new("g/images")
+}
+
+fn group() -> GroupId {
+    "g".parse().expect("an id")
+}
+
+impl World {
+    /// A service with one source, a folder with these images, that queues each of them.
+    async fn new(images: &[&str]) -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let here = folder.path().join("images");
+        std::fs::create_dir(&here).expect("a folder");
+        for image in images {
+            std::fs::write(here.join(image), "x").expect("an image");
+        }
+        let clock = Arc::new(Hands::default());
+        let store = Store::open(&folder.path().join("state.db")).await.expect("a store");
+        let count = AtomicU64::new(0);
+        let random: Random = Arc::new(move || {
+            let mut bytes = [7; 10];
+            bytes[2..].copy_from_slice(&count.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+            bytes
+        });
+        let settings = Group { sources: vec![id()], ..Group::new(group(), GroupKind::Metal) };
+        let policy = Policy { groups: Some(Arc::from(vec![settings])), ..Policy::default() };
+        let engine = Engine::without_sources(store, Arc::new(policy), Arc::clone(&clock) as _, random, "t");
+        engine.set_sources(BTreeMap::new());
+        let terms = Terms { source: id(), group: group(), is_queued: true, spread: Spread::Any, priority: 0 };
+        let place = Place::Folder(Directory::new(here, Vec::new()));
+        let supply = Supply::new(engine, terms, place, "the source".to_owned());
+        Self { folder, clock, supply }
+    }
+
+    fn images(&self) -> PathBuf {
+        self.folder.path().join("images")
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.images().join(name)
+    }
+
+    async fn look(&mut self) {
+        self.clock.second.fetch_add(10, Ordering::Relaxed);
+        let mut is_behind = false;
+        let next = self.supply.look(&mut is_behind).await;
+        assert!(!is_behind && next.is_some(), "it goes on");
+    }
+
+    /// The names of the jobs that wait.
+    async fn waiting(&self) -> Vec<String> {
+        let engine = &self.supply.engine;
+        let focus = Focus::default().within(Scope::Group(group()));
+        let waiting = |snapshot: Snapshot| {
+            let queued = snapshot.jobs.into_iter().filter(|job| job.state == JobState::Queued);
+            queued.map(|job| job.name).collect()
+        };
+        engine.store.look(focus, &engine.policy(), waiting).await.expect("a look")
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.supply.engine.standings().of(&id()).expect("it was looked at").trouble
+    }
+}
+
+/// Whoever reads this file waits until somebody writes to it: as with a share whose server is away.
+fn hang(path: &Path) {
+    let made = std::process::Command::new("mkfifo").arg(path).status().expect("mkfifo");
+    assert!(made.success());
+}
+
+/// Whoever waits for this file goes on, and nobody waits for it again.
+fn answer(path: &Path) {
+    let writer = std::fs::File::options().write(true).open(path).expect("somebody reads it");
+    std::fs::remove_file(path).expect("removed");
+    drop(writer);
+}
+
+#[tokio::test]
+async fn a_file_system_that_does_not_answer_is_trouble_that_people_see_and_nothing_is_lost() {
+    let mut world = World::new(&["a.efi"]).await;
+    world.look().await;
+    assert_eq!((world.waiting().await, world.trouble()), (vec!["a.efi".to_owned()], None));
+    std::fs::remove_file(world.file("a.efi")).expect("removed");
+    let description = world.file("dispatch.yaml");
+    hang(&description);
+    world.clock.is_late.store(true, Ordering::Relaxed);
+    for _ in 0..3 {
+        world.look().await;
+        let trouble = world.trouble().expect("trouble");
+        assert!(trouble.contains("has not answered"), "{trouble}");
+    }
+    assert_eq!(world.waiting().await, ["a.efi"]);
+    world.clock.is_late.store(false, Ordering::Relaxed);
+    std::fs::write(world.file("a.efi"), "x").expect("an image");
+    answer(&description);
+    world.look().await;
+    assert_eq!((world.waiting().await, world.trouble()), (vec!["a.efi".to_owned()], None));
+}
+
+#[tokio::test]
+async fn a_folder_that_is_empty_for_one_look_loses_no_job() {
+    let mut world = World::new(&["a.efi"]).await;
+    world.look().await;
+    std::fs::remove_file(world.file("a.efi")).expect("removed");
+    world.look().await;
+    assert_eq!(world.waiting().await, ["a.efi"]);
+    std::fs::write(world.file("a.efi"), "x").expect("an image");
+    world.look().await;
+    std::fs::remove_file(world.file("a.efi")).expect("removed");
+    world.look().await;
+    assert_eq!(world.waiting().await, ["a.efi"], "they were not one directly after the other");
+    world.look().await;
+    assert!(world.waiting().await.is_empty(), "two looks agree");
+}
+
+#[tokio::test]
+async fn an_image_that_cannot_be_looked_at_is_not_gone() {
+    let mut world = World::new(&["a.efi", "b.efi"]).await;
+    world.look().await;
+    let (a, b) = (world.file("a.efi"), world.file("b.efi"));
+    std::fs::remove_file(&a).and_then(|()| std::fs::remove_file(&b)).expect("removed");
+    // A link to itself cannot be followed, whoever asks.
+    std::os::unix::fs::symlink("a.efi", &a).expect("a link");
+    for name in ["c.efi", "d.efi", "e.efi"] {
+        std::fs::write(world.file(name), "x").expect("an image");
+        world.look().await;
+        assert!(world.waiting().await.iter().any(|waits| waits == name), "{name} is new");
+    }
+    assert!(world.trouble().expect("trouble").contains("a.efi cannot be looked at"));
+    assert_eq!(world.waiting().await.len(), 5, "nothing is taken to be gone");
+    std::fs::remove_file(&a).expect("removed");
+    world.look().await;
+    world.look().await;
+    assert_eq!(world.waiting().await.len(), 3);
+    assert_eq!(world.trouble(), None);
+}

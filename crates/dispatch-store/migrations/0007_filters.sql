@@ -1,0 +1,15 @@
+-- What is filtered by in lists, and what the loop that fetches images asks, is found by an index.
+
+-- Why jobs wait is kept short from now on, because an index has it. What is cut is told again when it still holds.
+UPDATE jobs SET waits = SUBSTR(waits, 1, 400) WHERE LENGTH(waits) > 400;
+-- The jobs that wait for an image, by what they say of it.
+CREATE INDEX jobs_waiting ON jobs (workload, waits, priority DESC, position, id) WHERE state = 'queued';
+
+CREATE INDEX workloads_named ON workloads (name, first_seen DESC, id DESC);
+CREATE INDEX workloads_named_of_group ON workloads (grp, name, first_seen DESC, id DESC);
+CREATE INDEX workloads_offered ON workloads (offered, first_seen DESC, id DESC);
+CREATE INDEX workloads_offered_of_group ON workloads (grp, offered, first_seen DESC, id DESC);
+
+CREATE INDEX runs_in_state_of_group ON runs (grp, state, created DESC, public_name DESC);
+CREATE INDEX runs_with_verdict_of_group ON runs (grp, verdict, created DESC, public_name DESC);
+CREATE INDEX reports_with_verdict_of_group ON reports (grp, verdict, at DESC, id DESC);
