@@ -43,7 +43,7 @@ impl Engine {
     }
 
     /// From now on these are the sources.
-    pub(super) fn set_sources(&self, sources: BTreeMap<SourceId, Arc<Source>>) {
+    pub(crate) fn set_sources(&self, sources: BTreeMap<SourceId, Arc<Source>>) {
         self.standings.retain(|source| sources.contains_key(source));
         *self.sources.write().unwrap_or_else(PoisonError::into_inner) = sources;
     }

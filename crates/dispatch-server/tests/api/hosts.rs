@@ -120,6 +120,45 @@ async fn a_host_that_is_paused_says_so_until_it_is_not() {
     assert_eq!(open["paused"], false);
 }
 
+/// What it was told when it asked last may be long ago.
+#[tokio::test]
+async fn why_a_host_gets_no_work_is_said_as_it_is_now() {
+    let mut lab = Lab::new().await;
+    let host = lab.host(1).await;
+    let idle = dispatch_core::queue::Idle {
+        stub: None,
+        reason: "it waits to be accepted".to_owned(),
+        since: lab.now(),
+        promised: lab.now(),
+        is_taken: true,
+        is_urgent: false,
+        arch: None,
+    };
+    lab.commit(vec![dispatch_core::Change::Host(dispatch_core::Host { idle: Some(idle), ..host.clone() })])
+        .await;
+    let path = format!("{HOSTS}/{}", host.id);
+    let accepted = lab.operator.json(Method::POST, &format!("{path}/accept"), &json!({})).await.json();
+    let listed = lab.reader.get(HOSTS).await.json()["items"][0].clone();
+    for shown in [accepted, lab.reader.get(&path).await.json(), listed] {
+        let waits = shown["waits"].as_str().expect("a sentence");
+        assert!(waits.starts_with("idle: nothing waits in any"), "{waits}");
+    }
+    let workload = lab.workload("any", "a.efi").await;
+    let job = dispatch_core::Job::new(
+        dispatch_core::JobId::new(lab.now(), [7; 10]),
+        workload.group.clone(),
+        "first",
+        workload.id,
+        lab.now(),
+    );
+    lab.commit(vec![dispatch_core::Change::Job(job)]).await;
+    let waits = lab.reader.get(&path).await.json()["waits"].clone();
+    assert!(
+        waits.as_str().is_some_and(|waits| waits.starts_with("can start first when it asks next")),
+        "{waits}"
+    );
+}
+
 #[tokio::test]
 async fn what_cannot_be_a_host_is_refused_with_its_place() {
     let mut lab = Lab::new().await;
