@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use dispatch_core::queue::stats::Ended;
 use dispatch_core::queue::{Change, Issue, Lease, Report, Round, Settled};
 use dispatch_core::{
-    Arch, Effect, Event, GroupState, Host, HostId, Job, Mac, Run, SourceId, Template, TemplateId, Verdict, Workload,
+    Arch, Effect, Event, GroupState, Host, HostId, Job, Mac, Run, SourceId, Template, TemplateId, Verdict,
+    Workload,
 };
 use jiff::Timestamp;
 use sqlx::any::AnyRow;
