@@ -28,12 +28,11 @@ pub(crate) async fn add(
         Scope::Candidates => focus.who.as_ref().and_then(|who| snapshot.asking(who)),
         _ => None,
     };
-    snapshot.jobs = match &asking {
-        Some(host) => active_near(connection, snapshot, host).await?,
-        None => {
-            let active = sqlx::query("SELECT * FROM jobs WHERE state = 'active' ORDER BY position, id");
-            all(connection, active, rows::job).await?
-        }
+    snapshot.jobs = if let Some(host) = &asking {
+        active_near(connection, snapshot, host).await?
+    } else {
+        let active = sqlx::query("SELECT * FROM jobs WHERE state = 'active' ORDER BY position, id");
+        all(connection, active, rows::job).await?
     };
     match scope {
         Scope::Open | Scope::Active => {}
