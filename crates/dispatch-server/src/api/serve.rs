@@ -168,9 +168,8 @@ impl Api {
                     };
                     let connections = connections.clone();
                     let peer = Peer { address, is_tls: false };
-                    tokio::spawn(
-                        held.clone().run(async move { connections.serve(socket, peer, held).await }),
-                    );
+                    let served = held.clone().run(async move { connections.serve(socket, peer, held).await });
+                    tasks.spawn(served);
                 }
                 // Nobody closes the semaphore.
                 (_, Err(_)) => break,
