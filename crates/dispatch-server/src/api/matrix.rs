@@ -82,9 +82,8 @@ async fn matrix(
     if is_markdown {
         let mut text = matrix.to_markdown();
         if truncated {
-            text.push_str(&format!(
-                "\nThere is more than these: a table has {MOST} rows and {MOST} columns at most.\n"
-            ));
+            let most = format!("{MOST} rows and {MOST} columns");
+            text.extend(["\nThere is more than these: a table has ", most.as_str(), " at most.\n"]);
         }
         return Ok(([(CONTENT_TYPE, MARKDOWN), (VARY, "Accept")], text).into_response());
     }

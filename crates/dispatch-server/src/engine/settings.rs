@@ -36,8 +36,10 @@ impl Engine {
         let _turn = self.turn.write().await;
         let policy = Arc::new(policy.after(&self.policy()));
         let focus = Focus { all_hosts: true, ..Focus::default() }.within(Scope::Active);
-        let decided =
-            self.store.decide(focus, &policy, |snapshot| decision(snapshot, &policy, self.clock.now())).await?;
+        let decided = self
+            .store
+            .decide(focus, &policy, |snapshot| decision(snapshot, &policy, self.clock.now()))
+            .await?;
         if decided.is_ok() {
             self.policy.send_replace(policy);
             self.set_sources(sources);
