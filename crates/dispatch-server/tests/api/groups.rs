@@ -68,7 +68,9 @@ async fn what_a_source_had_that_left_the_configuration_is_offered_no_more(place:
     let engine = lab.world.api.engine();
     let before = engine.policy();
     let mut groups = before.groups.as_ref().expect("a service").to_vec();
-    groups.iter_mut().for_each(|group| group.sources.clear());
+    for group in &mut groups {
+        group.sources.clear();
+    }
     let after = Policy { groups: Some(groups.clone().into()), ..(*before).clone() };
     engine.set_policy(Arc::new(after));
     let offered = async || {

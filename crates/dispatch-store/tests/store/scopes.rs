@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dispatch_core::group::{Group, GroupKind};
-use dispatch_core::queue::{Ask, Change, Context, Edit, NewJob, Outlook, Place as At, Unreadable, Wanted};
+use dispatch_core::queue::{
+    Absent, Ask, Change, Context, Edit, NewJob, Outlook, Place as At, Unreadable, Wanted,
+};
 use dispatch_core::run::{End, Policy, RunEvent};
 use dispatch_core::{
     GroupId, GroupState, Host, HostId, Job, JobId, Kind, Outcome, RunId, Sighting, Snapshot, SourceId, Terms,
@@ -249,8 +251,8 @@ impl Lab {
                 let why = Unreadable { why: "gone".into(), outlook: Outlook::Coming };
                 let out: BTreeMap<WorkloadId, Unreadable> =
                     out.iter().map(|number| (workload(*number, 0).id, why.clone())).collect();
-                let leave_out = out.keys().copied().collect();
-                let focus = Focus { leave_out, ..Focus::host(&who).within(Scope::Candidates) };
+                let leave_out = Absent { workloads: out.clone(), ..Absent::default() };
+                let focus = Focus { leave_out, now, ..Focus::host(&who).within(Scope::Candidates) };
                 self.both(focus, Focus::host(&who), |snapshot, context| {
                     snapshot.ask(&who, Ask::Head, &out, context)
                 })
