@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
-use dispatch_core::queue::Unreadable;
+use dispatch_core::queue::Absent;
 use dispatch_core::run::Policy;
 use dispatch_core::{Outcome, RunId, Sighting, Snapshot, SourceId, Workload, WorkloadId};
 use dispatch_store::{Focus, Scope, StoreError};
@@ -73,13 +73,9 @@ impl Engine {
     }
 
     /// A host asks, and these images are known not to be there for it.
-    pub(super) fn about_asking(
-        &self,
-        who: &Sighting,
-        unreadable: &BTreeMap<WorkloadId, Unreadable>,
-    ) -> Focus {
-        let leave_out = unreadable.keys().copied().collect();
-        Focus { leave_out, ..Focus::host(who).within(self.candidates()) }
+    pub(super) fn about_asking(&self, who: &Sighting, absent: &Absent) -> Focus {
+        let (leave_out, now) = (absent.clone(), self.clock.now());
+        Focus { leave_out, now, ..Focus::host(who).within(self.candidates()) }
     }
 
     /// Which of the jobs that are not over matter where the file of a workload is another by now.

@@ -9,7 +9,8 @@ use dispatch_core::fetch::{Key, needs};
 use dispatch_core::group::{Group, GroupKind, Spread};
 use dispatch_core::queue::stats::Ended;
 use dispatch_core::queue::{
-    Ask, Change, Context, Edit, Found, Looks, NewJob, Outlook, Place as At, Supply, Unreadable, Wanted,
+    Absent, Ask, Change, Context, Edit, Found, Looks, NewJob, Outlook, Place as At, Supply, Unreadable,
+    Wanted,
 };
 use dispatch_core::run::{End, Policy, RunEvent};
 use dispatch_core::{
@@ -270,8 +271,8 @@ impl Lab {
                 let why = Unreadable { why: "gone".into(), outlook: Outlook::Coming };
                 let out: BTreeMap<WorkloadId, Unreadable> =
                     out.iter().map(|number| (workload(*number, 0).id, why.clone())).collect();
-                let leave_out = out.keys().copied().collect();
-                let focus = Focus { leave_out, ..Focus::host(&who).within(Scope::Candidates) };
+                let leave_out = Absent { workloads: out.clone(), ..Absent::default() };
+                let focus = Focus { leave_out, now, ..Focus::host(&who).within(Scope::Candidates) };
                 self.both(focus, Focus::host(&who), |snapshot, context| {
                     snapshot.ask(&who, Ask::Head, &out, context)
                 })
