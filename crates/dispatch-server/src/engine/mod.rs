@@ -122,18 +122,6 @@ impl Engine {
         &self.random
     }
 
-    /// The transfers that are going on.
-    #[must_use]
-    pub fn live(&self) -> &Live {
-        &self.live
-    }
-
-    /// How often the queues were gone through for a host that asked for work, since the start.
-    #[must_use]
-    pub fn cycles(&self) -> u64 {
-        self.cycles.load(Ordering::Relaxed)
-    }
-
     /// How the sources are.
     #[must_use]
     pub fn standings(&self) -> &SourceStandings {

@@ -9,7 +9,7 @@ use dispatch_core::fetch::{Key, needs};
 use dispatch_core::group::{Group, GroupKind, Spread};
 use dispatch_core::queue::stats::Ended;
 use dispatch_core::queue::{
-    Ask, Change, Context, Edit, Found, NewJob, Outlook, Place as At, Supply, Unreadable, Wanted,
+    Ask, Change, Context, Edit, Found, Looks, NewJob, Outlook, Place as At, Supply, Unreadable, Wanted,
 };
 use dispatch_core::run::{End, Policy, RunEvent};
 use dispatch_core::{
@@ -346,6 +346,15 @@ impl Lab {
                 })
                 .await
             }
+            _ => self.act_on_many(verb).await,
+        }
+    }
+
+    /// The same for what concerns more than a job.
+    async fn act_on_many(&mut self, verb: &Verb) -> (String, String) {
+        let now = self.now;
+        let all = Focus { all_hosts: true, ..Focus::default() };
+        match verb {
             Verb::Reorder(of, jobs) => {
                 let (of, jobs) = (group(*of), jobs.iter().map(|job| self.job(*job)).collect::<Vec<_>>());
                 let focus = Focus { jobs: jobs.clone(), ..Focus::default() };
@@ -373,6 +382,7 @@ impl Lab {
             }
             Verb::Image(number, what) => self.tell_of_image(*number, *what).await,
             Verb::Needs => self.needs().await,
+            one => panic!("about one job: {one:?}"),
         }
     }
 
@@ -416,6 +426,8 @@ impl Lab {
             },
             priority: 1,
         };
+        // What one look does not find stays.
+        let looks = if spread == 0 { Looks::default() } else { Looks::agreed(&found) };
         let focus = Focus { group: Some(supply.group.clone()), all_hosts: true, ..Focus::default() };
         let part = focus.clone().within(Scope::Source(supply.source.clone()));
         // Jobs that left with their files, and workloads without a job, are in no other scope.
@@ -423,8 +435,10 @@ impl Lab {
         whole.jobs = self.jobs_that_left().await;
         whole.workloads = (0..9).map(|number| workload(number, 0).id).collect();
         whole.workloads.extend(self.new_workloads().await);
-        self.both(part, whole, |snapshot, context| in_order(snapshot).sync_source(&supply, &found, context))
-            .await
+        self.both(part, whole, |snapshot, context| {
+            in_order(snapshot).sync_source(&supply, &found, &looks, context)
+        })
+        .await
     }
 
     /// The jobs that left the queue.
