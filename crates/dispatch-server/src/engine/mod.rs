@@ -9,7 +9,7 @@ mod settings;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -115,18 +115,6 @@ impl Engine {
     #[must_use]
     pub fn random(&self) -> &Random {
         &self.random
-    }
-
-    /// The transfers that are going on.
-    #[must_use]
-    pub fn live(&self) -> &Live {
-        &self.live
-    }
-
-    /// How often the queues were gone through for a host that asked for work, since the start.
-    #[must_use]
-    pub fn cycles(&self) -> u64 {
-        self.cycles.load(Ordering::Relaxed)
     }
 
     /// How the sources are.
@@ -357,6 +345,7 @@ mod tests {
     use super::*;
     use std::future::Future;
     use std::pin::Pin;
+    use std::sync::atomic::Ordering;
 
     struct Still;
 

@@ -1,6 +1,7 @@
-//! What may change while an engine runs: its settings and its sources; and what a decision needs by them.
+//! What may change while an engine runs: its settings, its sources, and what goes on; and what a decision needs by them.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use dispatch_core::queue::Absent;
@@ -9,7 +10,7 @@ use dispatch_core::{Outcome, RunId, Sighting, Snapshot, SourceId, Workload, Work
 use dispatch_store::{Focus, Scope, StoreError};
 use jiff::Timestamp;
 
-use super::Engine;
+use super::{Engine, Live};
 use crate::fetch::Images;
 use crate::source::Source;
 
@@ -18,6 +19,18 @@ impl Engine {
     #[must_use]
     pub fn policy(&self) -> Arc<Policy> {
         Arc::clone(&self.policy.borrow())
+    }
+
+    /// The transfers that are going on.
+    #[must_use]
+    pub fn live(&self) -> &Live {
+        &self.live
+    }
+
+    /// How often the queues were gone through for a host that asked for work, since the start.
+    #[must_use]
+    pub fn cycles(&self) -> u64 {
+        self.cycles.load(Ordering::Relaxed)
     }
 
     /// From now on these are the settings. What is being decided is decided by those before.
