@@ -126,15 +126,27 @@ impl Rule {
 }
 
 /// How reports without a verdict of their own are judged.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Judge {
     /// Any match: passed, unless a rule of `fail_if` matches as well.
     pub pass_if: Vec<Rule>,
     /// Any match: failed.
     pub fail_if: Vec<Rule>,
+    /// No match.
+    pub otherwise: Verdict,
+}
+
+impl Default for Judge {
+    /// Without rules, nobody has judged.
+    fn default() -> Self {
+        Self { pass_if: Vec::new(), fail_if: Vec::new(), otherwise: Verdict::Unjudged }
+    }
 }
 
 impl Judge {
+    /// There were rules, and nobody knows them any more: they might have said that it failed.
+    pub const UNKNOWN: Self = Self { pass_if: Vec::new(), fail_if: Vec::new(), otherwise: Verdict::Errored };
+
     /// The verdict of one report.
     #[must_use]
     pub fn verdict(&self, report: &ReportFacts<'_>) -> Verdict {
@@ -145,7 +157,7 @@ impl Judge {
         } else if self.pass_if.iter().any(|rule| rule.matches(report)) {
             Verdict::Passed
         } else {
-            Verdict::Unjudged
+            self.otherwise
         }
     }
 }
@@ -160,7 +172,7 @@ mod tests {
 
     fn judge(pass_if: &[&str], fail_if: &[&str]) -> Judge {
         let rules = |texts: &[&str]| texts.iter().map(|text| text.parse().expect("a rule")).collect();
-        Judge { pass_if: rules(pass_if), fail_if: rules(fail_if) }
+        Judge { pass_if: rules(pass_if), fail_if: rules(fail_if), ..Judge::default() }
     }
 
     #[test]

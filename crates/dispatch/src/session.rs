@@ -216,7 +216,11 @@ pub(crate) async fn config(args: SessionArgs, chosen: Chosen) -> Result<Config, 
         ends_when_done: args.exit_when_done,
         hosts: args.host,
         labels: args.rules.host_labels,
-        judge: Arc::new(Judge { pass_if: args.rules.pass_if, fail_if: args.rules.fail_if }),
+        judge: Arc::new(Judge {
+            pass_if: args.rules.pass_if,
+            fail_if: args.rules.fail_if,
+            ..Judge::default()
+        }),
         // The rest follows from the source and the sign-in.
         ..Policy::default()
     };

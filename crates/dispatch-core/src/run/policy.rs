@@ -1,6 +1,6 @@
 //! The settings of a queue: what is the same for all of its groups, and what differs for one of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Deadlines;
@@ -42,6 +42,8 @@ pub struct Policy {
     /// Groups that have left the configuration, as they last were in it: what was started for them ends by the rules
     /// that it was started with. Nothing more is started.
     pub departed: Arc<[Group]>,
+    /// Where reports go of what runs from sources that have left a group that is still there.
+    pub departed_targets: Arc<BTreeMap<(GroupId, SourceId), IssueTarget>>,
     /// The hosts that the configuration lists.
     pub listed: Arc<[ListedHost]>,
     /// What becomes of hosts that it does not list.
@@ -77,6 +79,7 @@ impl Default for Policy {
         Self {
             groups: None,
             departed: Arc::new([]),
+            departed_targets: Arc::default(),
             listed: Arc::new([]),
             unknown_hosts: UnknownHosts::Accept,
             is_dispatching: true,
@@ -107,12 +110,25 @@ impl Policy {
         self.group(id).or_else(|| self.departed.iter().find(|group| group.id == *id))
     }
 
-    /// These settings after those of `before`: its groups that are not here any more have departed.
+    /// These settings after those of `before`: its groups and sources that are not here any more have departed.
     #[must_use]
     pub fn after(self, before: &Self) -> Self {
         let left = before.groups.iter().flat_map(|groups| groups.iter()).chain(&*before.departed);
         let departed: Vec<Group> = left.filter(|group| self.group(&group.id).is_none()).cloned().collect();
-        Self { departed: departed.into(), ..self }
+        let all = before.groups.iter().flat_map(|groups| groups.iter());
+        let of_group = |group: &Group| {
+            let of_source = |(source, target): (&SourceId, &IssueTarget)| {
+                ((group.id.clone(), source.clone()), target.clone())
+            };
+            group.targets.iter().map(of_source).collect::<Vec<_>>()
+        };
+        let known = before.departed_targets.iter().map(|(of, target)| (of.clone(), target.clone()));
+        let has_left = |(group, source): &(GroupId, SourceId)| {
+            self.group(group).is_some_and(|group| !group.sources.contains(source))
+        };
+        let targets = known.chain(all.flat_map(of_group)).filter(|(of, _)| has_left(of));
+        let departed_targets = Arc::new(targets.collect());
+        Self { departed: departed.into(), departed_targets, ..self }
     }
 
     /// Whether issues of this group have a last line that tells where they come from.
@@ -139,18 +155,27 @@ impl Policy {
         self.rules(group).and_then(|group| group.retries).unwrap_or(self.retries)
     }
 
-    /// How reports of this group are judged that carry no verdict.
+    /// How reports of this group are judged that carry no verdict. If the group had left the configuration before the
+    /// service was started, nobody knows.
     #[must_use]
     pub fn judge_of(&self, group: &GroupId) -> &Judge {
-        self.rules(group).and_then(|group| group.judge.as_deref()).unwrap_or(&self.judge)
+        static UNKNOWN: Judge = Judge::UNKNOWN;
+        match self.rules(group) {
+            None if self.is_service() => &UNKNOWN,
+            group => group.and_then(|group| group.judge.as_deref()).unwrap_or(&self.judge),
+        }
     }
 
     /// Where reports go of what this group runs from this source.
     #[must_use]
     pub fn sinks_of(&self, group: &GroupId, source: Option<&SourceId>) -> Sinks {
-        let group = self.rules(group);
-        let sinks = group.and_then(|group| group.sinks.as_ref()).unwrap_or(&self.sinks).clone();
-        let target = || group.zip(source).and_then(|(group, source)| group.targets.get(source));
+        let rules = self.rules(group);
+        let sinks = rules.and_then(|rules| rules.sinks.as_ref()).unwrap_or(&self.sinks).clone();
+        let departed = |source: &SourceId| self.departed_targets.get(&(group.clone(), source.clone()));
+        let target = || {
+            let (rules, source) = rules.zip(source)?;
+            rules.targets.get(source).or_else(|| departed(source))
+        };
         let issues = sinks.issues.or_else(|| target().cloned());
         // A report goes somewhere, whatever is left to file it as.
         Sinks { files: sinks.files || issues.is_none(), issues }
@@ -190,12 +215,12 @@ impl Policy {
 mod tests {
     use super::*;
     use crate::group::GroupKind;
-    use crate::verdict::Rule;
+    use crate::verdict::{ReportFacts, Rule, Verdict};
 
     fn policy(groups: &[(&str, u32)]) -> Policy {
         let group = |(id, retries): &(&str, u32)| Group {
             retries: Some(*retries),
-            judge: Some(Arc::new(Judge { pass_if: vec![Rule::Milestone], fail_if: Vec::new() })),
+            judge: Some(Arc::new(Judge { pass_if: vec![Rule::Milestone], ..Judge::default() })),
             has_footer: Some(false),
             sinks: Some(Sinks { files: false, issues: Some(target()) }),
             ..Group::new(id.parse().expect("an id"), GroupKind::Metal)
@@ -221,5 +246,42 @@ mod tests {
         assert_eq!(later.retries_of(&id), 7, "however many files were read since");
         let back = policy(&[("a", 2)]).after(&later);
         assert_eq!((back.retries_of(&id), back.departed.len()), (2, 1));
+    }
+
+    #[test]
+    fn what_runs_of_a_group_whose_rules_nobody_knows_has_no_good_verdict() {
+        let facts = ReportFacts { title: "", body: "", labels: &[], milestone: Some("m"), verdict: None };
+        let id: GroupId = "a".parse().expect("an id");
+        assert_eq!(policy(&[("b", 1)]).judge_of(&id).verdict(&facts), Verdict::Errored);
+        let own = ReportFacts { verdict: Some(Verdict::Passed), ..facts };
+        assert_eq!(policy(&[("b", 1)]).judge_of(&id).verdict(&own), Verdict::Passed, "the image knows");
+        let session = Policy::default();
+        assert_eq!(session.judge_of(&GroupId::session()).verdict(&facts), Verdict::Unjudged);
+    }
+
+    #[test]
+    fn reports_of_a_source_that_left_its_group_go_where_they_went() {
+        let (id, source): (GroupId, _) = ("a".parse().expect("an id"), SourceId::new("a/s"));
+        let with = |sources: &[&SourceId], targets: &[&SourceId]| {
+            let group = Group {
+                sinks: Some(Sinks { files: false, issues: None }),
+                sources: sources.iter().map(|&source| source.clone()).collect(),
+                targets: targets.iter().map(|&source| (source.clone(), target())).collect(),
+                ..Group::new(id.clone(), GroupKind::Metal)
+            };
+            Policy { groups: Some([group].into()), ..Policy::default() }
+        };
+        let issues = |policy: &Policy| policy.sinks_of(&id, Some(&source)).issues;
+        let before = with(&[&source], &[&source]);
+        assert_eq!(issues(&before), Some(target()));
+        let left = with(&[], &[]).after(&before);
+        assert_eq!(issues(&left), Some(target()));
+        assert_eq!(
+            issues(&with(&[], &[]).after(&left)),
+            Some(target()),
+            "however many files were read since"
+        );
+        let changed = with(&[&source], &[]).after(&before);
+        assert_eq!(issues(&changed), None, "it is still there, and is not to be filed any more");
     }
 }

@@ -49,10 +49,13 @@ impl Engine {
         let _turn = self.turn.write().await;
         let policy = Arc::new(policy.after(&self.policy()));
         let focus = Focus { all_hosts: true, ..Focus::default() }.within(Scope::Active);
-        let decided = self
-            .store
-            .decide(focus, &policy, |snapshot| decision(snapshot, &policy, self.clock.now()))
-            .await?;
+        let mut decision = |snapshot: Snapshot| decision(snapshot, &policy, self.clock.now());
+        let mut decided = self.store.decide(focus.clone(), &policy, &mut decision).await;
+        if let Err(StoreError::Unknown(_)) = decided {
+            // It is the same whether it was committed or not.
+            decided = self.store.decide(focus, &policy, &mut decision).await;
+        }
+        let decided = decided?;
         if decided.is_ok() {
             self.policy.send_replace(policy);
             self.set_sources(sources);

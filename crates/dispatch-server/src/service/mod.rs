@@ -258,7 +258,6 @@ impl Service {
         let last = CancellationToken::new();
         let story = Story::new(engine.store.clone(), log, told);
         telling.spawn(guard.over("tells the story", story.run(last.clone())));
-        reloader.begin(&guard);
         let path = reloader.configuration().boot.path.clone();
         let booting = async {
             let Some((listener, announced)) = boot else { return };
@@ -268,7 +267,8 @@ impl Service {
             let limits = Limits { stall: STALL, ..Limits::default() };
             listener.serve(engine.clone(), path, now, limits, stop.clone()).await;
         };
-        tokio::join!(api.serve(api_listener, serving, stop.clone()), booting, hold(&mut claim, &guard));
+        let api = api.serve(api_listener, serving, stop.clone());
+        tokio::join!(api, booting, hold(&mut claim, &guard, &later), reloader.follow(&guard));
         reloader.end().await;
         later.cancel();
         tasks.close();
@@ -282,9 +282,11 @@ impl Service {
     }
 }
 
-/// Holds the database until the end. If another process takes it, that is the end.
-async fn hold(claim: &mut Claim, guard: &Guard) {
+/// Holds the database until the end. If another process takes it, that is the end, and from then on nothing is filed by
+/// this one.
+async fn hold(claim: &mut Claim, guard: &Guard, effects: &CancellationToken) {
     if let Some(taken) = guard.stop().run_until_cancelled(claim.keep()).await {
+        effects.cancel();
         guard.end(taken.to_string());
     }
 }

@@ -152,8 +152,15 @@ impl Reloader {
         Ok(())
     }
 
+    /// Follows the sources, from now on also those of each configuration that comes.
+    pub(super) async fn follow(&self, guard: &Guard) {
+        // If one is coming at the moment, its sources.
+        let _turn = self.0.turn.lock().await;
+        self.begin(guard);
+    }
+
     /// Follows the sources until the service ends, or until there are others.
-    pub(super) fn begin(&self, guard: &Guard) {
+    fn begin(&self, guard: &Guard) {
         let (stop, tasks) = (guard.stop().child_token(), TaskTracker::new());
         let mut state = self.state();
         for supply in std::mem::take(&mut state.supplies) {

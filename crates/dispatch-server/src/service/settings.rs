@@ -88,7 +88,7 @@ fn is_watched(source: &Source) -> bool {
 
 fn judge(group: &MetalGroup) -> Judge {
     let rules = |rules: &[config::JudgeRule]| rules.iter().map(|rule| rule.rule.clone()).collect();
-    Judge { pass_if: rules(&group.pass_if), fail_if: rules(&group.fail_if) }
+    Judge { pass_if: rules(&group.pass_if), fail_if: rules(&group.fail_if), ..Judge::default() }
 }
 
 fn all_of(deadlines: Deadlines) -> DeadlineChanges {
