@@ -122,11 +122,21 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether somebody else was in the way, and nothing has been changed: as what there may be one of was made twice.
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        match self {
+            Self::Conflict(_) => true,
+            Self::Sql(error) => error.as_database_error().is_some_and(DatabaseError::is_unique_violation),
+            _ => false,
+        }
+    }
+
     /// Whether nothing has been changed, and it may be otherwise when it is tried again at once.
     pub(crate) fn is_passing(&self) -> bool {
         match self {
-            // Who waited for a connection has waited long enough.
-            Self::Lost(error) => !matches!(error, sqlx::Error::PoolTimedOut),
+            // Who waited for a connection has waited long enough; and we have closed them ourselves.
+            Self::Lost(error) => !matches!(error, sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed),
             other => matches!(other, Self::Conflict(_)),
         }
     }
@@ -139,9 +149,19 @@ impl From<sqlx::Error> for StoreError {
         let code = error.as_database_error().and_then(DatabaseError::code).unwrap_or_default().into_owned();
         match (&error, code.as_str()) {
             // The server ends or begins, took us for gone, or has too many.
-            (sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Tls(_), _)
+            (
+                sqlx::Error::Io(_)
+                | sqlx::Error::PoolTimedOut
+                | sqlx::Error::PoolClosed
+                | sqlx::Error::WorkerCrashed
+                | sqlx::Error::Tls(_),
+                _,
+            )
             | (_, "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "53300" | "08006") => Self::Lost(error),
-            (_, "40001" | "40P01" | "55P03") => Self::Conflict(error),
+            // Of SQLite: busy, locked, and their kinds.
+            (_, "40001" | "40P01" | "55P03" | "5" | "6" | "261" | "262" | "517" | "773") => {
+                Self::Conflict(error)
+            }
             (_, "57014") => Self::Slow(error),
             _ => Self::Sql(error),
         }

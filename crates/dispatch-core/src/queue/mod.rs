@@ -28,12 +28,12 @@ mod sync;
 
 pub use fetch::{ON_ITS_WAY, is_about_image, waits_for_image};
 pub use fit::Hindrance;
-pub use groups::{HostEdit, Switch};
+pub use groups::{HostEdit, KeyConflict, Switch};
 pub use job::{Job, JobState};
 pub use jobs::{Edit, MOST_JOBS, Made, NewJob, Wanted};
 pub use orders::NotDone;
 pub use places::{Place, Reordered};
-pub use plan::{Plan, PlanInput, plan};
+pub use plan::{Plan, PlanInput, plan, plan_hosts};
 pub use round::{Again, EndedBy, Ending, Opened, Opening, ending, exit_status, not_seen};
 pub use sieve::{Light, SCHEDULED, Sieve};
 pub use standing::{Standing, standing};

@@ -48,8 +48,14 @@ pub fn plan(input: &PlanInput, now: Timestamp) -> Plan {
     let view = View::new(input, now);
     Plan {
         jobs: (0..view.jobs.len()).map(|at| (view.jobs[at].job.id, view.of_job(at))).collect(),
-        hosts: view.hosts.iter().map(|host| (host.host.id, view.of_host(host))).collect(),
+        hosts: view.of_hosts(),
     }
+}
+
+/// The sentences of the hosts alone, as [`plan`] has them: where many jobs wait, those of the jobs take long.
+#[must_use]
+pub fn plan_hosts(input: &PlanInput, now: Timestamp) -> BTreeMap<HostId, String> {
+    View::new(input, now).of_hosts()
 }
 
 /// Whether a host could be given work if it asked.
@@ -308,6 +314,10 @@ impl<'a> View<'a> {
     }
 
     // Hosts.
+
+    fn of_hosts(&self) -> BTreeMap<HostId, String> {
+        self.hosts.iter().map(|host| (host.host.id, self.of_host(host))).collect()
+    }
 
     fn of_host(&self, host: &Known<'_>) -> String {
         let told = told(host.host);

@@ -1,10 +1,10 @@
-//! How a host is, and why it gets no work: what people see of it.
+//! How a host is: what people see of it.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Snapshot, Stub};
+use super::Stub;
 use crate::host::Host;
 
 /// After how long a host that was told to ask again counts as gone. A server that resets may be busy with itself for
@@ -35,25 +35,6 @@ pub fn standing(host: &Host, has_run: bool, now: Timestamp) -> Standing {
     });
     let is_silent = Duration::try_from(now.duration_since(host.last_seen)).is_ok_and(|time| time > GONE);
     if is_sent_away || is_silent { Standing::Offline } else { Standing::Idle }
-}
-
-impl Snapshot {
-    /// Why a host that has no run gets none, in one sentence.
-    #[must_use]
-    pub fn host_waits(&self, host: &Host) -> Option<String> {
-        let told = host.idle.as_ref().map(|idle| idle.reason.clone());
-        if !self.policy.is_accepted(host) {
-            Some("it is not accepted: accept it, and it gets work when it asks again".to_owned())
-        } else if host.is_paused {
-            Some("it is paused: unpause it, and it gets work when it asks again".to_owned())
-        } else if let Some(why) = &host.shared {
-            Some(why.clone())
-        } else if self.policy.is_service() && self.groups_of(host).next().is_none() {
-            Some("no group takes a host with its labels".to_owned())
-        } else {
-            told
-        }
-    }
 }
 
 #[cfg(test)]
@@ -100,16 +81,5 @@ mod tests {
         assert_eq!(standing(&host, false, at(100 + 15 * 60)), Standing::Idle);
         assert_eq!(standing(&host, false, at(101 + 15 * 60)), Standing::Offline);
         assert_eq!(standing(&host, true, at(1_000_000)), Standing::Busy, "a run keeps it");
-    }
-
-    #[test]
-    fn what_people_can_change_is_said_before_what_the_host_was_told() {
-        let mut snapshot = Snapshot::default();
-        let host = told(None, false);
-        assert_eq!(snapshot.host_waits(&host).as_deref(), Some("nothing is left"));
-        let paused = Host { is_paused: true, ..host.clone() };
-        assert!(snapshot.host_waits(&paused).is_some_and(|why| why.contains("paused")));
-        snapshot.policy.unknown_hosts = crate::group::UnknownHosts::Enroll;
-        assert!(snapshot.host_waits(&paused).is_some_and(|why| why.contains("accept")));
     }
 }

@@ -19,6 +19,7 @@ use super::feed::{Feed, Next, Wanted};
 use super::identity::Identity;
 use super::problem::{Answer, Kind, Problem};
 use super::routes::Routes;
+use super::runs::host_id;
 use super::serve::Stopping;
 
 pub(crate) fn routes() -> Routes {
@@ -40,7 +41,7 @@ struct Which {
     job: Option<String>,
     /// Only those of this run.
     run: Option<String>,
-    /// Only those of this host.
+    /// Only those of this host, by its `id` or its `uid`.
     host: Option<String>,
     /// Only those of these names, separated by commas, such as `assigned,done`.
     types: Option<String>,
@@ -73,12 +74,17 @@ async fn events(
     headers: HeaderMap,
 ) -> Answer<impl IntoResponse> {
     let after = last_event_id(&headers)?.or(which.after.map(|seq| i64::try_from(seq).unwrap_or(i64::MAX)));
+    let host = match which.host {
+        None => None,
+        // Events name a host by what never changes.
+        Some(host) => Some(host_id(&api, &host).await?.map_or(host, |id| id.to_string())),
+    };
     let types = which.types.as_deref().unwrap_or_default().split(',').map(str::trim);
     let wanted = Wanted {
         group: which.group,
         job: which.job,
         run: which.run,
-        host: which.host,
+        host,
         types: types.filter(|name| !name.is_empty()).map(str::to_owned).collect(),
     };
     let feed = Feed::new(&api, who, headers, stop, after).only(&wanted);

@@ -89,7 +89,7 @@ async fn hosts(
     pages: Pages<Place>,
 ) -> Answer<Json<Page<Shown>>> {
     let policy = api.engine().policy();
-    let eyes = Eyes::new(&policy, api.clock().now());
+    let mut eyes = Eyes::new(&policy, api.clock().now());
     let wanted = usize::try_from(pages.to_load()).unwrap_or(usize::MAX);
     let mut found: Vec<(Place, Shown)> = Vec::new();
     let mut after = match &pages.after {
@@ -101,6 +101,7 @@ async fn hosts(
         let seen = api.store().hosts(from.as_ref(), AT_ONCE).await?;
         let ids: Vec<HostId> = seen.iter().map(|host| host.id).collect();
         let runs = api.store().runs_on(&ids).await?;
+        eyes.plan(&api, &seen).await?;
         if seen.len() == usize::try_from(AT_ONCE).unwrap_or(usize::MAX) {
             after = seen.last().map(|host| Some(HostKeyset::from(host)));
         }
@@ -151,7 +152,11 @@ pub(crate) async fn find(api: &Api, id: &str) -> Answer<Known> {
 async fn shown(api: &Api, known: &Known) -> Answer<Tagged<Shown>> {
     let ids: Vec<HostId> = known.seen().map(|host| host.id).into_iter().collect();
     let run = api.store().runs_on(&ids).await?.pop();
-    let body = Eyes::new(&api.engine().policy(), api.clock().now()).show(known, run.as_ref());
+    let mut eyes = Eyes::new(&api.engine().policy(), api.clock().now());
+    if let Some(host) = known.seen() {
+        eyes.plan(api, std::slice::from_ref(host)).await?;
+    }
+    let body = eyes.show(known, run.as_ref());
     Ok(Tagged { version: i64::try_from(body.version).unwrap_or(i64::MAX), body })
 }
 

@@ -1,15 +1,18 @@
 //! A host as people see it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use dispatch_core::group::ListedHost;
-use dispatch_core::queue::{Standing, standing};
+use dispatch_core::queue::{PlanInput, Standing, plan_hosts, standing};
 use dispatch_core::run::Policy;
-use dispatch_core::{Host, HostId, Run, Snapshot};
+use dispatch_core::{GroupId, GroupKind, Host, HostId, Run, Snapshot};
 use dispatch_wire::api::host::{Host as Shown, HostLabel, HostState};
+use dispatch_wire::api::run::Named;
 use jiff::Timestamp;
 
+use super::Api;
+use super::problem::Answer;
 use super::shown::{maybe_time, time};
 
 /// A host that was seen, or one that the configuration lists and that was not.
@@ -46,20 +49,37 @@ impl Known {
     }
 }
 
+/// How many of the jobs that wait in each group are looked at to say what a host could start.
+const LOOKED_AT: u32 = 50;
+
 /// What hosts are seen by.
 pub(crate) struct Eyes {
     world: Snapshot,
     now: Timestamp,
+    /// Why hosts get no work, of those that were [planned for](Self::plan).
+    waits: BTreeMap<HostId, String>,
 }
 
 impl Eyes {
     pub(crate) fn new(policy: &Policy, now: Timestamp) -> Self {
         let mut world = Snapshot::default();
         world.policy.clone_from(policy);
-        Self { world, now }
+        Self { world, now, waits: BTreeMap::new() }
     }
 
-    /// A host with the run that it has.
+    /// Sees why these hosts get no work at the moment.
+    pub(crate) async fn plan(&mut self, api: &Api, hosts: &[Host]) -> Answer<()> {
+        let policy = &self.world.policy;
+        let groups = policy.groups.iter().flat_map(|groups| groups.iter());
+        let metal = groups.filter(|group| group.kind == GroupKind::Metal).map(|group| group.id.clone());
+        let metal: Vec<GroupId> = metal.collect();
+        let (mut snapshot, waiting) = api.store().waiting(&metal, LOOKED_AT, policy).await?;
+        snapshot.hosts = hosts.to_vec();
+        self.waits = plan_hosts(&PlanInput { snapshot, waiting, ..PlanInput::default() }, self.now);
+        Ok(())
+    }
+
+    /// A host with the run that it has. One that was seen must have been [planned for](Self::plan).
     pub(crate) fn show(&self, known: &Known, run: Option<&Run>) -> Shown {
         let (host, policy) = (&known.host, &self.world.policy);
         let seen = known.seen();
@@ -105,7 +125,7 @@ impl Eyes {
 
     fn waits(&self, known: &Known) -> Option<String> {
         if known.is_seen {
-            self.world.host_waits(&known.host)
+            self.waits.get(&known.host.id).cloned()
         } else {
             Some("the configuration lists it, and it has never asked".to_owned())
         }
@@ -148,6 +168,11 @@ pub(crate) fn label(known: &Known, policy: &Policy) -> String {
 /// What a host is called in answers: its key, else its identifier.
 pub(crate) fn id(host: &Host, policy: &Policy) -> String {
     policy.key_of(host).map_or_else(|| host.id.to_string(), ToString::to_string)
+}
+
+/// A host as other things name it.
+pub(crate) fn named(host: &Host, policy: &Policy) -> Named {
+    Named { id: id(host, policy), name: label(&Known::from(host.clone()), policy) }
 }
 
 fn macs(host: &Host) -> Vec<String> {

@@ -12,14 +12,15 @@ use dispatch_wire::api::job::{
 };
 use utoipa_axum::routes;
 
+use super::Api;
 use super::conditional::{IfMatch, IfMatchHeader, Tagged};
 use super::extract::{Body, Ids, MaybeBody, invalid};
 use super::idempotency::{IdempotencyHeader, Once};
 use super::identity::Identity;
+use super::jobs_show::Eyes;
 use super::problem::{Answer, Problem};
 use super::routes::Routes;
 use super::wishes::{self, decide, edit, job_id, job_ids, refused, versions};
-use super::{Api, jobs_show};
 
 pub(crate) fn routes() -> Routes {
     Routes::new()
@@ -41,7 +42,7 @@ const BY_HAND: &str = "cancelled by hand";
 
 /// One job
 ///
-/// With all of its attempts.
+/// With all of its runs.
 #[utoipa::path(
     get, path = "/api/v1/jobs/{id}", tag = "jobs",
     params(("id" = String, Path, description = "The job's id")),
@@ -320,20 +321,20 @@ impl Wish<'_> {
 
 /// The group of a job, which never changes.
 async fn group_of(api: &Api, id: JobId) -> Answer<GroupId> {
-    look(api, id, |_, job| job.group.clone()).await
+    Ok(look(api, id).await?.1.group)
 }
 
 async fn show(api: &Api, id: JobId) -> Answer<Tagged<Shown>> {
-    let now = api.clock().now();
-    look(api, id, |snapshot, job| jobs_show::in_full(snapshot, job, now)).await
+    let (snapshot, job) = look(api, id).await?;
+    Ok(Eyes::new(api, snapshot, &[id]).await?.in_full(&job))
 }
 
-async fn look<T>(api: &Api, id: JobId, read: impl FnOnce(&Snapshot, &Job) -> T) -> Answer<T> {
+async fn look(api: &Api, id: JobId) -> Answer<(Snapshot, Job)> {
     // What a job waits for may be any host.
     let focus = Focus { all_hosts: true, ..Focus::job(id) }.within(Scope::Active);
     let found = |snapshot: Snapshot| {
-        let job = snapshot.jobs.iter().find(|job| job.id == id && !job.is_deleted);
-        job.map(|job| read(&snapshot, job))
+        let job = snapshot.jobs.iter().find(|job| job.id == id && !job.is_deleted).cloned();
+        job.map(|job| (snapshot, job))
     };
     let found = api.store().look(focus, &api.engine().policy(), found).await?;
     found.ok_or_else(|| Problem::not_found("job", id))

@@ -1,5 +1,8 @@
 //! The API's description, made of the code: `/api/v1/openapi.json`, and `docs/openapi.json` for review.
 
+use std::sync::OnceLock;
+
+use bytes::Bytes;
 use dispatch_wire::api::Problem;
 use utoipa::OpenApi;
 use utoipa::openapi::InfoBuilder;
@@ -40,4 +43,10 @@ pub fn document() -> utoipa::openapi::OpenApi {
     let mut document = base();
     document.merge(super::endpoints().into_inner().into_openapi());
     document
+}
+
+/// The description as it goes out: written once.
+pub(crate) fn text() -> Bytes {
+    static TEXT: OnceLock<Bytes> = OnceLock::new();
+    TEXT.get_or_init(|| serde_json::to_vec(&document()).unwrap_or_default().into()).clone()
 }

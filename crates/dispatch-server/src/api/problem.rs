@@ -242,7 +242,7 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         let cause = chain(&error);
         match error {
-            StoreError::Sql(_) | StoreError::Lost(_) | StoreError::Slow(_) | StoreError::Conflict(_) => {
+            StoreError::Lost(_) | StoreError::Slow(_) => {
                 let detail = "the database cannot be read or written at the moment: ask again";
                 Self::new(Kind::Unavailable, detail).retry_after(Duration::from_secs(5)).because(cause)
             }
@@ -250,6 +250,11 @@ impl From<StoreError> for Problem {
                 let detail = "the database was lost while the change was committed: look whether it was made, or ask \
                               again with the same Idempotency-Key";
                 Self::new(Kind::Unavailable, detail).retry_after(Duration::from_secs(5)).because(cause)
+            }
+            error if error.is_conflict() => {
+                let detail =
+                    "somebody else changed the same at the same moment, and nothing was done: ask again";
+                Self::new(Kind::Conflict, detail).because(cause)
             }
             _ => Self::internal(cause),
         }

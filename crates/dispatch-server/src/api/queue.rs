@@ -17,15 +17,16 @@ use dispatch_wire::api::job::{
 use serde::{Deserialize, Serialize};
 use utoipa_axum::routes;
 
+use super::Api;
 use super::extract::{Body, Ids, Query, invalid};
 use super::groups::known_group;
 use super::idempotency::{IdempotencyHeader, Once};
 use super::identity::Identity;
+use super::jobs_show::Eyes;
 use super::page::{Key, PageParams, Pages};
 use super::problem::{Answer, Kind, Problem};
 use super::routes::Routes;
 use super::wishes::{decide, job_ids, new_job, refused, refused_new, versions};
-use super::{Api, jobs_show};
 
 pub(crate) fn routes() -> Routes {
     Routes::new()
@@ -100,8 +101,9 @@ async fn queue(
     };
     let policy = api.engine().policy();
     let found = api.store().queue(&filter, after.as_ref(), pages.to_load(), &policy).await?;
-    let plan = jobs_show::planned(&found.snapshot, api.clock().now());
-    Ok(Json(pages.page(found.jobs, place, |job| jobs_show::job(&found.snapshot, &job, &plan))))
+    let ids: Vec<JobId> = found.jobs.iter().map(|job| job.id).collect();
+    let eyes = Eyes::new(&api, found.snapshot, &ids).await?;
+    Ok(Json(pages.page(found.jobs, place, |job| eyes.job(&job))))
 }
 
 fn place(job: &Job) -> Place {
@@ -254,16 +256,10 @@ async fn make(
 
 /// The jobs that were made, as they are now.
 async fn show(api: &Api, made: &[Made]) -> Answer<Vec<Shown>> {
-    let focus =
-        Focus { jobs: made.iter().map(|made| made.job).collect(), all_hosts: true, ..Focus::default() };
-    let now = api.clock().now();
-    let shown = |snapshot: dispatch_core::Snapshot| {
-        let plan = jobs_show::planned(&snapshot, now);
-        let find = |id: JobId| snapshot.jobs.iter().find(|job| job.id == id);
-        let known = made.iter().filter_map(|made| find(made.job));
-        known.map(|job| jobs_show::job(&snapshot, job, &plan)).collect()
-    };
-    Ok(api.store().look(focus.within(Scope::Active), &api.engine().policy(), shown).await?)
+    let ids: Vec<JobId> = made.iter().map(|made| made.job).collect();
+    let focus = Focus { jobs: ids.clone(), all_hosts: true, ..Focus::default() }.within(Scope::Active);
+    let snapshot = api.store().look(focus, &api.engine().policy(), |snapshot| snapshot).await?;
+    Ok(Eyes::new(api, snapshot, &ids).await?.jobs(&ids))
 }
 
 /// Give jobs another order

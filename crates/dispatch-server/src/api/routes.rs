@@ -150,6 +150,9 @@ fn problems_of(
     if takes_header(operation, "If-Match") {
         all.insert("412", "Somebody was faster");
     }
+    if method != "GET" {
+        all.insert("409", "The change does not fit to how things stand");
+    }
     if takes_header(operation, "Idempotency-Key") {
         all.insert("409", "The idempotency key was used for another request, or the change does not fit");
     }

@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 
 use super::Api;
 use super::extract::{Ids, Query};
-use super::hosts_show::{Known, id, label};
+use super::hosts_show::named;
 use super::page::{Key, PageParams, Pages};
 use super::problem::{Answer, Problem};
 use super::reports::line;
@@ -97,12 +97,11 @@ pub(crate) fn show(api: &Service, with: &RunWith) -> Shown {
     let (run, policy, now) = (&with.run, api.engine().policy(), api.clock().now());
     let ended = run.state.is_final().then_some(run.since);
     let sent = if run.state == dispatch_core::RunState::Downloading { run.sent } else { run.most_sent };
-    let known = Known::from(with.host.clone());
     Shown {
         id: run.id.public_name().to_string(),
         group_id: with.job.group.to_string(),
         job: Named { id: run.job.to_string(), name: with.job.name.clone() },
-        host: Named { id: id(&with.host, &policy), name: label(&known, &policy) },
+        host: named(&with.host, &policy),
         workload: Named { id: run.workload.to_string(), name: with.workload.name.clone() },
         attempt: run.attempt,
         state: run.state.into(),

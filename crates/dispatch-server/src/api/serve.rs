@@ -19,11 +19,12 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tower::ServiceExt as _;
 
 use super::client::Peer;
@@ -55,6 +56,26 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// The service is about to end: streams end by this.
 #[derive(Clone, Debug)]
 pub(crate) struct Stopping(pub(crate) CancellationToken);
+
+/// What a connection takes up, and what the end of the service waits for. Whoever goes on with a connection after its
+/// answer, as a WebSocket does, keeps it.
+#[derive(Clone)]
+pub(crate) struct Held(Arc<Holding>);
+
+struct Holding {
+    /// Whoever has not come to an end in time is cut off.
+    cut: CancellationToken,
+    _place: OwnedSemaphorePermit,
+    _of_address: Place,
+    _task: TaskTrackerToken,
+}
+
+impl Held {
+    /// Goes on with the connection, until it is cut off.
+    pub(crate) async fn run(self, work: impl Future<Output = ()>) {
+        self.0.cut.run_until_cancelled(work).await;
+    }
+}
 
 /// A certificate and its key.
 #[derive(Clone)]
@@ -112,22 +133,24 @@ pub struct Serving {
     pub tls: Option<Tls>,
     /// How long a client may take to read anything of what it is sent.
     pub write_time: Option<Duration>,
+    /// How many connections there may be.
+    pub most_connections: Option<usize>,
 }
 
 impl Api {
     /// Answers requests until `stop`, and then for as long as those that have begun take, within limits.
     pub async fn serve(self, listener: TcpListener, serving: Serving, stop: CancellationToken) {
+        let places = Arc::new(Semaphore::new(serving.most_connections.unwrap_or(MOST_CONNECTIONS)));
         let connections = Connections {
             router: self.router(),
             api: self,
             serving,
             stop: stop.clone(),
             cut: CancellationToken::new(),
+            tasks: TaskTracker::new(),
             of_address: Arc::default(),
         };
-        let cut = connections.cut.clone();
-        let tasks = TaskTracker::new();
-        let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+        let (cut, tasks) = (connections.cut.clone(), connections.tasks.clone());
         loop {
             let accept = async {
                 let place = Arc::clone(&places).acquire_owned().await;
@@ -137,17 +160,20 @@ impl Api {
                 () = stop.cancelled() => break,
                 accepted = accept => accepted,
             };
-            match accepted {
-                Ok((socket, address)) => {
+            match (accepted, place) {
+                (Ok((socket, address)), Ok(place)) => {
+                    let Some(held) = connections.hold(address.ip(), place) else {
+                        tracing::debug!("{address} has too many connections");
+                        continue;
+                    };
                     let connections = connections.clone();
-                    tasks.spawn(async move {
-                        let peer = Peer { address, is_tls: false };
-                        let served = connections.serve(socket, address.ip(), peer);
-                        connections.cut.run_until_cancelled(served).await;
-                        drop(place);
-                    });
+                    let peer = Peer { address, is_tls: false };
+                    let served = held.clone().run(async move { connections.serve(socket, peer, held).await });
+                    tasks.spawn(served);
                 }
-                Err(error) => {
+                // Nobody closes the semaphore.
+                (_, Err(_)) => break,
+                (Err(error), _) => {
                     tracing::warn!("a connection cannot be accepted: {error}");
                     tokio::select! {
                         () = stop.cancelled() => break,
@@ -186,32 +212,28 @@ struct Connections {
     router: Router,
     serving: Serving,
     stop: CancellationToken,
-    /// Whoever has not come to an end in time is cut off.
     cut: CancellationToken,
+    tasks: TaskTracker,
     of_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
 impl Connections {
-    async fn serve(&self, socket: TcpStream, address: IpAddr, peer: Peer) {
-        let Some(_place) = self.place(address) else {
-            tracing::debug!("{address} has too many connections");
-            return;
-        };
+    async fn serve(&self, socket: TcpStream, peer: Peer, held: Held) {
         // An answer goes out in one piece, or is a stream whose events should not wait for each other.
         let _ = socket.set_nodelay(true);
         let mut timed = TimeoutStream::new(socket);
         timed.set_write_timeout(Some(self.serving.write_time.unwrap_or(WRITE_TIME)));
         let timed = Box::pin(timed);
         let served = match &self.serving.tls {
-            None => self.speak(timed, peer).await,
+            None => self.speak(timed, peer, held).await,
             Some(tls) => match tokio::time::timeout(HANDSHAKE_TIME, tls.0.accept(timed)).await {
-                Ok(Ok(encrypted)) => self.speak(encrypted, Peer { is_tls: true, ..peer }).await,
+                Ok(Ok(encrypted)) => self.speak(encrypted, Peer { is_tls: true, ..peer }, held).await,
                 Ok(Err(error)) => Err(error.to_string()),
                 Err(_) => Err("the handshake took too long".to_owned()),
             },
         };
         if let Err(error) = served {
-            tracing::debug!("the connection of {address} ended: {error}");
+            tracing::debug!("the connection of {} ended: {error}", peer.address);
         }
     }
 
@@ -219,12 +241,14 @@ impl Connections {
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         peer: Peer,
+        held: Held,
     ) -> Result<(), String> {
         let stopping = Stopping(self.stop.clone());
         let answer = service_fn(|request: hyper::Request<Incoming>| {
             let mut request: Request = request.map(axum::body::Body::new);
             request.extensions_mut().insert(peer);
             request.extensions_mut().insert(stopping.clone());
+            request.extensions_mut().insert(held.clone());
             self.router.clone().oneshot(request)
         });
         let connection = http1::Builder::new()
@@ -242,6 +266,13 @@ impl Connections {
             }
         };
         ended.map_err(|error| error.to_string())
+    }
+
+    /// What a connection takes up; nothing if its address has too many.
+    fn hold(&self, address: IpAddr, place: OwnedSemaphorePermit) -> Option<Held> {
+        let of_address = self.place(address)?;
+        let (cut, task) = (self.cut.clone(), self.tasks.token());
+        Some(Held(Arc::new(Holding { cut, _place: place, _of_address: of_address, _task: task })))
     }
 
     /// A place among the connections of one address, given back when it is dropped.

@@ -17,7 +17,7 @@ use super::feed::{Feed, Next};
 use super::identity::Identity;
 use super::problem::{Answer, Kind, Problem};
 use super::routes::Routes;
-use super::serve::Stopping;
+use super::serve::{Held, Stopping};
 use super::{Api, origin};
 
 pub(crate) fn routes() -> Routes {
@@ -49,6 +49,7 @@ const MOST_GROUPS: usize = 1000;
 async fn ws(
     State(api): State<Api>,
     Extension(Stopping(stop)): Extension<Stopping>,
+    Extension(held): Extension<Held>,
     Extension(client): Extension<Client>,
     who: Identity,
     headers: HeaderMap,
@@ -65,7 +66,7 @@ async fn ws(
     Ok(upgrade
         .max_message_size(LARGEST_MESSAGE)
         .max_frame_size(LARGEST_MESSAGE)
-        .on_upgrade(|socket| Talk { socket, feed, to: Subscribed::default() }.run()))
+        .on_upgrade(|socket| held.run(Talk { socket, feed, to: Subscribed::default() }.run())))
 }
 
 /// To what a client has subscribed.
@@ -118,12 +119,16 @@ fn failed(message: &str) -> Envelope {
     Envelope { kind: "error".to_owned(), group_id: None, payload: Some(json!({ "message": message })) }
 }
 
-/// The type of the message that tells an event.
+/// The type of the message that tells an event, among those that clients of other queues know: where a job begins, the
+/// order and the switches of a queue, where a job stands, how a host is, and the rest.
 fn kind_of(event: &Map<String, Value>) -> &'static str {
     match event.get("event").and_then(Value::as_str).unwrap_or_default() {
         "assigned" => "dispatch",
-        "queued" | "requeued" | "replaced" | "retry" | "returned" | "waits" => "queue_update",
-        "host-seen" | "host-shared" | "idle" => "runner_status",
+        "queued" | "requeued" | "replaced" | "retry" | "returned" | "waits" | "moved" | "deleted"
+        | "drained" => "queue_update",
+        "idle" => "runner_status",
+        host if host.starts_with("host-") => "runner_status",
+        group if group.starts_with("group-") => "queue_update",
         _ if event.contains_key("job") => "job_state",
         _ => "system_status",
     }
@@ -200,6 +205,38 @@ mod tests {
         assert!(to.has(Some("b")));
         assert_eq!(to.take(r#"{"type":"unsubscribe"}"#).kind, "unsubscribed");
         assert_eq!(to, Subscribed::default());
+    }
+
+    #[test]
+    fn a_client_of_another_queue_hears_what_it_knows() {
+        use dispatch_core::event::Happening;
+        let kind = |what: Happening| {
+            let event = json!({"event": what.name(), "job": {"id": "j"}});
+            kind_of(event.as_object().expect("an object"))
+        };
+        for what in [
+            Happening::HostSeen,
+            Happening::HostAccepted,
+            Happening::HostEdited,
+            Happening::HostPaused,
+            Happening::HostUnpaused,
+        ] {
+            assert_eq!(kind(what.clone()), "runner_status", "{what:?}");
+        }
+        for what in [
+            Happening::GroupPaused,
+            Happening::GroupDraining,
+            Happening::GroupOpen,
+            Happening::Moved,
+            Happening::Deleted,
+            Happening::Requeued,
+        ] {
+            assert_eq!(kind(what.clone()), "queue_update", "{what:?}");
+        }
+        assert_eq!(kind(Happening::Assigned { attempt: 1 }), "dispatch");
+        for what in [Happening::Edited, Happening::Paused, Happening::Unpaused] {
+            assert_eq!(kind(what.clone()), "job_state", "{what:?}");
+        }
     }
 
     #[test]

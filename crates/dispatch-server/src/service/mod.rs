@@ -15,6 +15,7 @@ use std::time::{Duration, SystemTime};
 use dispatch_boot::cache::{Cache, CacheError};
 use dispatch_boot::{Bind, BindError, Limits, Listener, Programs, ProgramsError, Service as Announced};
 use dispatch_core::SourceId;
+use dispatch_core::queue::KeyConflict;
 use dispatch_github::{GitHub, Now, Origin, SetUpError, SignIn, Web};
 use dispatch_store::{Claim, Focus, PostgresError, Store, StoreError};
 use tokio::net::TcpListener;
@@ -65,6 +66,9 @@ pub enum StartError {
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A host of the configuration has the id of another one.
+    #[error(transparent)]
+    Hosts(#[from] KeyConflict),
     /// The way to GitHub.
     #[error(transparent)]
     GitHub(#[from] SetUpError),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::live::Reader;
 use crate::past::Lab;
 
 const HOSTS: &str = "/api/v1/hosts";
@@ -119,6 +120,45 @@ async fn a_host_that_is_paused_says_so_until_it_is_not() {
     assert_eq!(open["paused"], false);
 }
 
+/// What it was told when it asked last may be long ago.
+#[tokio::test]
+async fn why_a_host_gets_no_work_is_said_as_it_is_now() {
+    let mut lab = Lab::new().await;
+    let host = lab.host(1).await;
+    let idle = dispatch_core::queue::Idle {
+        stub: None,
+        reason: "it waits to be accepted".to_owned(),
+        since: lab.now(),
+        promised: lab.now(),
+        is_taken: true,
+        is_urgent: false,
+        arch: None,
+    };
+    lab.commit(vec![dispatch_core::Change::Host(dispatch_core::Host { idle: Some(idle), ..host.clone() })])
+        .await;
+    let path = format!("{HOSTS}/{}", host.id);
+    let accepted = lab.operator.json(Method::POST, &format!("{path}/accept"), &json!({})).await.json();
+    let listed = lab.reader.get(HOSTS).await.json()["items"][0].clone();
+    for shown in [accepted, lab.reader.get(&path).await.json(), listed] {
+        let waits = shown["waits"].as_str().expect("a sentence");
+        assert!(waits.starts_with("idle: nothing waits in any"), "{waits}");
+    }
+    let workload = lab.workload("any", "a.efi").await;
+    let job = dispatch_core::Job::new(
+        dispatch_core::JobId::new(lab.now(), [7; 10]),
+        workload.group.clone(),
+        "first",
+        workload.id,
+        lab.now(),
+    );
+    lab.commit(vec![dispatch_core::Change::Job(job)]).await;
+    let waits = lab.reader.get(&path).await.json()["waits"].clone();
+    assert!(
+        waits.as_str().is_some_and(|waits| waits.starts_with("can start first when it asks next")),
+        "{waits}"
+    );
+}
+
 #[tokio::test]
 async fn what_cannot_be_a_host_is_refused_with_its_place() {
     let mut lab = Lab::new().await;
@@ -139,4 +179,17 @@ async fn what_cannot_be_a_host_is_refused_with_its_place() {
     let listed = lab.operator.json(Method::PUT, &format!("{HOSTS}/r9"), &json!({"name": "x"})).await;
     assert_eq!(listed.status, 409, "it was never seen");
     assert_eq!(lab.reader.get(&format!("{HOSTS}/nobody")).await.status, 404);
+}
+
+#[tokio::test]
+async fn the_events_of_a_host_are_found_by_either_of_its_names() {
+    let mut lab = Lab::new().await;
+    let host = lab.host(1).await;
+    let path = format!("{HOSTS}/{}/accept", host.id);
+    assert_eq!(lab.operator.json(Method::POST, &path, &json!({"key": "r1"})).await.status, 200);
+    for name in ["r1".to_owned(), host.id.to_string()] {
+        let mut events =
+            Reader::open(&lab.reader, &format!("/api/v1/events?after=0&host={name}"), None).await;
+        assert_eq!(events.event().await.1["event"], "host-accepted", "{name}");
+    }
 }

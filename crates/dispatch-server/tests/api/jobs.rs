@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use dispatch_server::api::idempotency::sweep;
+use dispatch_server::clock::Clock as _;
 use dispatch_wire::api::Role;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -24,6 +25,7 @@ on_both![
     a_runs_identifier_is_in_no_answer,
     what_is_shown_of_a_job_or_a_group_is_never_said_to_be_as_it_was,
     what_was_refused_under_a_key_is_refused_again,
+    a_job_says_when_it_last_changed,
     a_key_is_remembered_for_two_days,
     a_service_that_goes_on_forgets_old_keys_as_well,
 ];
@@ -62,7 +64,7 @@ async fn a_job_of_a_template_is_what_the_template_says_and_what_the_wish_says(pl
         ("dedupe_key", json!("k")),
         ("created_by", json!("operator")),
         ("waits", json!("waits: it is paused")),
-        ("attempts", json!([])),
+        ("runs", json!([])),
         ("version", json!(1)),
         ("run_url", json!("")),
         ("error_message", json!("")),
@@ -252,9 +254,17 @@ async fn a_runs_identifier_is_in_no_answer(place: Place) {
     let job = lab.get(&format!("/jobs/{id}")).await;
     let name = run.public_name().to_string();
     assert_eq!((job["run_id"].as_str(), &job["state"]), (Some(name.as_str()), &json!("assigned")));
-    assert_eq!(job["attempts"][0]["run_id"], name.as_str());
+    assert_eq!(job["runs"][0]["run_id"], name.as_str());
     assert_eq!(job["run_url"], format!("/api/v1/runs/{name}"));
-    assert_eq!(job["host"]["label"], job["runner_name"]);
+    let host = &lab.get("/hosts").await["items"][0];
+    let path = format!("/hosts/{}", host["uid"].as_str().expect("one"));
+    assert_eq!(lab.put(&path, &json!({"key": "k1", "name": "rack 1"})).await.status, 200);
+    let job = lab.get(&format!("/jobs/{id}")).await;
+    for (shown, name) in
+        [(&job["runner_id"], "k1"), (&job["host"]["id"], "k1"), (&job["runner_name"], "rack 1")]
+    {
+        assert_eq!(shown, name, "as the host itself is shown");
+    }
     for shown in [job, lab.get("/groups/metal/queue").await, lab.get("/groups").await] {
         assert!(!shown.to_string().contains(&run.to_string()), "{shown}");
     }
@@ -329,4 +339,31 @@ async fn a_service_that_goes_on_forgets_old_keys_as_well(place: Place) {
     while ask_once(&lab).await == first {
         tokio::task::yield_now().await;
     }
+}
+
+async fn a_job_says_when_it_last_changed(place: Place) {
+    let lab = Lab::new(place).await;
+    let id = lab.job("one").await;
+    let other = lab.job("other").await;
+    let (path, mut last) = (format!("/jobs/{id}"), String::new());
+    for (verb, body) in [
+        ("", json!({"name": "another"})),
+        ("/pause", json!({})),
+        ("/unpause", json!({})),
+        ("/move", json!({ "after": other })),
+        ("/auto-requeue", json!({"auto_requeue": true})),
+    ] {
+        lab.world.clock.pass(Duration::from_secs(10));
+        let path = format!("{path}{verb}");
+        let is_put = verb.is_empty() || verb == "/auto-requeue";
+        let shown = if is_put { lab.put(&path, &body).await } else { lab.post(&path, &body).await }.json();
+        let updated = shown["updated_at"].as_str().expect("a time").to_owned();
+        assert_eq!(updated, lab.world.clock.now().to_string(), "{verb}");
+        assert!(updated > last, "{verb}");
+        last = updated;
+    }
+    lab.world.clock.pass(Duration::from_secs(10));
+    let items = lab.get("/groups/metal/queue").await["items"].clone();
+    let listed = items.as_array().expect("a list").iter().find(|job| job["id"] == id.as_str());
+    assert_eq!(listed.expect("it waits")["updated_at"], last, "nothing has changed since");
 }

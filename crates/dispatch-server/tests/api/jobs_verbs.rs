@@ -107,7 +107,7 @@ async fn a_job_that_runs_can_only_be_cancelled(place: Place) {
     let (status, job) = verb(&lab, &id, "cancel").await;
     assert_eq!((status, &job["state"], &job["status"]), (200, &json!("cancelled"), &json!("cancelled")));
     assert_eq!(
-        (&job["reason"], &job["attempts"][0]["state"]),
+        (&job["reason"], &job["runs"][0]["state"]),
         (&json!("cancelled by hand"), &json!("cancelled"))
     );
     assert_eq!(verb(&lab, &id, "cancel").await.0, 409);

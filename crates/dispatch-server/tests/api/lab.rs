@@ -170,7 +170,7 @@ impl Lab {
         let focus = Focus::default().within(Scope::Active);
         let configured =
             engine.decide(focus, |snapshot, context| snapshot.configure(&states, &policy, context.now));
-        configured.await.expect("configured");
+        configured.await.expect("an answer").expect("configured");
     }
 
     /// The source of `metal` offers these, and queues none.

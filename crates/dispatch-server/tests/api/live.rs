@@ -183,7 +183,7 @@ async fn a_reader_that_does_not_read_is_cut_off_and_holds_nobody_up() {
     const ALL: u32 = 4000;
     let dir = TempDir::new().expect("a folder");
     let store = Store::open(&dir.path().join("dispatch.db")).await.expect("a store");
-    let serving = Serving { tls: None, write_time: Some(Duration::from_secs(2)) };
+    let serving = Serving { write_time: Some(Duration::from_secs(2)), ..Serving::default() };
     let world = World::over(store, settings(), serving).await;
     let client = world.client(Role::Readonly).await;
     happens_at_length(&world.store, 0..ALL, Some(JOB), 4000).await;
@@ -270,4 +270,36 @@ async fn another_sites_page_opens_no_websocket() {
     }
     let reply = client.get("/api/v1/ws").await;
     assert_eq!((reply.status.as_u16(), reply.problem().as_str()), (426, "upgrade-required"));
+}
+
+/// A service with so many places for connections, and the cookie of somebody whose own connection is closed.
+async fn with_places(places: usize) -> (World, Client, TempDir) {
+    let dir = TempDir::new().expect("a folder");
+    let store = Store::open(&dir.path().join("dispatch.db")).await.expect("a store");
+    let serving = Serving { most_connections: Some(places), ..Serving::default() };
+    let world = World::over(store, settings(), serving).await;
+    let mut client = world.client(Role::Readonly).await;
+    let cookie = client.cookie.take();
+    // Its connection goes with it.
+    client = world.nobody();
+    client.cookie = cookie;
+    (world, client, dir)
+}
+
+#[tokio::test]
+async fn a_websocket_counts_as_a_connection_for_as_long_as_it_is_there() {
+    let (world, client, _dir) = with_places(1).await;
+    let mut socket = connect(&world, &client, None).await.expect("a WebSocket");
+    let other = world.nobody();
+    let mut asking = std::pin::pin!(other.get("/health"));
+    for number in 0..200 {
+        tokio::select! {
+            biased;
+            _ = asking.as_mut() => panic!("there was a second connection"),
+            () = say(&mut socket, json!({"type": "ping", "payload": number})) => {}
+        }
+        assert_eq!(hear(&mut socket).await["payload"], number);
+    }
+    drop(socket);
+    assert_eq!(asking.await.status, 200);
 }

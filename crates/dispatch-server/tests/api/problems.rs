@@ -1,12 +1,18 @@
 //! Whatever is wrong with a request is answered with a problem that says what to do.
 
-use dispatch_server::api::Settings;
+use dispatch_core::{Change, Host, HostId, Job, JobId, Outcome, WorkloadId};
 use dispatch_server::api::problem::Kind;
+use dispatch_server::api::{Problem, Settings};
+use dispatch_server::clock::Clock as _;
+use dispatch_store::{Focus, Scope};
 use dispatch_wire::api::Role;
 use reqwest::Method;
 use serde_json::json;
 
+use crate::lab::{Lab, Place, metal, on_both};
 use crate::world::{World, settings};
+
+on_both![what_the_database_refuses_is_no_outage];
 
 const LOGIN: &str = "/api/v1/auth/login";
 
@@ -188,4 +194,24 @@ async fn a_body_that_nobody_would_read_is_refused() {
     let empty = client.request(Method::POST, "/api/v1/runners/refresh").header("Content-Length", "0");
     assert_eq!(client.send(empty).await.status, 200);
     assert_eq!(client.get("/api/v1/auth/me").await.status, 200, "nobody was signed out");
+}
+
+async fn what_the_database_refuses_is_no_outage(place: Place) {
+    let lab = Lab::new(place).await;
+    let now = lab.world.clock.now();
+    let commit = async |changes: Vec<Change>| {
+        let focus = Focus::default().within(Scope::Active);
+        let engine = lab.world.api.engine();
+        let decided = engine.decide(focus, |_, _| Outcome { answer: (), changes: changes.clone() }).await;
+        Problem::from(decided.expect_err("it cannot be stored")).kind()
+    };
+    let host = |number: u8| {
+        let host = Host::new(HostId::new(now, [number; 10]), [192, 0, 2, number].into(), now);
+        Change::Host(Host { key: Some("r1".parse().expect("an id")), ..host })
+    };
+    assert_eq!(commit(vec![host(1), host(2)]).await, Kind::Conflict, "there is one host of an id");
+    let job = Job::new(JobId::new(now, [1; 10]), metal(), "a", WorkloadId::new(now, [2; 10]), now);
+    assert_eq!(commit(vec![Change::Job(job)]).await, Kind::Internal, "its workload is not there");
+    lab.world.store.close().await;
+    assert_eq!(commit(vec![host(1)]).await, Kind::Unavailable);
 }

@@ -70,7 +70,7 @@ async fn with_a_certificate_it_speaks_tls_and_the_cookie_is_secure() {
     std::fs::write(&key, pair.signing_key.serialize_pem()).expect("written");
     let tls = Some(Tls::read(&cert, &key).expect("a pair"));
     let store = Store::open(&dir.path().join("dispatch.db")).await.expect("a store");
-    let world = World::over(store, settings(), Serving { tls, write_time: None }).await;
+    let world = World::over(store, settings(), Serving { tls, ..Serving::default() }).await;
 
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = rustls::RootCertStore::empty();
@@ -110,7 +110,7 @@ fn a_certificate_that_cannot_be_used_is_named() {
 async fn whoever_does_not_read_is_cut_off() {
     let dir = TempDir::new().expect("a folder");
     let store = Store::open(&dir.path().join("dispatch.db")).await.expect("a store");
-    let serving = Serving { tls: None, write_time: Some(Duration::from_millis(200)) };
+    let serving = Serving { write_time: Some(Duration::from_millis(200)), ..Serving::default() };
     let world = World::over(store, settings(), serving).await;
     let mut socket = TcpStream::connect(world.address).await.expect("connected");
     let request = b"GET /api/v1/openapi.json HTTP/1.1\r\nHost: a\r\n\r\n".repeat(100);

@@ -13,6 +13,7 @@ mod matrix;
 pub mod queue;
 mod reports;
 mod runs;
+mod told;
 mod workloads;
 
 pub use counts::{Counts, OutboxCounts, waits_statement};

@@ -233,6 +233,35 @@ impl Store {
         Ok(QueuePart { jobs, snapshot })
     }
 
+    /// All that is needed to say why hosts are idle, but the hosts: the groups, all jobs that run, and the first `limit` of
+    /// those that wait in each of these groups; and how many wait there in all.
+    pub async fn waiting(
+        &self,
+        groups: &[GroupId],
+        limit: u32,
+        policy: &Policy,
+    ) -> Result<(Snapshot, BTreeMap<GroupId, u64>), StoreError> {
+        let mut transaction = self.engine.begin_to_read().await?;
+        let mut snapshot = Snapshot::default();
+        snapshot.policy.clone_from(policy);
+        snapshot.groups = load::groups(&mut transaction).await?;
+        part::add(&mut transaction, &mut snapshot, &Scope::Active, &Focus::default()).await?;
+        let mut waiting = BTreeMap::new();
+        for group in groups {
+            let filter = QueueFilter { phases: vec![Phase::Queued], ..QueueFilter::all(group.clone()) };
+            for statement in Statement::after(&filter, None, limit) {
+                snapshot.jobs.append(&mut all(&mut transaction, statement.query(""), rows::job).await?);
+            }
+            let queued =
+                count(&mut transaction, "FROM jobs WHERE grp = $1 AND state = 'queued'", group).await?;
+            waiting.insert(group.clone(), queued);
+        }
+        part::add_belongings(&mut transaction, &mut snapshot).await?;
+        snapshot.hosts.clear();
+        transaction.rollback().await?;
+        Ok((snapshot, waiting))
+    }
+
     /// How the database would read such a page, a line for each step: for whoever looks into a slow one.
     pub async fn explain_queue(
         &self,

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::run::{Named, RunState, Verdict};
+
 pub use wish::{
     BulkAction, BulkJobs, EditJob, JobList, MoveJob, NewJob, NewJobs, RequeueJob, VersionOnly, WishedWorkflow,
 };
@@ -55,20 +57,6 @@ pub enum JobStatus {
     Cancelled,
 }
 
-/// How a job or a run came out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Outcome {
-    /// The thing under test is good.
-    Passed,
-    /// The thing under test is bad.
-    Failed,
-    /// Our side or the lab is bad.
-    Errored,
-    /// It reported, and said neither.
-    Unjudged,
-}
-
 /// What a job runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct JobWorkload {
@@ -82,15 +70,6 @@ pub struct JobWorkload {
     pub digest: Option<String>,
 }
 
-/// Where a job runs, or ran last.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct JobHost {
-    /// Its identity.
-    pub id: String,
-    /// How people see it.
-    pub label: String,
-}
-
 /// An attempt of a job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Attempt {
@@ -99,11 +78,11 @@ pub struct Attempt {
     /// Which attempt it is, from 1.
     pub attempt: u32,
     /// Where it stands.
-    pub state: JobState,
+    pub state: RunState,
     /// How it came out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, inline)]
-    pub verdict: Option<Outcome>,
+    pub verdict: Option<Verdict>,
     /// What happened, where that needs saying.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -111,7 +90,7 @@ pub struct Attempt {
     /// Where it runs, or ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, inline)]
-    pub host: Option<JobHost>,
+    pub host: Option<Named>,
     /// How many reports it has sent.
     pub reports: u32,
     /// When it was made.
@@ -144,7 +123,7 @@ pub struct Job {
     /// How it came out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, inline)]
-    pub verdict: Option<Outcome>,
+    pub verdict: Option<Verdict>,
     /// What happened in its attempts, where that needs saying.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -198,7 +177,7 @@ pub struct Job {
     /// Where it runs, or ran last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, inline)]
-    pub host: Option<JobHost>,
+    pub host: Option<Named>,
     /// The identity of that host, under the name that other queues have for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -235,10 +214,10 @@ pub struct Job {
     /// When it was made.
     #[schema(format = DateTime)]
     pub created_at: String,
-    /// When it entered its state.
+    /// When it last changed, or something last happened to it.
     #[schema(format = DateTime)]
     pub updated_at: String,
-    /// When its latest run was made.
+    /// When its first run was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime, nullable = false)]
     pub triggered_at: Option<String>,
@@ -246,10 +225,10 @@ pub struct Job {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime, nullable = false)]
     pub completed_at: Option<String>,
-    /// Its attempts, the first one first; only where one job is asked for.
+    /// Its runs, the first one first; only where one job is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    pub attempts: Option<Vec<Attempt>>,
+    pub runs: Option<Vec<Attempt>>,
     /// All jobs that one wish has become, this one first; only in the answer to that wish.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, no_recursion)]

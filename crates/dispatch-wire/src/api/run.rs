@@ -95,7 +95,7 @@ impl From<Verdict> for CoreVerdict {
 }
 
 /// Something that has an identifier and a name.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Named {
     /// Its identifier.
     pub id: String,

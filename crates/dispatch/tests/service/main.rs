@@ -7,6 +7,7 @@ mod common;
 use common::service::{Engine, Running, ServiceLab};
 use common::{PASSED, image, stub, terminate, whole_run};
 use dispatch_testkit::firmware::{Booted, Firmware};
+use dispatch_testkit::lab::deadline::Deadline;
 
 /// One test for each engine.
 macro_rules! on_both {
@@ -235,8 +236,8 @@ groups:
     let firmware = running.program.firmware();
     assert_eq!(image(&firmware), "a.efi");
     let (_, run) = firmware.post().expect("an answer");
-    lab.config =
-        "boot: { listen: \"BOOT\", unknown_hosts: accept }\ngroups: { metal: [{ id: other }] }\n".to_owned();
+    let until = config.find("groups:").expect("the groups");
+    lab.config = format!("{}groups: {{ metal: [{{ id: other }}] }}\n", &config[..until]);
     lab.write();
     running.client("admin").call("POST", "/api/v1/config/reload", None);
     let report = r#"{"title":"all went well","body":"but for a kernel panic"}"#;
@@ -284,8 +285,10 @@ fn a_service_that_lost_its_database_to_another_ends_and_says_so() {
     let of_database = "locktype = 'advisory' AND objsubid = 1 AND database = \
                        (SELECT oid FROM pg_database WHERE datname = current_database())";
     let waits = format!("SELECT count(*) FROM pg_locks WHERE NOT granted AND {of_database}");
+    // The server tells nobody of its locks.
+    let deadline = Deadline::after(std::time::Duration::from_secs(30));
     while server.sql(&name, &waits).expect("an answer") == "0" {
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        assert!(deadline.pause(), "it does not wait");
     }
     let end = format!(
         "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE granted AND {of_database} AND classid <> 0"

@@ -143,7 +143,7 @@ fn a_cancelled_job_ends_on_its_host_and_has_no_verdict(engine: Engine) {
     assert_eq!(whole_run(&host), "b.efi", "at its next boot it is free");
     let job = operator.get(&job_path(job));
     assert_eq!((&job["status"], &job["verdict"]), (&json!("cancelled"), &Value::Null), "{job}");
-    let attempts = job["attempts"].as_array().expect("a list");
+    let attempts = job["runs"].as_array().expect("a list");
     assert_eq!((attempts.len(), &attempts[0]["state"]), (1, &json!("cancelled")), "{job}");
     terminate(running.program);
 }
