@@ -151,12 +151,7 @@ fn group_id(text: &str) -> Answer<GroupId> {
 /// The same, if anything is known of it.
 pub(crate) async fn known_group(api: &Api, text: &str) -> Answer<GroupId> {
     let id = group_id(text)?;
-    let focus = Focus::default().within(Scope::Active);
-    let policy = api.engine().policy();
-    let is_known = move |snapshot: Snapshot| {
-        snapshot.groups.iter().any(|group| group.id.as_str() == id.as_str()).then_some(id)
-    };
-    api.store().look(focus, &policy, is_known).await?.ok_or_else(|| Problem::not_found("group", text))
+    if api.store().has_group(&id).await? { Ok(id) } else { Err(Problem::not_found("group", text)) }
 }
 
 async fn look(api: &Api) -> Answer<Snapshot> {
