@@ -12,6 +12,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe, Connection as _, Executor as _, Transaction};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_util::task::TaskTracker;
 
 use crate::postgres::{self, CONNECT, Postgres};
 use crate::{StoreError, reads};
@@ -72,7 +73,7 @@ impl Database {
         }
     }
 
-    fn not_open(&self, error: sqlx::Error) -> StoreError {
+    pub(crate) fn not_open(&self, error: sqlx::Error) -> StoreError {
         match self {
             Self::Sqlite { path } => StoreError::Open { path: path.clone(), error },
             Self::Postgres(there) => there.not_connected(error).into(),
@@ -164,6 +165,8 @@ pub(crate) struct Engine {
     pub(crate) writer: AnyPool,
     pub(crate) readers: AnyPool,
     follower: Arc<Follower>,
+    /// Commits that somebody waits for, or did.
+    commits: TaskTracker,
 }
 
 impl Engine {
@@ -236,7 +239,7 @@ impl Engine {
         let open = |error| database.not_open(error);
         let writer = pool(1).connect(url.expose_secret()).await.map_err(open)?;
         let readers = pool(database.readers()).connect(url.expose_secret()).await.map_err(open)?;
-        Ok(Self { kind, writer, readers, follower: Arc::default() })
+        Ok(Self { kind, writer, readers, follower: Arc::default(), commits: TaskTracker::new() })
     }
 
     /// From now on, `last` is told of the events of other processes. A file has one process that writes.
@@ -289,18 +292,22 @@ impl Engine {
         Ok(())
     }
 
-    /// Commits. If nobody knows whether that worked, the error says so.
-    pub(crate) async fn commit(&self, transaction: Transaction<'static, Any>) -> Result<(), StoreError> {
-        transaction.commit().await.map_err(|error| match error {
-            // Whoever still answers has not done it; a server that goes may have.
-            sqlx::Error::Database(ref answer)
-                if !answer.code().is_some_and(|code| code.starts_with("57P") || code.starts_with("08")) =>
-            {
-                error.into()
-            }
-            error if self.kind == Kind::Postgres => StoreError::Unknown(error),
-            error => error.into(),
-        })
+    /// Commits, and then says so by `done`. If nobody knows whether that worked, the error says so.
+    ///
+    /// As a task of its own: whoever no longer waits for it (a host that hung up) has changed something all the same, and
+    /// what follows from that waits to be told.
+    pub(crate) async fn commit(
+        &self,
+        transaction: Transaction<'static, Any>,
+        done: impl FnOnce() + Send + 'static,
+    ) -> Result<(), StoreError> {
+        let commit = async move {
+            transaction.commit().await.map_err(not_committed)?;
+            done();
+            Ok(())
+        };
+        // It ends before its time with the runtime only.
+        self.commits.spawn(commit).await.unwrap_or(Err(StoreError::Unknown(sqlx::Error::WorkerCrashed)))
     }
 
     /// Closes all connections.
@@ -308,8 +315,23 @@ impl Engine {
         let mut follower =
             std::mem::take(&mut *self.follower.0.lock().unwrap_or_else(PoisonError::into_inner));
         follower.shutdown().await;
+        self.commits.close();
+        self.commits.wait().await;
         self.readers.close().await;
         self.writer.close().await;
+    }
+}
+
+/// What is known of a commit that failed. Whoever still answers has not done it; a server that goes may have, and so may
+/// whoever does not answer at all: the server, or SQLite's own thread.
+fn not_committed(error: sqlx::Error) -> StoreError {
+    match error {
+        sqlx::Error::Database(ref answer)
+            if !answer.code().is_some_and(|code| code.starts_with("57P") || code.starts_with("08")) =>
+        {
+            error.into()
+        }
+        error => StoreError::Unknown(error),
     }
 }
 
@@ -349,5 +371,20 @@ fn not_migrated(database: &Database, error: MigrateError) -> StoreError {
         }
         (MigrateError::Execute(error), _) => error.into(),
         (error, _) => StoreError::Migrate { place: database.place(), error: Box::new(error) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_that_is_not_answered_is_unknown_and_not_repeated_whoever_did_not_answer() {
+        let io = sqlx::Error::Io(std::io::ErrorKind::BrokenPipe.into());
+        for error in [sqlx::Error::WorkerCrashed, io] {
+            let error = not_committed(error);
+            assert!(matches!(error, StoreError::Unknown(_)), "{error:?}");
+            assert!(!error.is_passing(), "{error:?}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What can go wrong with the database.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use dispatch_core::{HostId, RunId};
 use sqlx::error::DatabaseError;
@@ -67,6 +68,29 @@ pub enum StoreError {
          name another in `database` of the configuration"
     )]
     Taken {
+        /// The database.
+        place: Place,
+    },
+    /// We had no connection that holds it for too long.
+    #[error(
+        "{place} could not be held for {} seconds ({why}), and another dispatch may take it: see that its server can be \
+         reached and has connections left, then start again",
+        after.as_secs()
+    )]
+    Unclaimed {
+        /// The database.
+        place: Place,
+        /// How long we tried.
+        after: Duration,
+        /// Why the last try failed.
+        why: String,
+    },
+    /// What we say in one connection does not reach one session of the server.
+    #[error(
+        "{place} is reached by a pooler that shares connections between transactions, and cannot be held that way: give \
+         host and port of PostgreSQL itself, or let the pooler share them between sessions"
+    )]
+    Pooled {
         /// The database.
         place: Place,
     },

@@ -27,7 +27,7 @@ use sqlx::AnyPool;
 use tokio::sync::watch;
 
 pub use answers::{Answered, Request};
-pub use claim::Claim;
+pub use claim::{Claim, Patience};
 use engine::Engine;
 pub use engine::{Database, Place};
 pub use error::StoreError;
@@ -251,11 +251,13 @@ impl Store {
         if let Some(last) = last {
             self.engine.tell(&mut transaction, last).await?;
         }
-        self.engine.commit(transaction).await?;
-        if let Some(last) = last {
-            postgres::advance(&self.last_event, last);
-        }
-        Ok(())
+        let newest = self.last_event.clone();
+        let tell = move || {
+            if let Some(last) = last {
+                postgres::advance(&newest, last);
+            }
+        };
+        self.engine.commit(transaction, tell).await
     }
 
     /// Loads a snapshot only to look at it.

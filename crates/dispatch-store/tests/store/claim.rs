@@ -1,17 +1,29 @@
 //! One process works with a database, and another one is refused until that one is gone.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use dispatch_store::{Claim, Database, Postgres, StoreError};
+use dispatch_store::{Claim, Database, Patience, Postgres, SslMode, Store, StoreError};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::place::Place;
+use crate::pooler::Pooler;
 
 on_both![a_database_that_a_process_works_with_is_refused_to_others_until_it_is_let_go];
 
 const SOON: Duration = Duration::from_secs(30);
+
+/// So that nobody waits for it longer than the tests must.
+const HASTY: Patience = Patience {
+    look: Duration::from_millis(50),
+    taking: Duration::from_secs(5),
+    unclaimed: Duration::from_mins(1),
+};
 
 /// Who holds a database, and who waits for it.
 const HOLDERS: &str = "FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 \
@@ -103,20 +115,27 @@ async fn who_lost_the_database_to_another_is_told() {
 }
 
 /// Stands between a process and its server. When it is told to, the first connection ends for the process, and the server
-/// is not told.
-async fn loses_the_first(server: u16, is_cut: oneshot::Receiver<()>) -> (u16, JoinSet<()>) {
+/// is not told. Of those that come then, this many answer only until they are asked to set something.
+async fn loses_the_first(server: u16, is_cut: oneshot::Receiver<()>, silent: usize) -> (u16, JoinSet<()>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
+    let was_cut = Arc::new(AtomicBool::new(false));
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
-        let (mut connections, mut is_cut) = (JoinSet::new(), Some(is_cut));
+        let (mut connections, mut is_cut, mut silent) = (JoinSet::new(), Some(is_cut), silent);
         while let Ok((mut client, _)) = listener.accept().await {
             let mut server = TcpStream::connect(("127.0.0.1", server)).await.expect("a server");
-            let is_cut = is_cut.take();
+            if was_cut.load(Ordering::SeqCst) && silent > 0 {
+                silent -= 1;
+                connections.spawn(until_it_sets(client, server));
+                continue;
+            }
+            let (is_cut, was_cut) = (is_cut.take(), Arc::clone(&was_cut));
             connections.spawn(async move {
                 let copied = tokio::io::copy_bidirectional(&mut client, &mut server);
                 let Some(is_cut) = is_cut else { return drop(copied.await) };
                 tokio::select! { _ = copied => {}, _ = is_cut => {} }
+                was_cut.store(true, Ordering::SeqCst);
                 drop(client);
                 // The server's side stays as it is.
                 std::future::pending::<()>().await;
@@ -127,11 +146,29 @@ async fn loses_the_first(server: u16, is_cut: oneshot::Receiver<()>) -> (u16, Jo
     (port, tasks)
 }
 
+/// A path that dies without a word once the connection is made.
+async fn until_it_sets(client: TcpStream, server: TcpStream) {
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let back = async { drop(tokio::io::copy(&mut from_server, &mut to_client).await) };
+    let there = async {
+        let mut bytes = vec![0; 65_536];
+        while let Ok(count @ 1..) = from_client.read(&mut bytes).await {
+            if bytes[..count].windows(4).any(|word| word == b"SET ") {
+                break;
+            }
+            to_server.write_all(&bytes[..count]).await.expect("sent");
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::join!(back, there);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_comes_back_does_not_take_its_own_old_connection_for_another_process() {
     let place = Place::postgres();
     let (cut, is_cut) = oneshot::channel();
-    let (port, _proxy) = loses_the_first(database_of(&place).server.port, is_cut).await;
+    let (port, _proxy) = loses_the_first(database_of(&place).server.port, is_cut, 0).await;
     let Database::Postgres(there) = place.database() else { panic!("a server") };
     let through = Database::Postgres(Postgres { port, ..there });
     let mut claim = Claim::take(&through).await.expect("nobody has it");
@@ -143,4 +180,89 @@ async fn who_comes_back_does_not_take_its_own_old_connection_for_another_process
     until(&place, &pid, |pid| !pid.is_empty() && pid != before).await;
     assert!(keeping.try_join_next().is_none(), "it is kept");
     keeping.shutdown().await;
+}
+
+/// The database of a place, by a way through another port.
+fn through(place: &Place, port: u16) -> Database {
+    let Database::Postgres(there) = place.database() else { panic!("a server") };
+    Database::Postgres(Postgres { port, sslmode: SslMode::Disable, ..there })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_gets_no_answer_while_taking_it_again_tries_once_more() {
+    let place = Place::postgres();
+    let (cut, is_cut) = oneshot::channel();
+    let (port, _proxy) = loses_the_first(database_of(&place).server.port, is_cut, 1).await;
+    let mut claim = Claim::take(&through(&place, port)).await.expect("nobody has it");
+    let pid = format!("SELECT pid {HOLDERS} AND granted");
+    let before = until(&place, &pid, |pid| !pid.is_empty()).await;
+    cut.send(()).expect("cut");
+    let mut keeping = JoinSet::new();
+    keeping.spawn(async move { claim.keep_with(HASTY).await });
+    until(&place, &pid, |pid| !pid.is_empty() && pid != before).await;
+    assert!(keeping.try_join_next().is_none(), "it is kept");
+    keeping.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_cannot_have_it_again_is_told_to_end() {
+    let place = Place::postgres();
+    let (cut, is_cut) = oneshot::channel();
+    let (port, _proxy) = loses_the_first(database_of(&place).server.port, is_cut, usize::MAX).await;
+    let mut claim = Claim::take(&through(&place, port)).await.expect("nobody has it");
+    cut.send(()).expect("cut");
+    let patience = Patience { taking: Duration::from_secs(1), unclaimed: Duration::from_secs(3), ..HASTY };
+    let told = tokio::time::timeout(SOON, claim.keep_with(patience)).await.expect("in time");
+    assert!(matches!(told, StoreError::Unclaimed { .. }), "{told:?}");
+    let text = told.to_string();
+    assert!(text.starts_with("the database `"), "{text}");
+    assert!(text.contains("could not be held for 3 seconds (no PostgreSQL answers at"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pooler_that_shares_connections_between_transactions_is_refused() {
+    let place = Place::postgres();
+    let pooler = Pooler::start(database_of(&place).server.port, true).await;
+    let error = Claim::take(&through(&place, pooler.port)).await.expect_err("it cannot be held");
+    assert!(matches!(error, StoreError::Pooled { .. }), "{error:?}");
+    assert!(error.to_string().contains("give host and port of PostgreSQL itself"), "{error}");
+    let held = database_of(&place).sql(&format!("SELECT count(*) {HOLDERS}")).expect("an answer");
+    assert_eq!(held, "0", "nothing is left held");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_that_another_session_of_the_server_answers_for_counts_as_lost() {
+    let place = Place::postgres();
+    let pooler = Pooler::start(database_of(&place).server.port, false).await;
+    let through = through(&place, pooler.port);
+    let mut claim = Claim::take(&through).await.expect("nobody has it");
+    let bystander = Store::connect(&through).await.expect("a store");
+    pooler.share();
+    // So that its session is there to be given to somebody else.
+    let _ = bystander.has_open_jobs().await;
+    let told = tokio::time::timeout(SOON, claim.keep_with(HASTY)).await.expect("in time");
+    assert!(matches!(told, StoreError::Pooled { .. }), "{told:?}");
+}
+
+#[tokio::test]
+async fn one_file_under_two_names_is_one_database() {
+    let folder = TempDir::new().expect("a folder");
+    let at = |name: &str| Database::Sqlite { path: folder.path().join(name) };
+    let link = |to: &str, name: &str| {
+        std::os::unix::fs::symlink(to, folder.path().join(name)).expect("a link");
+    };
+    std::fs::create_dir(folder.path().join("real")).expect("a folder");
+    link("real", "folder");
+    link("real/a.db", "before.db");
+    let first = Claim::take(&at("real/a.db")).await.expect("nobody has it");
+    for name in ["folder/a.db", "before.db"] {
+        refused(&at(name)).await;
+    }
+    std::fs::write(folder.path().join("real/a.db"), "").expect("a file");
+    link("folder/a.db", "after.db");
+    for name in ["folder/a.db", "before.db", "after.db", "real/../real/a.db"] {
+        refused(&at(name)).await;
+    }
+    first.release().await;
+    Claim::take(&at("after.db")).await.expect("it was let go").release().await;
 }

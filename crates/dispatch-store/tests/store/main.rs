@@ -21,6 +21,7 @@ macro_rules! on_both {
 }
 
 mod claim;
+mod commits;
 mod connecting;
 mod filters;
 mod lab;
@@ -28,6 +29,7 @@ mod listing;
 mod long;
 mod migrations;
 mod place;
+mod pooler;
 mod queue;
 mod races;
 mod random;
