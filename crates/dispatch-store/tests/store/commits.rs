@@ -16,6 +16,9 @@ on_both![what_was_committed_is_told_however_early_whoever_wished_it_has_left];
 
 const SOON: Duration = Duration::from_secs(20);
 
+/// How often somebody leaves, at the most.
+const TRIES: u32 = 2000;
+
 /// Waits until this is over, or has been looked at so often.
 async fn at_most<T>(looks: u32, future: impl Future<Output = T>) -> Option<T> {
     let (mut future, mut left) = (pin!(future), looks);
@@ -39,15 +42,27 @@ async fn what_was_committed_is_told_however_early_whoever_wished_it_has_left(pla
     let nothing = |_: Snapshot| Outcome { answer: (), changes: Vec::new() };
     let policy = Policy::default();
     let mut newest = lab.store.watch_events();
-    for looks in 1.. {
+    let (mut looks, mut left_in_commit, mut before) = (1, 0, *newest.borrow());
+    for _ in 0..TRIES {
         let decided = at_most(looks, lab.store.decide(Focus::default(), &policy, append)).await;
         // Whoever decides next waits until the one before is done.
         lab.store.decide(Focus::default(), &policy, nothing).await.expect("decided");
-        let last = lab.store.events_after(0, 10_000).await.expect("events").last().expect("one").seq;
+        let last = lab.store.events_after(before, 10).await.expect("events").last().map(|event| event.seq);
+        let last = last.unwrap_or(before);
         let told = tokio::time::timeout(SOON, newest.wait_for(|seq| *seq == last)).await;
         assert!(told.is_ok(), "after {looks} looks");
+        // How often it is looked at changes a little: the commit is there or thereabouts.
         if let Some(decided) = decided {
-            return decided.expect("decided");
+            decided.expect("decided");
+            looks -= 1;
+        } else {
+            left_in_commit += u32::from(last > before);
+            looks += 1;
         }
+        if left_in_commit == 3 {
+            return;
+        }
+        before = last;
     }
+    panic!("nobody has left during a commit");
 }
