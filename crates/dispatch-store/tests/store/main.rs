@@ -31,4 +31,5 @@ mod races;
 mod random;
 mod reads;
 mod scopes;
+mod source;
 mod trouble;
