@@ -33,5 +33,6 @@ mod races;
 mod random;
 mod reads;
 mod scopes;
+mod source;
 mod trouble;
 mod upgrades;
