@@ -9,7 +9,7 @@ use dispatch_core::fetch::{Key, needs};
 use dispatch_core::group::{Group, GroupKind, Spread};
 use dispatch_core::queue::stats::Ended;
 use dispatch_core::queue::{
-    Ask, Change, Context, Edit, Found, NewJob, Outlook, Place as At, Supply, Unreadable, Wanted,
+    Ask, Change, Context, Edit, Found, Looks, NewJob, Outlook, Place as At, Supply, Unreadable, Wanted,
 };
 use dispatch_core::run::{End, Policy, RunEvent};
 use dispatch_core::{
@@ -423,8 +423,10 @@ impl Lab {
         whole.jobs = self.jobs_that_left().await;
         whole.workloads = (0..9).map(|number| workload(number, 0).id).collect();
         whole.workloads.extend(self.new_workloads().await);
-        self.both(part, whole, |snapshot, context| in_order(snapshot).sync_source(&supply, &found, context))
-            .await
+        self.both(part, whole, |snapshot, context| {
+            in_order(snapshot).sync_source(&supply, &found, &Looks::agreed(&found), context)
+        })
+        .await
     }
 
     /// The jobs that left the queue.
