@@ -152,6 +152,8 @@ impl FromStr for Spread {
         match text.split_once(':') {
             None if text == "any" => Ok(Self::Any),
             None if text == "each-host" => Ok(Self::EachHost),
+            // Each host carries such a label twice: by its id, and by the one that people gave it.
+            Some(("each", label)) if label.eq_ignore_ascii_case("host") => Ok(Self::EachHost),
             Some(("each", label)) if !label.is_empty() => Ok(Self::Each(label.to_owned())),
             _ => Err(NotASpread(text.to_owned())),
         }

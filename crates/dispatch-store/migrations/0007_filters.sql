@@ -13,3 +13,13 @@ CREATE INDEX workloads_offered_of_group ON workloads (grp, offered, first_seen D
 CREATE INDEX runs_in_state_of_group ON runs (grp, state, created DESC, public_name DESC);
 CREATE INDEX runs_with_verdict_of_group ON runs (grp, verdict, created DESC, public_name DESC);
 CREATE INDEX reports_with_verdict_of_group ON reports (grp, verdict, at DESC, id DESC);
+
+-- How many jobs a group's history has, by how they ended: counting them reads all of them.
+CREATE TABLE history_counts (
+    grp   TEXT   NOT NULL,
+    ended TEXT   NOT NULL,
+    jobs  BIGINT NOT NULL,
+    PRIMARY KEY (grp, ended)
+);
+INSERT INTO history_counts (grp, ended, jobs)
+SELECT grp, ended, COUNT(*) FROM jobs WHERE ended IS NOT NULL AND deleted = 0 GROUP BY grp, ended;

@@ -188,6 +188,7 @@ async fn save_workload(connection: &mut AnyConnection, workload: &Workload) -> R
 }
 
 async fn save_job(connection: &mut AnyConnection, job: &Job) -> Result<(), StoreError> {
+    count_history(connection, job).await?;
     sqlx::query(
         "INSERT INTO jobs (id, name, workload, priority, position, state, verdict, reason, waits, since, \
          round, forgiven, withdrawn, version, grp, created, created_by, source, template, inputs, labels, \
@@ -240,6 +241,32 @@ async fn save_job(connection: &mut AnyConnection, job: &Job) -> Result<(), Store
     .execute(&mut *connection)
     .await?;
     save_labels(connection, job).await
+}
+
+/// Keeps the counts of a group's history, before a job is saved that comes into it or leaves it.
+async fn count_history(connection: &mut AnyConnection, job: &Job) -> Result<(), StoreError> {
+    let known = sqlx::query("SELECT ended FROM jobs WHERE id = $1 AND deleted = 0").bind(job.id.to_string());
+    let before: Option<String> = match known.fetch_optional(&mut *connection).await? {
+        Some(row) => row.try_get("ended")?,
+        None => None,
+    };
+    let now = Ended::of(job.state, job.verdict).filter(|_| !job.is_deleted).map(Ended::as_str);
+    if before.as_deref() == now {
+        return Ok(());
+    }
+    for (ended, more) in [(before.as_deref(), -1_i64), (now, 1)] {
+        let Some(ended) = ended else { continue };
+        sqlx::query(
+            "INSERT INTO history_counts (grp, ended, jobs) VALUES ($1, $2, $3) \
+             ON CONFLICT (grp, ended) DO UPDATE SET jobs = history_counts.jobs + excluded.jobs",
+        )
+        .bind(job.group.to_string())
+        .bind(ended.to_owned())
+        .bind(more)
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
 }
 
 /// What people call a job by has a table of its own, for filters.

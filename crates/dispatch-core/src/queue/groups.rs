@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{Change, NotDone, Outcome, Snapshot};
 use crate::event::Happening;
-use crate::group::{GroupId, GroupState, HostKey};
+use crate::group::{GroupId, GroupState, HostKey, ListedHost};
 use crate::host::Host;
 use crate::id::HostId;
 use crate::run::Policy;
@@ -35,12 +35,31 @@ pub struct HostEdit {
     pub is_paused: Option<bool>,
 }
 
+/// A host of the configuration has the id that another host was given by hand. The file says what holds, so people are to
+/// decide which of the two is meant.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("hosts: the id {key} was given to another host by hand, {host}: give one of the two another id")]
+pub struct KeyConflict {
+    /// The id, as the configuration has it.
+    pub key: HostKey,
+    /// What is known of the other host.
+    pub host: String,
+}
+
 impl Snapshot {
     /// The configuration was read: these are its groups, and what it says of them. What is not in it any more keeps what
     /// it did, and starts nothing: nobody can queue from a source that has left. Whether a group is paused or drained is
-    /// for people to say, and stays.
+    /// for people to say, and stays. Nothing changes if a listed host has the id of another one; `self` must hold all hosts.
     #[must_use]
-    pub fn configure(mut self, groups: &[GroupState], policy: &Policy, now: Timestamp) -> Outcome<()> {
+    pub fn configure(
+        mut self,
+        groups: &[GroupState],
+        policy: &Policy,
+        now: Timestamp,
+    ) -> Outcome<Result<(), KeyConflict>> {
+        if let Some(conflict) = self.key_conflict(&policy.listed) {
+            return Outcome { answer: Err(conflict), changes: Vec::new() };
+        }
         for group in groups {
             let known = self.groups.iter().find(|known| known.id == group.id).cloned();
             let next = match &known {
@@ -75,7 +94,18 @@ impl Snapshot {
         self.changes
             .push(Change::TemplatesAre(templates().map(|template| template.id.clone()).collect(), now));
         self.changes.push(Change::SourcesAre(settings().flat_map(|group| group.sources.clone()).collect()));
-        self.outcome(())
+        self.outcome(Ok(()))
+    }
+
+    /// A host that has the id of a listed one and is not it. What a person called a host that is listed does not count.
+    fn key_conflict(&self, listed: &[ListedHost]) -> Option<KeyConflict> {
+        let mut others = self.hosts.iter().filter(|host| !listed.iter().any(|listed| listed.is(host)));
+        let is_same = |one: &HostKey, other: &HostKey| one.as_str().eq_ignore_ascii_case(other.as_str());
+        others.find_map(|host| {
+            let given = host.key.as_ref()?;
+            let key = listed.iter().find(|listed| is_same(given, &listed.key))?.key.clone();
+            Some(KeyConflict { key, host: host.label() })
+        })
     }
 
     fn put_group(&mut self, known: Option<&GroupState>, next: GroupState, now: Timestamp) {

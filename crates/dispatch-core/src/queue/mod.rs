@@ -28,7 +28,7 @@ mod sync;
 
 pub use fetch::{ON_ITS_WAY, is_about_image, waits_for_image};
 pub use fit::Hindrance;
-pub use groups::{HostEdit, Switch};
+pub use groups::{HostEdit, KeyConflict, Switch};
 pub use job::{Job, JobState};
 pub use jobs::{Edit, MOST_JOBS, Made, NewJob, Wanted};
 pub use orders::NotDone;

@@ -87,7 +87,7 @@ async fn events(
         host,
         types: types.filter(|name| !name.is_empty()).map(str::to_owned).collect(),
     };
-    let feed = Feed::new(&api, who, headers, stop, after);
+    let feed = Feed::new(&api, who, headers, stop, after).only(&wanted);
     // nginx would keep events back until it has a buffer full of them.
     let unbuffered = [(HeaderName::from_static("x-accel-buffering"), "no")];
     Ok((unbuffered, Sse::new(told(feed, wanted))))

@@ -10,6 +10,7 @@ use std::time::Duration;
 use axum::http::HeaderMap;
 use dispatch_core::Event;
 use dispatch_store::StoredEvent;
+use dispatch_store::reads::EventFilter;
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -70,6 +71,8 @@ pub(crate) struct Feed {
     newest: watch::Receiver<i64>,
     settings: watch::Receiver<Arc<Settings>>,
     seq: i64,
+    /// What is loaded at all.
+    filter: EventFilter,
     loaded: VecDeque<StoredEvent>,
     beat: jiff::Timestamp,
 }
@@ -93,10 +96,17 @@ impl Feed {
             settings: api.watch_settings(),
             // A place that the log has not reached yet is one of another log.
             seq: after.map_or(last, |after| after.min(last)),
+            filter: EventFilter::default(),
             loaded: VecDeque::new(),
             beat: session::later(api.clock().now(), BEAT),
             api: api.clone(),
         }
+    }
+
+    /// The same, where others than these are not wanted.
+    pub(crate) fn only(self, wanted: &Wanted) -> Self {
+        let Wanted { group, job, run, host, .. } = wanted.clone();
+        Self { filter: EventFilter { group, job, run, host }, ..self }
     }
 
     /// Waits for what comes next. May be dropped while it waits: nothing is lost.
@@ -120,9 +130,15 @@ impl Feed {
                 }
             }
             // Before the log is read: what is written meanwhile shows in the next turn.
-            self.newest.mark_unchanged();
-            match self.api.store().events_after(self.seq, BATCH).await {
-                Ok(events) => self.loaded = events.into(),
+            let newest = *self.newest.borrow_and_update();
+            match self.api.store().events_of(&self.filter, self.seq, BATCH).await {
+                Ok(events) => {
+                    self.loaded = events.into();
+                    if self.loaded.is_empty() {
+                        // Up to here there is nothing that fits: it is not looked for again.
+                        self.seq = self.seq.max(newest);
+                    }
+                }
                 Err(error) => {
                     tracing::warn!("a reader of the events is cut off: {error}");
                     return Next::Over;

@@ -13,7 +13,7 @@ use dispatch_wire::api::history::{
 };
 use dispatch_wire::api::run::Named;
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa_axum::routes;
 
 use super::Api;
@@ -37,7 +37,16 @@ const LABEL: &str = "label.";
 /// How many labels may be asked for at once.
 const MOST_LABELS: usize = 16;
 
-impl Key for HistoryKey {
+/// Where a page of a history ended.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Place {
+    after: HistoryKey,
+    /// How many there were when the first page was read: they are not counted anew for each page.
+    #[serde(default)]
+    total: Option<u64>,
+}
+
+impl Key for Place {
     const LIST: &'static str = "history";
 }
 
@@ -98,7 +107,8 @@ impl Which {
 
 /// The history of a group
 ///
-/// Jobs that are over, the latest first. A page begins where the one before ended, whatever has happened since.
+/// Jobs that are over, the latest first. A page begins where the one before ended, whatever has happened since;
+/// `total_count` is that of the first page on all pages that follow it.
 #[utoipa::path(
     get, path = "/api/v1/groups/{id}/history", tag = "history",
     params(("id" = String, Path, description = "The group"), Which, Before, PageParams),
@@ -110,7 +120,7 @@ async fn history(
     Query(which): Query<Which>,
     Query(before): Query<Before>,
     RawQuery(query): RawQuery,
-    pages: Result<Pages<HistoryKey>, Problem>,
+    pages: Result<Pages<Place>, Problem>,
 ) -> Answer<Json<History>> {
     let group = group(&api, &id).await?;
     let mut pages = pages?;
@@ -120,16 +130,21 @@ async fn history(
             return Err(Problem::new(Kind::InvalidParameter, detail).field("before"));
         }
         pages.after = Some(match before.parse::<Timestamp>() {
-            Ok(time) => HistoryKey { at: time.as_microsecond(), id: None },
+            Ok(time) => Place { after: HistoryKey { at: time.as_microsecond(), id: None }, total: None },
             Err(_) => page::read(before)?,
         });
     }
     let Some(filter) = which.filter(group, query.as_deref())? else {
         return Ok(Json(History { items: Vec::new(), next_cursor: None, has_more: false, total_count: 0 }));
     };
-    let found = api.store().history(&filter, pages.after.as_ref(), pages.to_load()).await?;
-    let total_count = api.store().history_count(&filter).await?;
-    let page = pages.page(found, |past| HistoryKey::from(&past.job), |past| show(&api, &past));
+    let after = pages.after.as_ref().map(|place| &place.after);
+    let found = api.store().history(&filter, after, pages.to_load()).await?;
+    let total_count = match pages.after.and_then(|place| place.total) {
+        Some(total) => total,
+        None => api.store().history_count(&filter).await?,
+    };
+    let place = |past: &PastJob| Place { after: HistoryKey::from(&past.job), total: Some(total_count) };
+    let page = pages.page(found, place, |past| show(&api, &past));
     let has_more = page.next_cursor.is_some();
     Ok(Json(History { items: page.items, next_cursor: page.next_cursor, has_more, total_count }))
 }
@@ -186,7 +201,8 @@ struct Over {
 
 /// Statistics of a group
 ///
-/// How many jobs were over when, how they came out, and how long they waited and ran.
+/// How many jobs were over when, how they came out, and how long they waited and ran. Counted anew every few seconds at
+/// most, however many ask.
 #[utoipa::path(
     get, path = "/api/v1/groups/{id}/history/stats", tag = "history",
     params(("id" = String, Path, description = "The group"), Over),
@@ -207,10 +223,17 @@ async fn history_stats(
         StatsRange::Month => Range::Month,
         StatsRange::Auto => Range::that_shows(api.store().oldest_past(&group).await?, now),
     };
+    let key = (group.clone(), range.as_str());
+    let stats = api.stats().get(key, now, counted(&api, &group, range, now)).await?;
+    Ok(Json(stats))
+}
+
+/// Goes through what was over in this time.
+async fn counted(api: &Api, group: &GroupId, range: Range, now: Timestamp) -> Answer<HistoryStats> {
     let mut counting = Counting::new(range, now);
     let mut after = None;
     loop {
-        let page = api.store().past(&group, range.from(now), after.as_ref(), AT_ONCE).await?;
+        let page = api.store().past(group, range.from(now), after.as_ref(), AT_ONCE).await?;
         for (past, _) in &page {
             counting.add(past);
         }
@@ -227,7 +250,7 @@ async fn history_stats(
         failed: totals.failed,
         cancelled: totals.cancelled,
     };
-    Ok(Json(HistoryStats {
+    Ok(HistoryStats {
         range: stats.range.as_str().to_owned(),
         buckets: stats.buckets.iter().map(bucket).collect(),
         totals: StatsTotals {
@@ -243,7 +266,7 @@ async fn history_stats(
         },
         waiting: stats.waiting.map(times),
         running: stats.running.map(times),
-    }))
+    })
 }
 
 fn times(times: Times) -> StatsTimes {

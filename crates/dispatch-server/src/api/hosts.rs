@@ -121,16 +121,13 @@ async fn hosts(
             Some(Place::Listed(key)) => Some(key),
             _ => None,
         };
-        let mut listed: Vec<_> = policy.listed.iter().collect();
+        let listed = policy.listed.iter().filter(|listed| passed.is_none_or(|passed| listed.key > *passed));
+        let mut listed: Vec<_> =
+            listed.filter(|listed| which.has(&eyes, &Known::from(*listed), None)).collect();
         listed.sort_by(|one, other| one.key.cmp(&other.key));
-        for listed in listed.into_iter().filter(|listed| passed.is_none_or(|passed| listed.key > *passed)) {
-            let known = Known::from(listed);
-            if found.len() < wanted
-                && which.has(&eyes, &known, None)
-                && api.store().hosts_listed(listed).await?.is_empty()
-            {
-                found.push((Place::Listed(listed.key.clone()), eyes.show(&known, None)));
-            }
+        for listed in api.store().not_seen(&listed).await?.into_iter().take(wanted - found.len()) {
+            let shown = eyes.show(&Known::from(listed), None);
+            found.push((Place::Listed(listed.key.clone()), shown));
         }
     }
     Ok(Json(pages.page(found, |(place, _)| place.clone(), |(_, shown)| shown)))

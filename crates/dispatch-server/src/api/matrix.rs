@@ -80,7 +80,12 @@ async fn matrix(
     let is_markdown =
         how.format.map_or_else(|| wants_markdown(&headers), |format| format == MatrixFormat::Markdown);
     if is_markdown {
-        return Ok(([(CONTENT_TYPE, MARKDOWN), (VARY, "Accept")], matrix.to_markdown()).into_response());
+        let mut text = matrix.to_markdown();
+        if truncated {
+            let most = format!("{MOST} rows and {MOST} columns");
+            text.extend(["\nThere is more than these: a table has ", most.as_str(), " at most.\n"]);
+        }
+        return Ok(([(CONTENT_TYPE, MARKDOWN), (VARY, "Accept")], text).into_response());
     }
     Ok(([(VARY, "Accept")], Json(show(&matrix, truncated))).into_response())
 }
@@ -96,7 +101,8 @@ async fn load(api: &Api, group: &GroupId, by: Option<&str>) -> Answer<(Matrix, b
     let mut truncated = workloads.len() > MOST;
     workloads.truncate(MOST);
     workloads.sort_by(|one, other| (&one.1, one.0).cmp(&(&other.1, other.0)));
-    let mut columns = columns(api, group, by).await?;
+    // Of a label, every host that has it counts: without the last one, a column may show an older and better result.
+    let mut columns = columns(api, group, by, |columns| by.is_none() && columns.len() > MOST).await?;
     truncated |= columns.len() > MOST;
     columns.truncate(MOST);
     let hosts: BTreeSet<HostId> = columns.iter().flat_map(|column| column.hosts.iter().copied()).collect();
@@ -106,9 +112,14 @@ async fn load(api: &Api, group: &GroupId, by: Option<&str>) -> Answer<(Matrix, b
     Ok((Matrix::new(workloads, columns, results), truncated))
 }
 
-/// The columns of a group, at most one more than a table has: its hosts that may work, and those that are only listed, or
-/// the values of a label that they carry.
-async fn columns(api: &Api, group: &GroupId, by: Option<&str>) -> Answer<Vec<Column>> {
+/// The columns of a group, or at least so many that they are `enough`: its hosts that may work, and those that are only
+/// listed, or the values of a label that they carry.
+async fn columns(
+    api: &Api,
+    group: &GroupId,
+    by: Option<&str>,
+    enough: impl Fn(&BTreeMap<String, Column>) -> bool,
+) -> Answer<Vec<Column>> {
     let policy = api.engine().policy();
     let eyes = Eyes::new(&policy, api.clock().now());
     let is_of_group = |known: &Known| {
@@ -117,7 +128,7 @@ async fn columns(api: &Api, group: &GroupId, by: Option<&str>) -> Answer<Vec<Col
     };
     let prefix = by.map(|label| format!("{label}:"));
     let mut columns: BTreeMap<String, Column> = BTreeMap::new();
-    let mut add = |known: &Known, own: String| {
+    let add = |columns: &mut BTreeMap<String, Column>, known: &Known, own: String| {
         let labels: Vec<(String, String)> = match &prefix {
             None => vec![(format!("host:{own}"), label(known, &policy))],
             Some(prefix) => {
@@ -132,29 +143,27 @@ async fn columns(api: &Api, group: &GroupId, by: Option<&str>) -> Answer<Vec<Col
             let column = columns.entry(label).or_insert(column);
             column.hosts.extend(known.seen().map(|host| host.id));
         }
-        columns.len()
     };
     let mut after: Option<HostKeyset> = None;
     loop {
         let hosts = api.store().hosts(after.as_ref(), AT_ONCE).await?;
         let Some(last) = hosts.last() else { break };
         after = Some(HostKeyset::from(last));
-        let mut count = 0;
         for host in hosts {
             let own = id_of(&host, &policy);
             let known = Known::from(host);
             if is_of_group(&known) {
-                count = add(&known, own);
+                add(&mut columns, &known, own);
             }
         }
-        if count > MOST {
-            break;
+        if enough(&columns) {
+            return Ok(columns.into_values().collect());
         }
     }
     for listed in policy.listed.iter() {
         let known = Known::from(listed);
         if is_of_group(&known) {
-            add(&known, listed.key.to_string());
+            add(&mut columns, &known, listed.key.to_string());
         }
     }
     Ok(columns.into_values().collect())
@@ -231,7 +240,8 @@ async fn label_of(api: &Api, group: &GroupId, column: &str) -> Answer<String> {
         let policy = api.engine().policy();
         known.seen().map_or_else(|| format!("host:{host}"), |host| format!("host:{}", id_of(host, &policy)))
     };
-    if columns(api, group, by).await?.iter().any(|column| column.label == label) {
+    let known = columns(api, group, by, |columns| columns.contains_key(&label)).await?;
+    if known.iter().any(|column| column.label == label) {
         return Ok(label);
     }
     Err(no_host("no host of this group that may work is, or has, that: see the columns of the matrix"))

@@ -1,9 +1,12 @@
-//! What is measured of queues and hosts. It is brought up to date when somebody asks for it: what was done is counted from
-//! the log, from where it was at the last time, and what there is from small indexes.
+//! What is measured of queues and hosts. It is brought up to date when somebody asks for it, every few seconds at most: what
+//! was done is counted from the log, from where it was at the last time, and what there is from small indexes.
 
 use std::fmt::Debug;
+use std::sync::OnceLock;
+use std::sync::atomic::Ordering;
 
 use dispatch_core::{Happening, Verdict};
+use jiff::Timestamp;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -12,6 +15,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::Mutex;
 
 use super::Api;
+use super::recent::is_fresh;
 use super::standing::{look, queue};
 
 /// How many events are read at a time, and how often in one go: what is left is counted the next time.
@@ -30,8 +34,8 @@ struct InStatus {
 
 /// What is measured of queues and hosts.
 pub(crate) struct QueueMetrics {
-    /// The last event that is counted.
-    counted: Mutex<i64>,
+    /// The last event that is counted, and when all of this was brought up to date.
+    counted: Mutex<(i64, Option<Timestamp>)>,
     created: Family<OfGroup, Counter>,
     completed: Family<OfGroup, Counter>,
     failed: Family<OfGroup, Counter>,
@@ -39,13 +43,20 @@ pub(crate) struct QueueMetrics {
     online: Family<OfGroup, Gauge>,
     busy: Family<OfGroup, Gauge>,
     outbox: Gauge,
+    cycles: Counter,
+    /// Without labels; none before GitHub has told.
+    github: Family<Vec<(String, String)>, Gauge>,
+    remaining: OnceLock<Remaining>,
 }
+
+/// What is left of GitHub's rate limit, once it has told.
+type Remaining = Box<dyn Fn() -> Option<u64> + Send + Sync>;
 
 impl QueueMetrics {
     /// `last` is the newest event: what came before is not counted.
     pub(crate) fn new(registry: &mut Registry, last: i64) -> Self {
         let own = Self {
-            counted: Mutex::new(last),
+            counted: Mutex::new((last, None)),
             created: Family::default(),
             completed: Family::default(),
             failed: Family::default(),
@@ -53,6 +64,9 @@ impl QueueMetrics {
             online: Family::default(),
             busy: Family::default(),
             outbox: Gauge::default(),
+            cycles: Counter::default(),
+            github: Family::default(),
+            remaining: OnceLock::new(),
         };
         registry.register("jobs_created", "Jobs that were queued, by group", own.created.clone());
         registry.register(
@@ -69,13 +83,42 @@ impl QueueMetrics {
         );
         registry.register("hosts_busy", "Hosts that have a run, by group", own.busy.clone());
         registry.register("outbox_waiting", "What is still to be done outside", own.outbox.clone());
+        let help = "How often the queues were gone through for a host that asked for work";
+        registry.register("dispatcher_cycles", help, own.cycles.clone());
+        let help =
+            "Requests that GitHub still allows until its limit is reset, as it told last; absent before that";
+        registry.register("github_rate_limit_remaining", help, own.github.clone());
         own
+    }
+
+    /// From now on this tells what is left of GitHub's rate limit.
+    pub(crate) fn watch_github(&self, remaining: impl Fn() -> Option<u64> + Send + Sync + 'static) {
+        // There is one service in a process, which does this once.
+        let _ = self.remaining.set(Box::new(remaining));
+    }
+
+    /// What costs nothing to know.
+    fn update_at_once(&self, api: &Api) {
+        self.cycles.inner().store(api.engine().cycles(), Ordering::Relaxed);
+        match self.remaining.get().and_then(|remaining| remaining()) {
+            Some(left) => {
+                let left = i64::try_from(left).unwrap_or(i64::MAX);
+                self.github.get_or_create(&Vec::new()).set(left);
+            }
+            None => self.github.clear(),
+        }
     }
 
     /// Brings it up to date. What cannot be read stays as it was, and the log says so.
     pub(crate) async fn update(&self, api: &Api) {
+        self.update_at_once(api);
         // One at a time: nothing is counted twice.
-        let mut counted = self.counted.lock().await;
+        let mut known = self.counted.lock().await;
+        let (counted, updated) = &mut *known;
+        let now = api.clock().now();
+        if updated.is_some_and(|updated| is_fresh(updated, now)) {
+            return;
+        }
         for _ in 0..BATCHES.1 {
             let events = match api.store().events_after(*counted, BATCHES.0).await {
                 Ok(events) => events,
@@ -115,6 +158,7 @@ impl QueueMetrics {
             self.busy.get_or_create(&group).set(busy);
         }
         self.outbox.set(i64::try_from(seen.outbox.waiting).unwrap_or(i64::MAX));
+        *updated = Some(now);
     }
 
     fn count(&self, event: &dispatch_core::Event) {

@@ -40,6 +40,7 @@ pub mod page;
 pub mod password;
 pub mod problem;
 mod queue;
+mod recent;
 mod reload;
 mod reports;
 pub mod request_id;
@@ -58,7 +59,9 @@ mod ws;
 
 use std::sync::{Arc, OnceLock};
 
+use dispatch_core::GroupId;
 use dispatch_store::Store;
+use dispatch_wire::api::history::HistoryStats;
 use tokio::sync::{Semaphore, watch};
 
 use crate::clock::{Clock, Random};
@@ -73,6 +76,7 @@ pub use settings::Settings;
 
 use limits::Limiters;
 use metrics::Metrics;
+use recent::Recent;
 use routes::Routes;
 
 /// How many passwords are verified at the same time: each takes 19 MiB.
@@ -88,6 +92,7 @@ struct Inner {
     settings: watch::Sender<Arc<Settings>>,
     limiters: Limiters,
     metrics: Metrics,
+    stats: Recent<(GroupId, &'static str), HistoryStats>,
     verifying: Arc<Semaphore>,
 }
 
@@ -103,6 +108,7 @@ impl Api {
             settings: watch::Sender::new(Arc::new(settings)),
             limiters,
             metrics: Metrics::new(last),
+            stats: Recent::default(),
             verifying: Arc::new(Semaphore::new(VERIFIED_AT_ONCE)),
         }))
     }
@@ -174,6 +180,11 @@ impl Api {
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.0.metrics
+    }
+
+    /// The statistics that were counted last, by group and range.
+    pub(crate) fn stats(&self) -> &Recent<(GroupId, &'static str), HistoryStats> {
+        &self.0.stats
     }
 
     pub(crate) fn limiters(&self) -> &Limiters {

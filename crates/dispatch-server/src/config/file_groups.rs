@@ -194,7 +194,8 @@ section! {
     /// A server that is known by name.
     #[schemars(extend("required" = ["id"]))]
     struct HostEntry {
-        /// Its id, unique over all hosts. It carries the label `host:ID`.
+        /// Its id, unique over all hosts whatever its case, also over those that were named by hand. It carries the label
+        /// `host:ID`.
         id: Id,
         /// What people call it. By default its id.
         name: Words,

@@ -7,6 +7,7 @@ mod settings;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -55,6 +56,7 @@ pub struct Engine {
     promised: Arc<Promised>,
     asked: Arc<Mutex<VecDeque<Request>>>,
     several: Arc<Mutex<BTreeSet<IpAddr>>>,
+    cycles: Arc<AtomicU64>,
     title: Arc<str>,
     /// When the session began.
     pub since: Timestamp,
@@ -94,7 +96,7 @@ impl Engine {
         random: Random,
         title: &str,
     ) -> Self {
-        let (turn, sources, live, standings, promised, asked, several) = Default::default();
+        let (turn, sources, live, standings, promised, asked, several, cycles) = Default::default();
         let (policy, title, since) = (watch::Sender::new(policy), title.into(), clock.now());
         Self {
             store,
@@ -108,6 +110,7 @@ impl Engine {
             promised,
             asked,
             several,
+            cycles,
             title,
             since,
         }
@@ -123,6 +126,12 @@ impl Engine {
     #[must_use]
     pub fn live(&self) -> &Live {
         &self.live
+    }
+
+    /// How often the queues were gone through for a host that asked for work, since the start.
+    #[must_use]
+    pub fn cycles(&self) -> u64 {
+        self.cycles.load(Ordering::Relaxed)
     }
 
     /// How the sources are.
@@ -254,6 +263,7 @@ impl Engine {
         let mut unreadable: BTreeMap<WorkloadId, Unreadable> = BTreeMap::new();
         let mut hangs = None;
         for _ in 0..MOST_ROUNDS {
+            self.cycles.fetch_add(1, Ordering::Relaxed);
             let opened = match self.preview(who, how, &unreadable).await? {
                 Preview::Idle => None,
                 Preview::Image { workload, is_untouched } => {
@@ -527,7 +537,6 @@ mod tests {
     use super::*;
     use std::future::Future;
     use std::pin::Pin;
-    use std::sync::atomic::{AtomicU64, Ordering};
 
     struct Still;
 

@@ -25,21 +25,26 @@ impl Engine {
         self.policy.send_replace(policy);
     }
 
-    /// Puts other settings and sources into force, and with them what this decision makes of them. If it fails, all
-    /// stays as it is. No other decision is made meanwhile: each is by the settings before, or by these.
-    pub(crate) async fn change(
+    /// Puts other settings and sources into force, and with them what this decision makes of them. If it fails, or
+    /// decides against it, all stays as it is. No other decision is made meanwhile: each is by the settings before, or by these.
+    pub(crate) async fn change<E>(
         &self,
         policy: Policy,
         sources: BTreeMap<SourceId, Arc<Source>>,
-        mut decision: impl FnMut(Snapshot, &Policy, Timestamp) -> Outcome<()>,
-    ) -> Result<(), StoreError> {
+        mut decision: impl FnMut(Snapshot, &Policy, Timestamp) -> Outcome<Result<(), E>>,
+    ) -> Result<Result<(), E>, StoreError> {
         let _turn = self.turn.write().await;
         let policy = Arc::new(policy.after(&self.policy()));
-        let focus = Focus::default().within(Scope::Active);
-        self.store.decide(focus, &policy, |snapshot| decision(snapshot, &policy, self.clock.now())).await?;
-        self.policy.send_replace(policy);
-        self.set_sources(sources);
-        Ok(())
+        let focus = Focus { all_hosts: true, ..Focus::default() }.within(Scope::Active);
+        let decided = self
+            .store
+            .decide(focus, &policy, |snapshot| decision(snapshot, &policy, self.clock.now()))
+            .await?;
+        if decided.is_ok() {
+            self.policy.send_replace(policy);
+            self.set_sources(sources);
+        }
+        Ok(decided)
     }
 
     /// From now on these are the sources.

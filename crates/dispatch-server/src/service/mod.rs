@@ -15,6 +15,7 @@ use std::time::{Duration, SystemTime};
 use dispatch_boot::cache::{Cache, CacheError};
 use dispatch_boot::{Bind, BindError, Limits, Listener, Programs, ProgramsError, Service as Announced};
 use dispatch_core::SourceId;
+use dispatch_core::queue::KeyConflict;
 use dispatch_github::{GitHub, Now, Origin, SetUpError, SignIn, Web};
 use dispatch_store::{Claim, Focus, PostgresError, Store, StoreError};
 use tokio::net::TcpListener;
@@ -65,6 +66,9 @@ pub enum StartError {
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A host of the configuration has the id of another one.
+    #[error(transparent)]
+    Hosts(#[from] KeyConflict),
     /// The way to GitHub.
     #[error(transparent)]
     GitHub(#[from] SetUpError),
@@ -157,6 +161,8 @@ impl Service {
             Engine::without_sources(store, Arc::default(), Arc::clone(&clock), random.clone(), "dispatch");
         let users = hashed(&configuration, &random).await?;
         let api = Api::new(engine.clone(), reload::api_settings(&configuration, users));
+        let limited = github.clone();
+        api.metrics().queue().watch_github(move || limited.limits().map(|limits| limits.remaining));
         let cache = configuration.cache.path.clone();
         let images = Images::new(Cache::open(&cache)?, clock);
         let parts = Parts { engine, web, github, images, cache };

@@ -118,7 +118,7 @@ impl Reloader {
         if let Some(guard) = guard {
             self.begin(&guard);
         }
-        applied.map_err(StartError::from)?;
+        applied?;
         self.0.api.set_settings(api_settings(&self.configuration(), users));
         Ok(Reloaded { differences, notices })
     }
@@ -130,7 +130,7 @@ impl Reloader {
         notices: &mut Vec<String>,
     ) -> Result<(), StartError> {
         let fetched = self.fetched_templates(&configuration, notices).await?;
-        Ok(self.apply(configuration, &fetched).await?)
+        self.apply(configuration, &fetched).await
     }
 
     /// Puts a configuration into force. Its sources are followed from [`Reloader::begin`] on. If it fails, nothing has
@@ -139,13 +139,13 @@ impl Reloader {
         &self,
         configuration: Configuration,
         fetched: &[(usize, WorkflowTemplate)],
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), StartError> {
         let parts = &self.0.parts;
         let policy = settings::policy(&configuration, fetched, parts.github.signed_in());
         let (sources, supplies) = parts.sources(&configuration);
         let groups = settings::groups(&configuration);
         let configure = |snapshot: Snapshot, policy: &Policy, now| snapshot.configure(&groups, policy, now);
-        parts.engine.change(policy, sources, configure).await?;
+        parts.engine.change(policy, sources, configure).await??;
         let mut state = self.state();
         state.configuration = Some(Arc::new(configuration));
         state.supplies = supplies;

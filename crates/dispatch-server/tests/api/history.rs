@@ -48,6 +48,21 @@ async fn the_third_page_does_not_repeat_the_second_while_new_jobs_end() {
 }
 
 #[tokio::test]
+async fn all_pages_have_the_count_of_the_first_one() {
+    let mut lab = filled().await;
+    let (host, workload) = (lab.host(2).await, lab.workload("any", "c.efi").await);
+    let first = lab.reader.get(&format!("{HISTORY}?limit=2&label.os=linux")).await.json();
+    assert_eq!((&first["total_count"], first.get("next_cursor")), (&json!(2), None));
+    let first = lab.reader.get(&format!("{HISTORY}?limit=2")).await.json();
+    assert_eq!(first["total_count"], 5);
+    lab.ran(&workload, &host, Some(Verdict::Passed), &[]).await;
+    let next = first["next_cursor"].as_str().expect("another page");
+    let second = lab.reader.get(&format!("{HISTORY}?limit=2&cursor={next}")).await.json();
+    assert_eq!(second["total_count"], 5, "they are not counted anew");
+    assert_eq!(lab.reader.get(&format!("{HISTORY}?limit=2")).await.json()["total_count"], 6);
+}
+
+#[tokio::test]
 async fn all_filters_hold_together() {
     let lab = filled().await;
     for (query, wanted) in [
@@ -90,6 +105,26 @@ async fn statistics_count_what_the_history_has() {
 }
 
 #[tokio::test]
+async fn statistics_are_counted_anew_after_a_few_seconds_and_not_for_each_who_asks() {
+    let mut lab = filled().await;
+    let (host, workload) = (lab.host(2).await, lab.workload("any", "c.efi").await);
+    let completed = async |lab: &Lab, range: &str| {
+        let stats = lab.reader.get(&format!("{HISTORY}/stats?range={range}")).await.json();
+        stats["totals"]["completed"].as_u64().expect("a count")
+    };
+    assert_eq!(completed(&lab, "24h").await, 3);
+    let (job, _) = lab.ran(&workload, &host, None, &[]).await;
+    assert_eq!(completed(&lab, "6h").await, 3);
+    let done = dispatch_core::JobState::Done;
+    let over = dispatch_core::Job { state: done, verdict: Some(Verdict::Passed), since: lab.now(), ..job };
+    lab.commit(vec![dispatch_core::Change::Job(over)]).await;
+    assert_eq!(completed(&lab, "6h").await, 3, "as it was a moment ago");
+    assert_eq!(completed(&lab, "1h").await, 4, "nobody has asked for this one");
+    lab.world.clock.pass(Duration::from_secs(5));
+    assert_eq!(completed(&lab, "6h").await, 4);
+}
+
+#[tokio::test]
 async fn an_export_has_every_job_and_no_formula() {
     let lab = filled().await;
     let csv = lab.reader.get(&format!("{HISTORY}/export?format=csv")).await;
@@ -126,4 +161,42 @@ async fn an_export_has_more_than_one_page() {
     lines.sort_unstable();
     lines.dedup();
     assert_eq!(lines.len(), 1201);
+}
+
+/// While a client takes the beginning of a history, its jobs are taken out of sight: what it still gets is what was loaded
+/// before that, and not all of it.
+#[tokio::test]
+async fn of_a_large_export_only_what_the_client_takes_is_in_memory() {
+    const JOBS: u32 = 3000;
+    let mut lab = Lab::new().await;
+    let workload = lab.workload("any", "a.efi").await;
+    let now = lab.now();
+    let input = ("text".to_owned(), "x".repeat(20_000));
+    let job = |number: u32| {
+        let mut random = [7; 10];
+        random[6..].copy_from_slice(&number.to_be_bytes());
+        let id = dispatch_core::JobId::new(now, random);
+        let job = dispatch_core::Job::new(id, workload.group.clone(), "a", workload.id, now);
+        dispatch_core::Job { state: dispatch_core::JobState::Cancelled, ..job }
+    };
+    let large = |number| dispatch_core::Job { inputs: [input.clone()].into(), ..job(number) };
+    for first in (0..JOBS).step_by(500) {
+        lab.commit((first..first + 500).map(|number| dispatch_core::Change::Job(large(number))).collect())
+            .await;
+    }
+    let mut response = lab
+        .reader
+        .request(reqwest::Method::GET, &format!("{HISTORY}/export?format=csv"))
+        .send()
+        .await
+        .expect("an answer");
+    let mut bytes = response.chunk().await.expect("a piece").expect("a piece").len();
+    let gone = |number| dispatch_core::Job { is_deleted: true, ..job(number) };
+    lab.commit((0..JOBS).map(|number| dispatch_core::Change::Job(gone(number))).collect()).await;
+    while let Some(piece) = response.chunk().await.expect("a piece") {
+        bytes += piece.len();
+    }
+    // Pages of ten megabytes: one that is read, one that is on its way, and what the system takes of both.
+    let all = usize::try_from(JOBS).expect("few") * 20_000;
+    assert!(bytes < all * 3 / 4, "{bytes} of {all}");
 }

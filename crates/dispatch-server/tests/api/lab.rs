@@ -76,6 +76,8 @@ pub(crate) struct Lab {
     pub(crate) world: World,
     pub(crate) operator: Client,
     place: Place,
+    /// What the configuration says.
+    pub(crate) groups: Vec<Group>,
 }
 
 fn template(id: &str, group: &str, runs: TemplateRuns) -> Template {
@@ -135,8 +137,8 @@ impl Lab {
         };
         world.api.engine().set_policy(Arc::new(policy));
         let operator = world.client(Role::Operator).await;
-        let lab = Self { world, operator, place };
-        lab.configure(&groups).await;
+        let lab = Self { world, operator, place, groups };
+        lab.configure(&lab.groups).await;
         lab.offer(&["a.efi", "b.efi"]).await;
         lab
     }
@@ -168,7 +170,7 @@ impl Lab {
         let focus = Focus::default().within(Scope::Active);
         let configured =
             engine.decide(focus, |snapshot, context| snapshot.configure(&states, &policy, context.now));
-        configured.await.expect("configured");
+        configured.await.expect("an answer").expect("configured");
     }
 
     /// The source of `metal` offers these, and queues none.

@@ -17,6 +17,7 @@ mod matrix;
 mod past;
 mod problems;
 mod races;
+mod races_service;
 mod runs;
 mod schemathesis;
 mod serving;

@@ -78,6 +78,43 @@ async fn a_cell_is_run_again_on_its_host_and_once() {
 }
 
 #[tokio::test]
+async fn a_table_that_is_cut_says_so_and_what_it_leaves_out_can_be_run_again() {
+    let mut lab = Lab::new().await;
+    let mut changes = Vec::new();
+    for number in 0..201_u8 {
+        let mut host = Host::new(
+            dispatch_core::HostId::new(lab.now(), [number; 10]),
+            [192, 0, 2, number].into(),
+            lab.now(),
+        );
+        host.key = format!("h{number:03}").parse().ok();
+        host.labels = vec!["epyc".to_owned(), format!("slot:{number:03}")];
+        host.is_accepted = true;
+        changes.push(Change::Host(host));
+    }
+    lab.commit(changes).await;
+    let a = lab.workload("epyc", "a.efi").await;
+    for by in ["", "?by=slot"] {
+        let table = lab.reader.get(&format!("{MATRIX}{by}")).await.json();
+        assert_eq!(
+            (table["columns"].as_array().expect("columns").len(), &table["truncated"]),
+            (200, &json!(true))
+        );
+    }
+    let text = lab.reader.get(&format!("{MATRIX}?format=markdown")).await;
+    let text = std::str::from_utf8(&text.body).expect("text");
+    assert!(
+        text.ends_with("\nThere is more than these: a table has 200 rows and 200 columns at most.\n"),
+        "{text}"
+    );
+    for host in ["h200", "slot:200", "r9", "rack:9"] {
+        let wish = json!({"workload_id": a.id.to_string(), "host": host});
+        let reply = lab.operator.json(Method::POST, &format!("{MATRIX}/rerun"), &wish).await;
+        assert_eq!(reply.status, 201, "{host}: {reply:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_host_that_waits_to_be_accepted_is_found_in_what_was_asked() {
     use dispatch_boot::Queue as _;
     let mut lab = Lab::new().await;

@@ -1,10 +1,15 @@
 //! How the service is, in its status and its metrics.
 
+use std::time::Duration;
+
 use dispatch_core::queue::Change;
 use dispatch_core::{Event, Happening, Job, JobId, Verdict};
 use serde_json::json;
 
 use crate::past::Lab;
+
+/// How long what was measured is taken for what there is.
+const FRESH: Duration = Duration::from_secs(5);
 
 async fn metrics(lab: &Lab) -> String {
     let reply = lab.world.nobody().get("/metrics").await;
@@ -52,6 +57,7 @@ async fn each_job_is_counted_once_however_often_somebody_looks() {
         lab.commit(vec![Change::Event(Box::new(event))]).await;
         if number % 2 == 1 {
             metrics(&lab).await;
+            lab.world.clock.pass(FRESH);
         }
     }
     let text = metrics(&lab).await;
@@ -59,4 +65,65 @@ async fn each_job_is_counted_once_however_often_somebody_looks() {
         let line = format!("dispatch_jobs_{name}_total{{group=\"any\"}} {count}\n");
         assert!(text.contains(&line), "{line}{text}");
     }
+}
+
+#[tokio::test]
+async fn what_is_measured_is_counted_every_few_seconds_at_most() {
+    let mut lab = Lab::new().await;
+    let workload = lab.workload("any", "a.efi").await;
+    let size = async |lab: &Lab| {
+        let text = metrics(lab).await;
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("dispatch_queue_size{group=\"any\",status=\"pending\"}"));
+        line.map(|line| line.rsplit(' ').next().unwrap_or_default().to_owned())
+    };
+    let job = |number: u8, lab: &Lab| {
+        let id = JobId::new(lab.now(), [number; 10]);
+        Job::new(id, workload.group.clone(), "next", workload.id, lab.now())
+    };
+    lab.commit(vec![Change::Job(job(90, &lab))]).await;
+    assert_eq!(size(&lab).await.as_deref(), Some("1"));
+    lab.commit(vec![Change::Job(job(91, &lab))]).await;
+    assert_eq!(size(&lab).await.as_deref(), Some("1"), "as it was a moment ago");
+    lab.world.clock.pass(FRESH);
+    assert_eq!(size(&lab).await.as_deref(), Some("2"));
+}
+
+#[tokio::test]
+async fn the_times_that_the_queue_was_gone_through_are_counted_and_of_github_nothing_is_made_up() {
+    use dispatch_boot::Queue as _;
+    let lab = Lab::new().await;
+    let cycles = async |lab: &Lab| {
+        let text = metrics(lab).await;
+        assert!(!text.contains("\ndispatch_github_rate_limit_remaining "), "GitHub has told nothing: {text}");
+        let line = text.lines().find_map(|line| line.strip_prefix("dispatch_dispatcher_cycles_total "));
+        line.and_then(|count| count.parse::<u64>().ok()).expect("a count")
+    };
+    assert_eq!(cycles(&lab).await, 0);
+    let who = dispatch_core::Sighting { address: [192, 0, 2, 7].into(), mac: None, name: None };
+    for count in 1..=2 {
+        lab.world.api.engine().ask(&who, dispatch_core::queue::Ask::Head).await.expect("an answer");
+        assert_eq!(cycles(&lab).await, count);
+    }
+}
+
+#[tokio::test]
+async fn everything_that_is_measured_is_in_the_documentation() {
+    let lab = Lab::new().await;
+    let text = metrics(&lab).await;
+    let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    let suffix = |kind: &str| match kind {
+        "counter" => "_total",
+        "info" => "_info",
+        _ => "",
+    };
+    let mut measured: Vec<_> = names.map(|(name, kind)| format!("{name}{}", suffix(kind))).collect();
+    measured.sort();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/metrics.md");
+    let table = std::fs::read_to_string(path).expect("the documentation");
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+    let mut documented: Vec<_> = rows.map(|(name, _)| name.to_owned()).collect();
+    documented.sort();
+    assert_eq!(measured, documented);
 }

@@ -100,6 +100,25 @@ impl HistoryFilter {
         if ways.is_empty() || ways.len() == Ended::ALL.len() { vec![None] } else { ways }
     }
 
+    /// The statements that count them: how many there are is the sum.
+    #[must_use]
+    pub fn count_statements(&self) -> Vec<Statement> {
+        let count = |ended: Option<Ended>| {
+            if !self.labels.is_empty() {
+                return self.narrowed("SELECT COUNT(*) AS count", ended);
+            }
+            // The sum of whole numbers is of another type on PostgreSQL.
+            let mut statement = Statement::new(
+                "SELECT CAST(COALESCE(SUM(jobs), 0) AS BIGINT) AS count FROM history_counts WHERE",
+            );
+            statement
+                .add(" grp = ?", [self.group.as_str().into()])
+                .narrow(" AND ended = ?", ended.map(|ended| ended.as_str().into()));
+            statement
+        };
+        self.ways().into_iter().map(count).collect()
+    }
+
     /// The statements that list them, the latest first: the page is the first of all that they find together.
     #[must_use]
     pub fn statements(&self, after: Option<&HistoryKey>, limit: u32) -> Vec<Statement> {
@@ -172,8 +191,7 @@ impl Store {
     pub async fn history_count(&self, filter: &HistoryFilter) -> Result<u64, StoreError> {
         let mut transaction = self.engine.begin_to_read().await?;
         let mut count = 0;
-        for ended in filter.ways() {
-            let statement = filter.narrowed("SELECT COUNT(*) AS count", ended);
+        for statement in filter.count_statements() {
             let row = statement.query().fetch_one(&mut *transaction).await?;
             count += rows::number::<u64>(&row, "count")?;
         }

@@ -86,6 +86,27 @@ impl Store {
         Ok(hosts)
     }
 
+    /// Those of these listed hosts that have not been seen, in the same order.
+    pub async fn not_seen<'a>(&self, listed: &[&'a ListedHost]) -> Result<Vec<&'a ListedHost>, StoreError> {
+        let mut transaction = self.engine.begin_to_read().await?;
+        let mut hosts: Vec<Host> = Vec::new();
+        let macs = distinct(listed.iter().flat_map(|listed| listed.macs.iter().map(ToString::to_string)));
+        let uuids = distinct(listed.iter().filter_map(|listed| listed.uuid.clone()));
+        let names = distinct(listed.iter().filter_map(|listed| Some(listed.boot_name.as_ref()?.to_string())));
+        for (select, ids) in [
+            ("SELECT * FROM hosts WHERE id IN (SELECT host FROM host_macs WHERE mac IN ({ids}))", macs),
+            ("SELECT * FROM hosts WHERE uuid IN ({ids})", uuids),
+            ("SELECT * FROM hosts WHERE name IN ({ids})", names),
+        ] {
+            hosts.append(&mut by_ids(&mut transaction, select, &ids, rows::host).await?);
+        }
+        hosts.sort_by_key(|host| host.id);
+        hosts.dedup_by_key(|host| host.id);
+        add_macs(&mut transaction, &mut hosts).await?;
+        let is_unseen = |listed: &&&ListedHost| !hosts.iter().any(|host| listed.is(host));
+        Ok(listed.iter().filter(is_unseen).copied().collect())
+    }
+
     /// The hosts that one of these requests may be from.
     pub async fn hosts_seen_as(&self, who: &[&Sighting]) -> Result<Vec<Host>, StoreError> {
         let mut transaction = self.engine.begin_to_read().await?;

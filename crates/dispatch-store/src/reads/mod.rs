@@ -6,6 +6,7 @@
 //! from outside is bound.
 
 mod counts;
+mod events;
 mod history;
 mod hosts;
 mod matrix;
@@ -16,12 +17,13 @@ mod told;
 mod workloads;
 
 pub use counts::{Counts, OutboxCounts, waits_statement};
+pub use events::EventFilter;
 pub use history::{HistoryFilter, HistoryKey, PastJob};
 pub use hosts::HostKeyset;
 pub use matrix::results_statement;
 pub use reports::{ReportFilter, ReportKeyset, ReportLine};
 pub use runs::{RunFilter, RunKeyset, RunWith};
-pub use workloads::{LastResult, WorkloadFilter, WorkloadKeyset};
+pub use workloads::{LastResult, WorkloadFilter, WorkloadKeyset, last_results_statement};
 
 pub(crate) use runs::name_runs;
 

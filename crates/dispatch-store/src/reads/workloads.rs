@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use dispatch_core::{GroupId, Verdict, Workload, WorkloadId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use sqlx::any::AnyRow;
 
-use super::Statement;
-use crate::load::{all, maybe};
+use super::{Statement, by_ids, distinct};
+use crate::load::{all, maybe, places};
 use crate::{Store, StoreError, rows};
 
 /// Which workloads: those that fit in every respect.
@@ -43,6 +44,19 @@ pub struct LastResult {
     pub verdict: Verdict,
     /// When.
     pub at: Timestamp,
+}
+
+/// The latest job of each workload that is done. Each is one look at an index.
+const LAST_RESULTS: &str = "SELECT jobs.workload AS workload, jobs.verdict AS verdict, jobs.since AS since \
+     FROM workloads JOIN jobs ON jobs.id = (SELECT latest.id FROM jobs AS latest WHERE latest.workload = workloads.id \
+     AND latest.state = 'done' AND latest.verdict IS NOT NULL ORDER BY latest.since DESC, latest.id DESC LIMIT 1) \
+     WHERE workloads.id IN ({ids})";
+
+/// The statement behind [`Store::last_results`].
+#[must_use]
+pub fn last_results_statement(workloads: &[WorkloadId]) -> Statement {
+    let text = LAST_RESULTS.replace("{ids}", &places(workloads.len()));
+    Statement { text, values: workloads.iter().map(|id| id.to_string().into()).collect() }
 }
 
 impl WorkloadFilter {
@@ -87,21 +101,12 @@ impl Store {
         &self,
         workloads: &[WorkloadId],
     ) -> Result<HashMap<WorkloadId, LastResult>, StoreError> {
-        let mut transaction = self.engine.begin_to_read().await?;
-        let mut results = HashMap::new();
-        for id in workloads {
-            let query = sqlx::query(
-                "SELECT verdict, since FROM jobs WHERE workload = $1 AND state = 'done' AND verdict IS NOT NULL \
-                 ORDER BY since DESC, id DESC LIMIT 1",
-            )
-            .bind(id.to_string());
-            let result = maybe(&mut transaction, query, |row| {
-                Ok(LastResult { verdict: rows::parsed(row, "verdict")?, at: rows::time(row, "since")? })
-            });
-            if let Some(result) = result.await? {
-                results.insert(*id, result);
-            }
-        }
-        Ok(results)
+        let mut connection = self.readers.acquire().await?;
+        let ids = distinct(workloads.iter().map(ToString::to_string));
+        let read = |row: &AnyRow| {
+            let last = LastResult { verdict: rows::parsed(row, "verdict")?, at: rows::time(row, "since")? };
+            Ok((rows::parsed(row, "workload")?, last))
+        };
+        Ok(by_ids(&mut connection, LAST_RESULTS, &ids, read).await?.into_iter().collect())
     }
 }

@@ -22,6 +22,7 @@ macro_rules! on_both {
 
 mod claim;
 mod connecting;
+mod filters;
 mod lab;
 mod listing;
 mod long;

@@ -314,38 +314,8 @@ impl Lab {
                 self.both(active(id), Focus::job(id), |snapshot, _| snapshot.delete(id, None, None, now))
                     .await
             }
-            Verb::Edit(job, key) => {
-                let id = self.job(*job);
-                let of = self.jobs[usize::from(*job) % self.jobs.len()].group.clone();
-                let key = key.map(|key| format!("k{key}"));
-                let dedupe = key.iter().map(|key| (of.clone(), key.clone())).collect();
-                let edit = Edit {
-                    dedupe_key: Some(key),
-                    priority: Some(1),
-                    name: Some("n".into()),
-                    ..Edit::default()
-                };
-                let focus = Focus { dedupe, ..active(id) };
-                self.both(focus, Focus::job(id), |snapshot, context| {
-                    snapshot.edit(id, &edit, None, None, context)
-                })
-                .await
-            }
-            Verb::Add(of, number, key) => {
-                let of = group(*of);
-                let id = workload(*number, 0).id;
-                let key = key.map(|key| format!("k{key}"));
-                let dedupe = key.iter().map(|key| (of.clone(), key.clone())).collect();
-                let new = NewJob { dedupe_key: key, ..NewJob::new(Wanted::Workload(id)) };
-                let group = Some(of.clone());
-                let focus = Focus { dedupe, group: group.clone(), workloads: vec![id], ..Focus::default() };
-                let focus = focus.within(Scope::Active);
-                let whole = Focus { group, workloads: vec![id], ..all };
-                self.both(focus, whole, |snapshot, context| {
-                    snapshot.add_jobs(&of, std::slice::from_ref(&new), None, context)
-                })
-                .await
-            }
+            Verb::Edit(job, key) => self.edit(*job, *key).await,
+            Verb::Add(of, number, key) => self.add(*of, *number, *key).await,
             Verb::Reorder(of, jobs) => {
                 let (of, jobs) = (group(*of), jobs.iter().map(|job| self.job(*job)).collect::<Vec<_>>());
                 let focus = Focus { jobs: jobs.clone(), ..Focus::default() };
@@ -377,6 +347,34 @@ impl Lab {
     }
 
     /// A host's run ends without a word.
+    async fn edit(&mut self, job: u8, key: Option<u8>) -> (String, String) {
+        let id = self.job(job);
+        let of = self.jobs[usize::from(job) % self.jobs.len()].group.clone();
+        let key = key.map(|key| format!("k{key}"));
+        let dedupe = key.iter().map(|key| (of.clone(), key.clone())).collect();
+        let edit =
+            Edit { dedupe_key: Some(key), priority: Some(1), name: Some("n".into()), ..Edit::default() };
+        let focus = Focus { dedupe, ..Focus::job(id).within(Scope::Active) };
+        self.both(focus, Focus::job(id), |snapshot, context| snapshot.edit(id, &edit, None, None, context))
+            .await
+    }
+
+    async fn add(&mut self, of: u8, number: u8, key: Option<u8>) -> (String, String) {
+        let of = group(of);
+        let id = workload(number, 0).id;
+        let key = key.map(|key| format!("k{key}"));
+        let dedupe = key.iter().map(|key| (of.clone(), key.clone())).collect();
+        let new = NewJob { dedupe_key: key, ..NewJob::new(Wanted::Workload(id)) };
+        let group = Some(of.clone());
+        let focus = Focus { dedupe, group: group.clone(), workloads: vec![id], ..Focus::default() };
+        let focus = focus.within(Scope::Active);
+        let whole = Focus { group, workloads: vec![id], all_hosts: true, ..Focus::default() };
+        self.both(focus, whole, |snapshot, context| {
+            snapshot.add_jobs(&of, std::slice::from_ref(&new), None, context)
+        })
+        .await
+    }
+
     async fn end(&mut self, number: u8) -> (String, String) {
         let who = at(number);
         let run = self.run_of(&who).await;
@@ -423,10 +421,11 @@ impl Lab {
         whole.jobs = self.jobs_that_left().await;
         whole.workloads = (0..9).map(|number| workload(number, 0).id).collect();
         whole.workloads.extend(self.new_workloads().await);
-        self.both(part, whole, |snapshot, context| {
-            in_order(snapshot).sync_source(&supply, &found, &Looks::agreed(&found), context)
-        })
-        .await
+        let looks = Looks::agreed(&found);
+        let sync = |snapshot, context: &mut Context<'_>| {
+            in_order(snapshot).sync_source(&supply, &found, &looks, context)
+        };
+        self.both(part, whole, sync).await
     }
 
     /// The jobs that left the queue.
@@ -551,6 +550,12 @@ fn on_some_of_the_jobs_the_same_is_decided_as_on_all() {
                     prop_assert_eq!(some, all, "{:?}", verb);
                 }
                 prop_assert_eq!(some.lines().count(), all.lines().count(), "{:?}", verb);
+            }
+            for number in 0..3 {
+                let filter = HistoryFilter::all(group(number));
+                let past = lab.store.history(&filter, None, 1000).await.expect("a history");
+                let count = lab.store.history_count(&filter).await.expect("a count");
+                prop_assert_eq!(count, past.len() as u64, "jobs that come and go are counted");
             }
             lab.store.close().await;
             Ok(())

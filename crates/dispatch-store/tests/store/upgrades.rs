@@ -123,6 +123,7 @@ async fn what_a_session_left_at_the_third_version_reads_the_same(place: Place) {
     for (ended, count) in [(Ended::Completed, 1), (Ended::Failed, 1), (Ended::Cancelled, 1)] {
         let filter = HistoryFilter { ended: vec![ended], ..HistoryFilter::all(session.clone()) };
         assert_eq!(store.history(&filter, None, 10).await.expect("a history").len(), count, "{ended:?}");
+        assert_eq!(store.history_count(&filter).await.expect("a count"), count as u64, "{ended:?}");
     }
     let open = store.queue(&QueueFilter::all(session.clone()), None, 10, &policy).await.expect("a queue");
     assert_eq!(open.jobs.iter().map(|job| job.priority).collect::<Vec<_>>(), [2, -1]);
@@ -195,10 +196,12 @@ async fn what_a_session_left_at_the_third_version_goes_on(place: Place) {
     let waiting = store.waiting_effects(Lane::Files, 10).await.expect("effects");
     assert_eq!((waiting.len(), waiting[0].attempts), (2, 3));
     assert!(store.events_after(2, 100).await.expect("events").len() > 2);
+    assert_eq!(store.history_count(&failed).await.expect("a count"), 2, "and that of before");
     let retried = decide(&store, Focus::job(job.id), |snapshot, context| {
         snapshot.retry(job.id, None, None, context.now)
     });
     assert_eq!(retried.await, Ok(()));
+    assert_eq!(store.history_count(&failed).await.expect("a count"), 1);
     store.close().await;
 }
 

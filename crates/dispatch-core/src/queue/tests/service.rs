@@ -64,7 +64,8 @@ impl Model {
         };
         let states: Vec<GroupState> = groups.iter().enumerate().map(state).collect();
         let policy = Policy { groups: Some(Arc::from(groups)), ..self.snapshot.policy.clone() };
-        self.decide(|snapshot, context| snapshot.configure(&states, &policy, context.now));
+        let configured = self.decide(|snapshot, context| snapshot.configure(&states, &policy, context.now));
+        configured.expect("no two hosts of one id");
         self.snapshot.policy = policy;
     }
 

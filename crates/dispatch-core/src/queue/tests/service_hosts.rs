@@ -5,6 +5,7 @@ use super::verbs::template;
 use super::*;
 use crate::group::{Group, ListedHost, UnknownHosts};
 use crate::mac::Mac;
+use crate::run::Policy;
 
 fn enrolling() -> Model {
     let mut queue = Model::service(vec![metal("g", &[])]);
@@ -151,6 +152,27 @@ fn what_is_of_a_source_that_left_the_configuration_waits() {
     queue.configure(vec![Group { sources: Vec::new(), ..metal("g", &[]) }]);
     assert_eq!(queue.given("r1"), None);
     assert_eq!(queue.job("a").state, JobState::Queued);
+}
+
+#[test]
+fn a_host_of_the_configuration_does_not_take_the_id_that_a_person_gave_another() {
+    let mut queue = Model::service(vec![metal("g", &[])]);
+    for name in ["r1", "r2"] {
+        queue.idle(name);
+        let edit = HostEdit { key: Some(Some(key(&format!("Rack-{name}")))), ..HostEdit::default() };
+        queue.edit_host(name, &edit).expect("a host");
+    }
+    let mut configure = |listed: Vec<ListedHost>| {
+        let policy = Policy { listed: listed.into(), ..queue.snapshot.policy.clone() };
+        queue.decide(|snapshot, context| snapshot.configure(&[], &policy, context.now))
+    };
+    let of_another = ListedHost { key: key("rack-R1"), ..listed("r2", &[]) };
+    let conflict = configure(vec![of_another.clone()]).expect_err("r1 is called so");
+    let said = conflict.to_string();
+    assert!(said.contains("rack-R1") && said.contains("by hand, r1 ("), "{said}");
+    assert_eq!(configure(vec![ListedHost { key: key("rack-R1"), ..listed("r1", &[]) }]), Ok(()), "its own");
+    // What r1 is called by hand does not count where the file calls it otherwise.
+    assert_eq!(configure(vec![listed("r1", &[]), of_another]), Ok(()));
 }
 
 #[test]

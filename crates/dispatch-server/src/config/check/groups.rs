@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use dispatch_core::queue::WhenIdle;
-use dispatch_core::{Deadlines, GroupId, HostKey, TemplateId};
+use dispatch_core::{Deadlines, GroupId, HostId, HostKey, TemplateId};
 use dispatch_github::Slug;
 
 use super::templates::{NO_REPOSITORY, templates_of, workflow_templates};
@@ -308,7 +308,11 @@ pub(super) fn hosts(
         let key = key.nth(index);
         let id = host.id.and_then(|id| id.0.parse::<HostKey>().ok());
         if let Some(id) = &id {
-            ids.check(context, &key.at("id"), id, "the host");
+            // It becomes a label, of which the case is no difference.
+            ids.check(context, &key.at("id"), &id.as_str().to_ascii_lowercase(), "the host");
+            if id.as_str().parse::<HostId>().is_ok() {
+                context.mistake(&key.at("id"), "it looks like the identifier of a host: choose another");
+            }
         }
         let mut cards = Vec::new();
         for (position, mac) in host.mac.into_iter().flat_map(|several| several.0.into_items()) {
@@ -328,7 +332,7 @@ pub(super) fn hosts(
                 .mistake(&key, "nobody could tell which host this is: give its `mac`, `boot_name` or `uuid`");
         }
         for (position, label) in host.labels.iter().flat_map(|labels| labels.0.iter().flatten()).enumerate() {
-            if label.0.starts_with("host:") {
+            if label.0.trim_start().to_ascii_lowercase().starts_with("host:") {
                 let what = "labels that begin with `host:` are given by the service: leave it out";
                 context.mistake(&key.at("labels").nth(position), what);
             }

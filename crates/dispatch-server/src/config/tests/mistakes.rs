@@ -236,6 +236,15 @@ fn hosts_do_not_share_what_they_are_known_by() {
         ("{ id: r2, mac: 52-54-00-00-00-01 }", "3:20 hosts[1].mac[0]: the MAC"),
         ("{ id: r2, uuid: 4c4c4544-0042-3510-8056-b4c04f4d3332 }", "3:21 hosts[1].uuid: the UUID"),
         ("{ id: r2, boot_name: R1 }", "3:26 hosts[1].boot_name: the name `r1`"),
+        ("{ id: R1, boot_name: x }", "3:11 hosts[1].id: the host `r1`"),
+        (
+            "{ id: 01890a5d-ac96-774b-bcce-b302099a8057, boot_name: x }",
+            "3:11 hosts[1].id: it looks like the identifier of a host",
+        ),
+        (
+            "{ id: r2, boot_name: r2, labels: [a, \"Host:x\"] }",
+            "3:42 hosts[1].labels[1]: labels that begin with `host:`",
+        ),
         (
             "{ id: r2, boot_name: r2, labels: [a, \"host:x\"] }",
             "3:42 hosts[1].labels[1]: labels that begin with `host:`",
