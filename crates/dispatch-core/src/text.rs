@@ -73,4 +73,11 @@ mod tests {
             .into();
         assert_eq!(shown, ["0 ms", "850 ms", "4.2 s", "1 min", "2 min 5 s", "2 h 5 min", "1 d 1 h"]);
     }
+
+    #[test]
+    fn what_is_too_long_is_cut_between_letters_and_shows_it() {
+        assert_eq!(shortened("grüße", 5), "grüße");
+        assert_eq!(shortened("grüße", 4), "grü…");
+        assert_eq!(shortened("x", 0), "…");
+    }
 }

@@ -1,8 +1,8 @@
 //! What a decision is about, so that no more is loaded than it needs.
 
-use std::collections::BTreeSet;
-
+use dispatch_core::queue::Absent;
 use dispatch_core::{GroupId, HostId, JobId, Mac, RunId, Sighting, SourceId, WorkloadId};
+use jiff::Timestamp;
 
 /// What a decision is about, so that no more is loaded than it needs.
 #[derive(Clone, Debug, Default)]
@@ -25,8 +25,10 @@ pub struct Focus {
     pub near: Option<Near>,
     /// The end of this group's queue, and the workloads that its sources offer.
     pub group: Option<GroupId>,
-    /// Workloads that are known not to be ready for the host that asks: with [`Scope::Candidates`], others are looked for.
-    pub leave_out: BTreeSet<WorkloadId>,
+    /// What is known not to be ready for the host that asks: with [`Scope::Candidates`], others are looked for.
+    pub leave_out: Absent,
+    /// When it asks: with [`Scope::Candidates`], what is due by then is looked for.
+    pub now: Timestamp,
     /// All hosts.
     pub all_hosts: bool,
     /// All jobs of the latest round, and of each name the newest, and not only what is not over.

@@ -5,6 +5,7 @@
 //! and the changes that the store commits in one transaction. The snapshot itself is used up or moved on; the
 //! store loads a fresh one for the next decision.
 
+mod absent;
 mod fetch;
 mod filed;
 mod fit;
@@ -26,6 +27,7 @@ pub mod stats;
 mod status;
 mod sync;
 
+pub use absent::Absent;
 pub use fetch::{ON_ITS_WAY, is_about_image, waits_for_image};
 pub use fit::Hindrance;
 pub use groups::{HostEdit, KeyConflict, Switch};

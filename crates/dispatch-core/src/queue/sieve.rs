@@ -2,22 +2,25 @@
 //! loaded: a queue may be long, and most of it for others.
 //!
 //! Whoever loads passes the jobs through a [`Sieve`] in the order of the queue, by what little is needed for that.
-//! [`Snapshot::ask`] decides the same on what is kept as on everything, but for two things that are not told: a job whose
-//! image cannot be read is noted so only if it is among these; and of more than [`SCHEDULED`] jobs that are not to start
-//! before some time, one that is due is there, but it may not be the first of them.
+//! [`Snapshot::ask`] decides the same on what is kept as on everything, but for one thing that is not told: a job whose
+//! image is known not to be ready is noted so only if it is among these.
+//!
+//! Only what the host could be given is counted: however many jobs stand before it that cannot start, are not ready, are
+//! not due or have errored on this host, one that can start is found.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::Snapshot;
 use super::fit::{is_other_arch, lacking};
+use super::{Absent, Snapshot};
 use crate::group::{Group, GroupId, TemplateId};
 use crate::host::{Host, Recognised, Sighting, recognise};
 use crate::id::{HostId, JobId, WorkloadId};
 use crate::workload::{Arch, SourceId};
 
-/// With jobs for so many images there is something for a host, even if most of these are not here yet.
+/// With jobs for so many images there is something for a host, even if most of these cannot be read. Where more are known
+/// not to be ready, as many as these: the number of times that a queue is looked through grows with its logarithm.
 const IMAGES: usize = 200;
 
 /// With so many jobs there is something for a host, whatever images they are for.
@@ -26,11 +29,13 @@ const ENOUGH: usize = 1000;
 /// How many jobs for one image are kept.
 const OF_ONE_IMAGE: usize = 3;
 
-/// How many jobs are kept that were tried, as the host may have been the one.
+/// How many jobs are kept that have errored on this host: it is given them when there is nothing else.
 const TRIED: usize = 200;
 
-/// How many jobs are kept that are not to start before some time: the first ones, and as many of those that are due
-/// first.
+/// How many jobs are kept of those whose images are not ready and have the same outlook, so that it is noted with them.
+const ABSENT: usize = 200;
+
+/// How many jobs are kept that are not to start before some time: the first one, and those that are due first.
 pub const SCHEDULED: usize = 200;
 
 /// What is looked at of a job that waits.
@@ -48,7 +53,7 @@ pub struct Light {
     pub is_paused: bool,
     /// It does not start before.
     pub not_before: Option<Timestamp>,
-    /// It may have been tried.
+    /// An attempt of it has errored on this host.
     pub is_tried: bool,
     /// The labels that its workload wants.
     pub workload_labels: Vec<String>,
@@ -65,11 +70,16 @@ pub struct Sieve<'a> {
     is_paused: bool,
     labels: BTreeSet<String>,
     arch: Option<Arch>,
-    leave_out: &'a BTreeSet<WorkloadId>,
+    absent: &'a Absent,
+    now: Timestamp,
     kept: Vec<JobId>,
+    /// How many jobs there are for each image that may be ready.
     images: BTreeMap<WorkloadId, usize>,
     count: usize,
-    tried: usize,
+    /// The same of what has errored on this host.
+    tried: BTreeMap<WorkloadId, usize>,
+    /// The same of what is known not to be ready, by outlook.
+    not_ready: [BTreeMap<WorkloadId, usize>; 3],
     scheduled: Vec<(Timestamp, JobId)>,
     /// Of which kinds of jobs that cannot start one is kept, for what the host is told if there is nothing else.
     has: BTreeSet<Lame>,
@@ -84,14 +94,14 @@ enum Lame {
 }
 
 impl<'a> Sieve<'a> {
-    /// For a host that asks, and a group that it belongs to. Jobs with the workloads of `leave_out` are known not to be
-    /// ready for it.
+    /// For a host that asks at this time, and a group that it belongs to. What is `absent` is known not to be ready for it.
     #[must_use]
     pub fn new(
         snapshot: &Snapshot,
         host: &Host,
         group: &GroupId,
-        leave_out: &'a BTreeSet<WorkloadId>,
+        absent: &'a Absent,
+        now: Timestamp,
     ) -> Option<Self> {
         let is_paused = snapshot.groups.iter().any(|state| state.id == *group && state.is_paused);
         Some(Self {
@@ -99,11 +109,13 @@ impl<'a> Sieve<'a> {
             is_paused,
             labels: snapshot.policy.labels_of(host),
             arch: host.arch,
-            leave_out,
+            absent,
+            now,
             kept: Vec::new(),
             images: BTreeMap::new(),
             count: 0,
-            tried: 0,
+            tried: BTreeMap::new(),
+            not_ready: Default::default(),
             scheduled: Vec::new(),
             has: BTreeSet::new(),
         })
@@ -119,26 +131,21 @@ impl<'a> Sieve<'a> {
             (false, true) => Some(Lame::LacksLabel),
             (false, false) => Some(Lame::Held).filter(|_| self.is_held(job)),
         };
-        if let Some(lame) = lame {
-            if self.has.insert(lame) {
-                self.kept.push(job.id);
-            }
-        } else if let Some(time) = job.not_before {
+        let is_kept = if let Some(lame) = lame {
+            self.has.insert(lame)
+        } else if let Some(time) = job.not_before.filter(|time| *time > self.now) {
             self.scheduled.push((time, job.id));
+            self.scheduled.len() == 1
+        } else if let Some(outlook) = self.absent.outlook(job.workload, job.source.as_ref()) {
+            is_one_more(&mut self.not_ready[outlook as usize], job.workload, ABSENT)
         } else if job.is_tried {
-            self.tried += 1;
-            if self.tried <= TRIED {
-                self.kept.push(job.id);
-            }
+            is_one_more(&mut self.tried, job.workload, TRIED)
         } else {
-            let of_image = self.images.entry(job.workload).or_default();
-            *of_image += 1;
-            if *of_image <= OF_ONE_IMAGE {
-                self.kept.push(job.id);
-            }
-            if !self.leave_out.contains(&job.workload) {
-                self.count += 1;
-            }
+            self.count += 1;
+            is_one_more(&mut self.images, job.workload, usize::MAX)
+        };
+        if is_kept {
+            self.kept.push(job.id);
         }
     }
 
@@ -154,19 +161,29 @@ impl<'a> Sieve<'a> {
     /// Whether what is still to come of the queue makes no difference.
     #[must_use]
     pub fn is_enough(&self) -> bool {
-        let images = self.images.keys().filter(|image| !self.leave_out.contains(image)).count();
-        self.count >= ENOUGH || images >= IMAGES || (self.is_paused && self.has.contains(&Lame::Held))
+        let known = self.absent.workloads.len();
+        self.count >= ENOUGH.max(known)
+            || self.images.len() >= IMAGES.max(known)
+            || (self.is_paused && self.has.contains(&Lame::Held))
     }
 
     /// The jobs that are to be loaded.
     #[must_use]
     pub fn kept(mut self) -> Vec<JobId> {
-        self.kept.extend(self.scheduled.iter().take(SCHEDULED).map(|(_, job)| *job));
-        let mut rest = self.scheduled.split_off(self.scheduled.len().min(SCHEDULED));
-        rest.sort_unstable();
-        self.kept.extend(rest.into_iter().take(SCHEDULED).map(|(_, job)| job));
+        self.scheduled.sort_unstable();
+        self.kept.extend(self.scheduled.into_iter().take(SCHEDULED).map(|(_, job)| job));
         self.kept
     }
+}
+
+/// Whether one more job for an image is to be kept, of those for so many images at most.
+fn is_one_more(images: &mut BTreeMap<WorkloadId, usize>, image: WorkloadId, most: usize) -> bool {
+    if images.len() >= most && !images.contains_key(&image) {
+        return false;
+    }
+    let of_image = images.entry(image).or_default();
+    *of_image += 1;
+    *of_image <= OF_ONE_IMAGE
 }
 
 impl Snapshot {

@@ -15,6 +15,7 @@ mod service;
 mod service_hosts;
 mod service_jobs;
 mod service_properties;
+mod sieve;
 mod spread;
 mod verbs;
 mod withdrawn;

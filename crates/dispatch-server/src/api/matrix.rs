@@ -82,12 +82,16 @@ async fn matrix(
     if is_markdown {
         let mut text = matrix.to_markdown();
         if truncated {
-            let most = format!("{MOST} rows and {MOST} columns");
-            text.extend(["\nThere is more than these: a table has ", most.as_str(), " at most.\n"]);
+            text += &cut();
         }
         return Ok(([(CONTENT_TYPE, MARKDOWN), (VARY, "Accept")], text).into_response());
     }
     Ok(([(VARY, "Accept")], Json(show(&matrix, truncated))).into_response())
+}
+
+/// What stands below a table that does not have everything.
+fn cut() -> String {
+    format!("\nThere is more than these: a table has {MOST} rows and {MOST} columns at most.\n")
 }
 
 /// The table, and whether there is more than it shows.

@@ -1,5 +1,7 @@
 //! Answers the boot server: loads state, lets `dispatch-core` decide, commits, and opens files.
 
+mod away;
+mod find;
 mod live;
 mod looks;
 mod promised;
@@ -7,19 +9,15 @@ mod settings;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use dispatch_boot::{Asked, Image, Progress, Queue, Stop, Unavailable, Work};
-use dispatch_core::queue::{
-    Accepted, Ask, Context, Found, NewReport, NoRun, NotDone, Offer, Outlook, Unreadable,
-};
+use dispatch_boot::{Asked, Progress, Queue, Stop, Unavailable, Work};
+use dispatch_core::queue::{Accepted, Ask, Context, NewReport, NoRun, NotDone};
 use dispatch_core::run::{End, Policy, RunEvent};
 use dispatch_core::verdict::{Judge, ReportFacts};
-use dispatch_core::{
-    JobId, Outcome, RunId, RunState, Sighting, Snapshot, SourceId, Told, Workload, WorkloadId,
-};
+use dispatch_core::{JobId, Outcome, RunId, RunState, Sighting, Snapshot, SourceId, Told};
 use dispatch_store::{Answered, Focus, Store, StoreError};
 use dispatch_wire::boot::Report;
 use jiff::Timestamp;
@@ -31,9 +29,10 @@ use tokio::sync::watch;
 use crate::clock::{Clock, Random};
 use crate::page;
 use crate::requests::{Request, joined};
-use crate::source::{Opened, Source};
+use crate::source::Source;
 use crate::view::{Fetching, View};
 
+use away::Away;
 pub use live::Live;
 pub use looks::{SourceStanding, SourceStandings};
 use promised::Promised;
@@ -54,6 +53,7 @@ pub struct Engine {
     live: Arc<Live>,
     standings: Arc<SourceStandings>,
     promised: Arc<Promised>,
+    away: Arc<Away>,
     asked: Arc<Mutex<VecDeque<Request>>>,
     several: Arc<Mutex<BTreeSet<IpAddr>>>,
     cycles: Arc<AtomicU64>,
@@ -64,12 +64,6 @@ pub struct Engine {
 
 /// Of how many addresses it is said that several hosts ask from there.
 const MOST_SEVERAL: usize = 1000;
-
-/// What a host would be given, before anything is committed.
-enum Preview {
-    Idle,
-    Image { workload: Box<Workload>, is_untouched: bool },
-}
 
 impl Engine {
     /// An engine over a store and the source of a session. `title` names the source for people.
@@ -96,7 +90,7 @@ impl Engine {
         random: Random,
         title: &str,
     ) -> Self {
-        let (turn, sources, live, standings, promised, asked, several, cycles) = Default::default();
+        let (turn, sources, live, standings, promised, away, asked, several, cycles) = Default::default();
         let (policy, title, since) = (watch::Sender::new(policy), title.into(), clock.now());
         Self {
             store,
@@ -108,6 +102,7 @@ impl Engine {
             live,
             standings,
             promised,
+            away,
             asked,
             several,
             cycles,
@@ -120,18 +115,6 @@ impl Engine {
     #[must_use]
     pub fn random(&self) -> &Random {
         &self.random
-    }
-
-    /// The transfers that are going on.
-    #[must_use]
-    pub fn live(&self) -> &Live {
-        &self.live
-    }
-
-    /// How often the queues were gone through for a host that asked for work, since the start.
-    #[must_use]
-    pub fn cycles(&self) -> u64 {
-        self.cycles.load(Ordering::Relaxed)
     }
 
     /// How the sources are.
@@ -229,182 +212,10 @@ impl Engine {
             }
         }
     }
-
-    async fn preview(
-        &self,
-        who: &Sighting,
-        how: Ask,
-        unreadable: &BTreeMap<WorkloadId, Unreadable>,
-    ) -> Result<Preview, StoreError> {
-        let now = self.clock.now();
-        let mut random = || (self.random)();
-        let look = |snapshot: Snapshot| {
-            let (workloads, runs) = (snapshot.workloads.clone(), snapshot.runs.clone());
-            let outcome = snapshot.ask(who, how, unreadable, &mut Context { now, random: &mut random });
-            let (run, workload) = match outcome.answer {
-                Offer::Image { run, workload } => (Some(run), workload),
-                // Not for an image that it would have to wait for.
-                Offer::Reset { workload, .. } => (None, workload),
-                Offer::Idle(_) | Offer::Several(_) | Offer::NotNow(_) => return Preview::Idle,
-            };
-            let is_untouched =
-                runs.iter().find(|known| Some(known.id) == run).is_none_or(|run| run.transfers == 0);
-            match workloads.into_iter().find(|known| known.id == workload) {
-                Some(workload) => Preview::Image { workload: Box::new(workload), is_untouched },
-                None => Preview::Idle,
-            }
-        };
-        self.store.look(self.about_asking(who, unreadable), &self.policy(), look).await
-    }
-
-    /// Finds work for a host. Files are opened between decisions, never inside one: a file system that hangs
-    /// must not hold up the queue.
-    async fn find_work(&self, who: &Sighting, how: Ask) -> Result<Work, FindError> {
-        let mut unreadable: BTreeMap<WorkloadId, Unreadable> = BTreeMap::new();
-        let mut hangs = None;
-        for _ in 0..MOST_ROUNDS {
-            self.cycles.fetch_add(1, Ordering::Relaxed);
-            let opened = match self.preview(who, how, &unreadable).await? {
-                Preview::Idle => None,
-                Preview::Image { workload, is_untouched } => {
-                    let id = workload.id;
-                    match self.open(&workload, is_untouched, &mut hangs).await {
-                        Ok(opened) => Some((workload, opened)),
-                        Err(OpenError::Unreadable(why)) => {
-                            if why.outlook == Outlook::Coming {
-                                // It has been asked for; the others that are not here need not be.
-                                self.leave_out_absent(who, &mut unreadable).await?;
-                            }
-                            unreadable.insert(id, why);
-                            continue;
-                        }
-                        Err(OpenError::Replaced(found)) => {
-                            let focus = Focus::host(who).within(self.of_source(&workload));
-                            self.decide(focus, |snapshot, context| snapshot.replace(id, &found, context))
-                                .await?;
-                            continue;
-                        }
-                    }
-                }
-            };
-            let focus = self.about_asking(who, &unreadable);
-            let offer =
-                self.decide(focus, |snapshot, context| snapshot.ask(who, how, &unreadable, context)).await?;
-            match (offer, opened) {
-                (Offer::Idle(idle), _) => return Ok(Work::Idle(idle)),
-                (Offer::Several(idle), _) => {
-                    self.warn_of_several(who, &idle.reason);
-                    return Ok(Work::Idle(idle));
-                }
-                (Offer::NotNow(why), _) => return Ok(Work::NotNow(why)),
-                (Offer::Image { run, workload }, Some((known, opened))) if workload == known.id => {
-                    return Ok(Work::Image(image(run, &known, opened)));
-                }
-                (Offer::Reset { idle, workload }, Some((known, _))) if workload == known.id => {
-                    return Ok(Work::Idle(idle));
-                }
-                // Somebody was faster; this host has been given something else by now.
-                (Offer::Image { .. } | Offer::Reset { .. }, _) => {}
-            }
-        }
-        Err(FindError::Unsettled)
-    }
-
-    /// Leaves out all images that have to be fetched first.
-    async fn leave_out_absent(
-        &self,
-        who: &Sighting,
-        unreadable: &mut BTreeMap<WorkloadId, Unreadable>,
-    ) -> Result<(), StoreError> {
-        if let Some(images) = self.images() {
-            let focus = self.about_asking(who, unreadable);
-            let mut workloads = self.store.look(focus, &self.policy(), |snapshot| snapshot.workloads).await?;
-            let is_fetched = |workload: &Workload| {
-                matches!(self.source(&workload.source).as_deref(), Some(Source::Fetched(_)))
-            };
-            workloads.retain(is_fetched);
-            unreadable.extend(images.absent(&workloads));
-        }
-        Ok(())
-    }
-
-    /// Says once for each address that nobody can be told apart there.
-    fn warn_of_several(&self, who: &Sighting, why: &str) {
-        let mut several = self.several.lock().unwrap_or_else(PoisonError::into_inner);
-        if several.len() < MOST_SEVERAL && several.insert(who.address) {
-            tracing::warn!("{why}");
-        }
-    }
-
-    /// Opens the image of a workload, if it is the version that the workload stands for. Once a file system has
-    /// hung, nothing more is opened for this request: the host waits for an answer.
-    async fn open(
-        &self,
-        workload: &Workload,
-        is_untouched: bool,
-        hangs: &mut Option<Unreadable>,
-    ) -> Result<Opened, OpenError> {
-        if let Some(why) = hangs {
-            return Err(OpenError::Unreadable(why.clone()));
-        }
-        let Some(source) = self.source(&workload.source) else {
-            let why = "its source has left the configuration".to_owned();
-            return Err(OpenError::Unreadable(Unreadable { why, outlook: Outlook::Lasting }));
-        };
-        let opened = source.open(workload).await.map_err(|why| {
-            if why.outlook == Outlook::Passing {
-                *hangs = Some(why.clone());
-            }
-            OpenError::Unreadable(why)
-        })?;
-        let unreadable = |why: &str, outlook| OpenError::Unreadable(Unreadable { why: why.into(), outlook });
-        match () {
-            // What was fetched has been compared with its digest.
-            () if opened.is(workload) || matches!(*source, Source::Fetched(_)) => Ok(opened),
-            () if opened.is_fresh(self.clock.now()) => {
-                Err(unreadable("it is being written at the moment", Outlook::Passing))
-            }
-            () if is_untouched => Err(OpenError::Replaced(Box::new(opened.found(workload)))),
-            () => Err(unreadable("its file has changed since the download began", Outlook::Lasting)),
-        }
-    }
 }
-
-/// How often work is looked for before the request is given up: each round but the last has found an image that
-/// cannot be read, or has lost a job to another host.
-const MOST_ROUNDS: usize = 10_000;
-
-/// How long a request for work may take: firmware gives up after four to five seconds.
-const FIND: Duration = Duration::from_secs(3);
 
 /// How often, and how long apart, it is tried to note the end of a transfer.
 const NOTE: (u32, Duration) = (60, Duration::from_secs(1));
-
-enum OpenError {
-    Unreadable(Unreadable),
-    Replaced(Box<Found>),
-}
-
-#[derive(Debug, thiserror::Error)]
-enum FindError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error("the queue changes faster than it can be read; ask again")]
-    Unsettled,
-}
-
-fn image(run: RunId, workload: &Workload, opened: Opened) -> Image {
-    Image {
-        run,
-        name: workload.name.clone(),
-        kind: workload.kind,
-        size: opened.size,
-        modified: opened.modified,
-        // Each version of each image has its own, however alike their sizes and times are.
-        etag: format!("\"{}\"", workload.id),
-        file: opened.file,
-    }
-}
 
 #[expect(clippy::needless_pass_by_value, reason = "it is handed to `map_err`")]
 fn unavailable(error: StoreError) -> Unavailable {
@@ -427,11 +238,8 @@ fn judged(report: &Report, json: String, judge: &Judge) -> NewReport {
 
 impl Queue for Engine {
     async fn ask(&self, who: &Sighting, how: Ask) -> Result<Work, Unavailable> {
-        match tokio::time::timeout(FIND, self.find_work(who, how)).await {
-            Ok(Ok(work)) => Ok(self.promised.kept(who, how, work, self.clock.now())),
-            Ok(Err(error)) => Err(Unavailable(error.to_string())),
-            Err(_) => Err(Unavailable("the state does not answer in time; ask again".to_owned())),
-        }
+        let work = self.work_for(who, how).await.map_err(Unavailable)?;
+        Ok(self.promised.kept(who, how, work, self.clock.now()))
     }
 
     async fn begin(&self, run: RunId, size: u64, start: u64) -> Result<Option<Arc<Progress>>, Unavailable> {
@@ -537,6 +345,7 @@ mod tests {
     use super::*;
     use std::future::Future;
     use std::pin::Pin;
+    use std::sync::atomic::Ordering;
 
     struct Still;
 

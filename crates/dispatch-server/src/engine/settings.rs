@@ -1,15 +1,16 @@
-//! What may change while an engine runs: its settings and its sources; and what a decision needs by them.
+//! What may change while an engine runs: its settings, its sources, and what goes on; and what a decision needs by them.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
-use dispatch_core::queue::Unreadable;
+use dispatch_core::queue::Absent;
 use dispatch_core::run::Policy;
 use dispatch_core::{Outcome, RunId, Sighting, Snapshot, SourceId, Workload, WorkloadId};
 use dispatch_store::{Focus, Scope, StoreError};
 use jiff::Timestamp;
 
-use super::Engine;
+use super::{Engine, Live};
 use crate::fetch::Images;
 use crate::source::Source;
 
@@ -18,6 +19,18 @@ impl Engine {
     #[must_use]
     pub fn policy(&self) -> Arc<Policy> {
         Arc::clone(&self.policy.borrow())
+    }
+
+    /// The transfers that are going on.
+    #[must_use]
+    pub fn live(&self) -> &Live {
+        &self.live
+    }
+
+    /// How often the queues were gone through for a host that asked for work, since the start.
+    #[must_use]
+    pub fn cycles(&self) -> u64 {
+        self.cycles.load(Ordering::Relaxed)
     }
 
     /// From now on these are the settings. What is being decided is decided by those before.
@@ -73,13 +86,9 @@ impl Engine {
     }
 
     /// A host asks, and these images are known not to be there for it.
-    pub(super) fn about_asking(
-        &self,
-        who: &Sighting,
-        unreadable: &BTreeMap<WorkloadId, Unreadable>,
-    ) -> Focus {
-        let leave_out = unreadable.keys().copied().collect();
-        Focus { leave_out, ..Focus::host(who).within(self.candidates()) }
+    pub(super) fn about_asking(&self, who: &Sighting, absent: &Absent) -> Focus {
+        let (leave_out, now) = (absent.clone(), self.clock.now());
+        Focus { leave_out, now, ..Focus::host(who).within(self.candidates()) }
     }
 
     /// Which of the jobs that are not over matter where the file of a workload is another by now.

@@ -1,20 +1,21 @@
 //! The directory that images come from, and its `dispatch.yaml`.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use dispatch_boot::stub::inspect::{HEAD_LEN, arch_of, efi_arch};
 use dispatch_boot::stub::pe::Machine;
 use dispatch_core::asset::{is_wanted, warnings};
 use dispatch_core::queue::{Found, Outlook, Unreadable};
-use dispatch_core::{Arch, Kind, Terms, Workload};
+use dispatch_core::{Arch, Kind, Terms, Workload, WorkloadId};
 use jiff::Timestamp;
 use nix::libc::{EAGAIN, EINTR, EMFILE, ENFILE};
 
-use super::all_alike;
 use super::description::{Descriptions, Unknown};
+use super::{NotOpened, all_alike};
 
 /// The file that describes the workloads of a directory.
 pub const DESCRIPTION: &str = "dispatch.yaml";
@@ -203,33 +204,58 @@ impl Directory {
     }
 
     /// Opens the image of a workload, as it is now.
-    pub async fn open(&self, workload: &Workload) -> Result<Opened, Unreadable> {
-        let path = self.path.join(&workload.name);
+    pub async fn open(&self, workload: &Workload) -> Result<Opened, NotOpened> {
+        let (folder, name) = (self.path.clone(), workload.name.clone());
         let passing = |why: &str| Unreadable { why: why.to_owned(), outlook: Outlook::Passing };
         let open = tokio::task::spawn_blocking(move || {
-            let file = File::open(path)?;
-            let meta = file.metadata()?;
-            if !meta.is_file() {
-                return Err(io::Error::other("it is not a file any more"));
-            }
-            if meta.len() == 0 {
-                return Err(io::Error::other("it is empty"));
-            }
-            Ok((file, meta.len(), meta.modified()?))
+            open_image(&folder.join(name))
+                .map_err(|error| NotOpened { is_whole: is_away(&folder), why: unreadable(&error) })
         });
         match tokio::time::timeout(OPEN, open).await {
-            Ok(Ok(Ok((file, size, modified)))) => Ok(Opened { file, size, modified }),
-            Ok(Ok(Err(error))) => Err(Unreadable {
-                why: error.to_string(),
-                // No descriptor is left, or a signal came: neither says anything of the file.
-                outlook: match error.raw_os_error() {
-                    Some(EMFILE | ENFILE | EINTR | EAGAIN) => Outlook::Passing,
-                    _ => Outlook::Lasting,
-                },
-            }),
-            Ok(Err(_)) => Err(passing("it could not be opened")),
-            Err(_) => Err(passing("its file system does not answer")),
+            Ok(Ok(opened)) => opened,
+            Ok(Err(_)) => Err(NotOpened { why: passing("it could not be opened"), is_whole: false }),
+            Err(_) => Err(NotOpened { why: passing("its file system does not answer"), is_whole: true }),
         }
+    }
+
+    /// Of these workloads those whose images cannot be opened, and why: at once, where one could not. Nothing if the file
+    /// system does not tell in time.
+    pub async fn absent(&self, workloads: Vec<Workload>) -> BTreeMap<WorkloadId, Unreadable> {
+        let folder = self.path.clone();
+        let look = tokio::task::spawn_blocking(move || {
+            let why = |name: &str| open_image(&folder.join(name)).err().map(|error| unreadable(&error));
+            workloads.iter().filter_map(|known| Some((known.id, why(&known.name)?))).collect()
+        });
+        tokio::time::timeout(OPEN, look).await.ok().and_then(Result::ok).unwrap_or_default()
+    }
+}
+
+fn open_image(path: &Path) -> io::Result<Opened> {
+    let file = File::open(path)?;
+    let meta = file.metadata()?;
+    if !meta.is_file() {
+        return Err(io::Error::other("it is not a file any more"));
+    }
+    if meta.len() == 0 {
+        return Err(io::Error::other("it is empty"));
+    }
+    Ok(Opened { file, size: meta.len(), modified: meta.modified()? })
+}
+
+fn unreadable(error: &io::Error) -> Unreadable {
+    let outlook = match error.raw_os_error() {
+        // No descriptor is left, or a signal came: neither says anything of the file.
+        Some(EMFILE | ENFILE | EINTR | EAGAIN) => Outlook::Passing,
+        _ => Outlook::Lasting,
+    };
+    Unreadable { why: error.to_string(), outlook }
+}
+
+/// Whether nothing at all is in a folder, or nobody can look: its file system is not mounted, or the folder is gone.
+fn is_away(folder: &Path) -> bool {
+    match std::fs::read_dir(folder) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) => !matches!(error.raw_os_error(), Some(EMFILE | ENFILE | EINTR | EAGAIN)),
     }
 }
 

@@ -7,7 +7,7 @@ pub mod remote;
 pub mod upstream;
 pub mod urls;
 
-use dispatch_core::queue::{Found, Unreadable};
+use dispatch_core::queue::{Found, Outlook, Unreadable};
 use dispatch_core::{Arch, Workload};
 
 pub use directory::{DESCRIPTION, Directory, Opened, Scan, SourceError};
@@ -30,12 +30,25 @@ pub enum Source {
     Fetched(Images),
 }
 
+/// Why an image could not be opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotOpened {
+    /// Why.
+    pub why: Unreadable,
+    /// It is so of all images of its source.
+    pub is_whole: bool,
+}
+
 impl Source {
     /// Opens the image of a workload.
-    pub async fn open(&self, workload: &Workload) -> Result<Opened, Unreadable> {
+    pub async fn open(&self, workload: &Workload) -> Result<Opened, NotOpened> {
         match self {
             Self::Directory(directory) => directory.open(workload).await,
-            Self::Fetched(images) => images.open(workload).await,
+            // It passes where the file system of the cache does not answer, and nowhere else.
+            Self::Fetched(images) => images
+                .open(workload)
+                .await
+                .map_err(|why| NotOpened { is_whole: why.outlook == Outlook::Passing, why }),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dispatch_core::queue::{Light, Sieve, Snapshot};
-use dispatch_core::{GroupId, Host, Job, JobId, SourceId, WorkloadId};
+use dispatch_core::{GroupId, Host, HostId, Job, JobId, SourceId, WorkloadId};
 use sqlx::AnyConnection;
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
@@ -48,7 +48,7 @@ pub(crate) async fn add(
         }
         Scope::Candidates => {
             if let Some(host) = asking {
-                add_candidates(connection, snapshot, &host, &focus.leave_out).await?;
+                add_candidates(connection, snapshot, &host, focus).await?;
             }
         }
         Scope::Source(source) => add_source(connection, snapshot, source).await?,
@@ -134,7 +134,7 @@ async fn add_candidates(
     connection: &mut AnyConnection,
     snapshot: &mut Snapshot,
     host: &Host,
-    leave_out: &BTreeSet<WorkloadId>,
+    focus: &Focus,
 ) -> Result<(), StoreError> {
     let groups: Vec<GroupId> = snapshot.groups_of(host).map(|group| group.id.clone()).collect();
     // The engines do not agree on the case of letters that ASCII does not have: a job too many does no harm.
@@ -143,10 +143,12 @@ async fn add_candidates(
     let own: Vec<String> = own.collect::<BTreeSet<_>>().into_iter().collect();
     let mut kept = BTreeSet::new();
     for group in groups {
-        let Some(mut sieve) = Sieve::new(snapshot, host, &group, leave_out) else { continue };
+        let sieve = Sieve::new(snapshot, host, &group, &focus.leave_out, focus.now);
+        let Some(mut sieve) = sieve else { continue };
         let (mut at, mut limit) = (None, AT_ONCE.0);
         while !sieve.is_enough() {
-            let jobs = next_jobs(connection, &group, at, limit, &own).await?;
+            let mut jobs = next_jobs(connection, &group, at, limit, &own).await?;
+            keep_tried(connection, &mut jobs, host.id).await?;
             for (_, job) in &jobs {
                 if !sieve.is_enough() {
                     sieve.put(job);
@@ -205,6 +207,31 @@ async fn next_jobs(
         jobs.append(&mut all(connection, bind(select(&lower), left), rows::light).await?);
     }
     Ok(jobs)
+}
+
+/// Of jobs that came back into the queue, those stay marked of which an attempt has errored on this host.
+async fn keep_tried(
+    connection: &mut AnyConnection,
+    jobs: &mut [(At, Light)],
+    host: HostId,
+) -> Result<(), StoreError> {
+    let came_back = jobs.iter().filter(|(_, job)| job.is_tried).map(|(_, job)| job.id.to_string());
+    let mut tried: BTreeSet<JobId> = BTreeSet::new();
+    for ids in came_back.collect::<Vec<_>>().chunks(MOST_VALUES) {
+        let query = format!(
+            "SELECT DISTINCT runs.job AS job FROM runs JOIN jobs ON jobs.id = runs.job \
+             WHERE runs.job IN ({}) AND runs.host = ${} AND runs.active = 0 AND runs.verdict = 'errored' \
+             AND runs.workload = jobs.workload AND runs.attempt > jobs.forgiven",
+            places(ids.len()),
+            ids.len() + 1
+        );
+        let query = bound(query, ids).bind(host.to_string());
+        tried.extend(all(connection, query, |row| rows::parsed::<JobId>(row, "job")).await?);
+    }
+    for (_, job) in jobs {
+        job.is_tried = tried.contains(&job.id);
+    }
+    Ok(())
 }
 
 /// One of the jobs of a group that are pinned to other hosts.

@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use dispatch_core::group::ListedHost;
 use dispatch_core::queue::stats::Ended;
+use dispatch_core::queue::{Outlook, Unreadable};
 use dispatch_core::{GroupId, RunState, Verdict};
-use dispatch_store::Store;
 use dispatch_store::reads::{
     Counts, EventFilter, HistoryFilter, HistoryKey, ReportFilter, RunFilter, Statement, WorkloadFilter,
     WorkloadKeyset,
 };
+use dispatch_store::{Focus, Store};
 
-use crate::lab::Lab;
+use crate::lab::{Lab, at};
 use crate::place::Place;
 use crate::reads::{a_hundred_thousand, assert_found};
 
@@ -18,6 +20,8 @@ on_both![
     of_a_hundred_thousand_jobs_every_filter_finds_its_own_by_an_index,
     events_are_narrowed_in_the_database,
     the_last_results_of_many_workloads_are_those_of_each,
+    of_listed_hosts_those_that_never_asked_are_found_at_once,
+    a_job_may_say_at_length_why_it_waits,
 ];
 
 /// That no table is read as a whole, however what is found is put together.
@@ -153,4 +157,68 @@ async fn the_last_results_of_many_workloads_are_those_of_each(place: Place) {
     assert_eq!(done.len(), 2);
     let last: BTreeMap<_, _> = last.into_iter().map(|(id, last)| (id, (last.verdict, last.at))).collect();
     assert_eq!(last, done);
+}
+
+async fn of_listed_hosts_those_that_never_asked_are_found_at_once(place: Place) {
+    let mut lab = Lab::new(place, &["a.efi", "b.efi"]).await;
+    for host in [1, 2] {
+        lab.boot(host).await;
+    }
+    let listed = |key: &str, mac: Option<u8>, name: Option<&str>, uuid: Option<&str>| ListedHost {
+        key: key.parse().expect("an id"),
+        name: None,
+        macs: mac.and_then(|mac| at(mac).mac).into_iter().collect(),
+        uuid: uuid.map(str::to_owned),
+        boot_name: name.and_then(|name| name.parse().ok()),
+        labels: Vec::new(),
+    };
+    let all = [
+        listed("seen", Some(1), None, None),
+        listed("never", Some(9), None, None),
+        listed("by-uuid", None, None, Some("uuid")),
+        listed("by-name", None, Some("r9"), None),
+        listed("nothing", None, None, None),
+    ];
+    let all: Vec<&ListedHost> = all.iter().collect();
+    let found = lab.store.not_seen(&all).await.expect("an answer");
+    let mut one_by_one = Vec::new();
+    for listed in all {
+        if lab.store.hosts_listed(listed).await.expect("an answer").is_empty() {
+            one_by_one.push(listed);
+        }
+    }
+    assert_eq!(found, one_by_one);
+    assert_eq!(
+        found.iter().map(|listed| listed.key.as_str()).collect::<Vec<_>>(),
+        ["never", "by-name", "nothing"]
+    );
+    assert!(lab.store.not_seen(&[]).await.expect("an answer").is_empty());
+}
+
+async fn a_job_may_say_at_length_why_it_waits(place: Place) {
+    let mut lab = Lab::new(place, &["a.efi"]).await;
+    let image = lab.store.overview().await.expect("an overview").workloads[0].id;
+    // Nothing of it can be made shorter than it is.
+    let mut seed = 1_u64;
+    let mut letter = || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from_u32(0x1_0000 + u32::try_from(seed >> 48).expect("a few bits")).unwrap_or('x')
+    };
+    let why = Unreadable { why: (0..20_000).map(|_| letter()).collect(), outlook: Outlook::Coming };
+    for _ in 0..2 {
+        let now = lab.now;
+        lab.decide(Focus::default(), |snapshot, _| snapshot.image_waits(&[image], &why, now))
+            .await
+            .expect("told");
+    }
+    let all = lab.store.overview().await.expect("an overview");
+    assert!(
+        all.jobs[0].waits.as_ref().is_some_and(|waits| waits.chars().count() == 400),
+        "{:?}",
+        all.jobs[0].waits
+    );
+    let told = lab.store.events_after(0, 100).await.expect("events");
+    let told =
+        told.iter().filter(|stored| matches!(stored.event.what, dispatch_core::Happening::Waits { .. }));
+    assert_eq!(told.count(), 1, "the same is told once");
 }

@@ -9,7 +9,8 @@ use dispatch_core::fetch::{Key, needs};
 use dispatch_core::group::{Group, GroupKind, Spread};
 use dispatch_core::queue::stats::Ended;
 use dispatch_core::queue::{
-    Ask, Change, Context, Edit, Found, Looks, NewJob, Outlook, Place as At, Supply, Unreadable, Wanted,
+    Absent, Ask, Change, Context, Edit, Found, Looks, NewJob, Outlook, Place as At, Supply, Unreadable,
+    Wanted,
 };
 use dispatch_core::run::{End, Policy, RunEvent};
 use dispatch_core::{
@@ -270,8 +271,8 @@ impl Lab {
                 let why = Unreadable { why: "gone".into(), outlook: Outlook::Coming };
                 let out: BTreeMap<WorkloadId, Unreadable> =
                     out.iter().map(|number| (workload(*number, 0).id, why.clone())).collect();
-                let leave_out = out.keys().copied().collect();
-                let focus = Focus { leave_out, ..Focus::host(&who).within(Scope::Candidates) };
+                let leave_out = Absent { workloads: out.clone(), ..Absent::default() };
+                let focus = Focus { leave_out, now, ..Focus::host(&who).within(Scope::Candidates) };
                 self.both(focus, Focus::host(&who), |snapshot, context| {
                     snapshot.ask(&who, Ask::Head, &out, context)
                 })
@@ -314,8 +315,47 @@ impl Lab {
                 self.both(active(id), Focus::job(id), |snapshot, _| snapshot.delete(id, None, None, now))
                     .await
             }
-            Verb::Edit(job, key) => self.edit(*job, *key).await,
-            Verb::Add(of, number, key) => self.add(*of, *number, *key).await,
+            Verb::Edit(job, key) => {
+                let id = self.job(*job);
+                let of = self.jobs[usize::from(*job) % self.jobs.len()].group.clone();
+                let key = key.map(|key| format!("k{key}"));
+                let dedupe = key.iter().map(|key| (of.clone(), key.clone())).collect();
+                let edit = Edit {
+                    dedupe_key: Some(key),
+                    priority: Some(1),
+                    name: Some("n".into()),
+                    ..Edit::default()
+                };
+                let focus = Focus { dedupe, ..active(id) };
+                self.both(focus, Focus::job(id), |snapshot, context| {
+                    snapshot.edit(id, &edit, None, None, context)
+                })
+                .await
+            }
+            Verb::Add(of, number, key) => {
+                let of = group(*of);
+                let id = workload(*number, 0).id;
+                let key = key.map(|key| format!("k{key}"));
+                let dedupe = key.iter().map(|key| (of.clone(), key.clone())).collect();
+                let new = NewJob { dedupe_key: key, ..NewJob::new(Wanted::Workload(id)) };
+                let group = Some(of.clone());
+                let focus = Focus { dedupe, group: group.clone(), workloads: vec![id], ..Focus::default() };
+                let focus = focus.within(Scope::Active);
+                let whole = Focus { group, workloads: vec![id], ..all };
+                self.both(focus, whole, |snapshot, context| {
+                    snapshot.add_jobs(&of, std::slice::from_ref(&new), None, context)
+                })
+                .await
+            }
+            _ => self.act_on_many(verb).await,
+        }
+    }
+
+    /// The same for what concerns more than a job.
+    async fn act_on_many(&mut self, verb: &Verb) -> (String, String) {
+        let now = self.now;
+        let all = Focus { all_hosts: true, ..Focus::default() };
+        match verb {
             Verb::Reorder(of, jobs) => {
                 let (of, jobs) = (group(*of), jobs.iter().map(|job| self.job(*job)).collect::<Vec<_>>());
                 let focus = Focus { jobs: jobs.clone(), ..Focus::default() };
@@ -343,38 +383,11 @@ impl Lab {
             }
             Verb::Image(number, what) => self.tell_of_image(*number, *what).await,
             Verb::Needs => self.needs().await,
+            one => panic!("about one job: {one:?}"),
         }
     }
 
     /// A host's run ends without a word.
-    async fn edit(&mut self, job: u8, key: Option<u8>) -> (String, String) {
-        let id = self.job(job);
-        let of = self.jobs[usize::from(job) % self.jobs.len()].group.clone();
-        let key = key.map(|key| format!("k{key}"));
-        let dedupe = key.iter().map(|key| (of.clone(), key.clone())).collect();
-        let edit =
-            Edit { dedupe_key: Some(key), priority: Some(1), name: Some("n".into()), ..Edit::default() };
-        let focus = Focus { dedupe, ..Focus::job(id).within(Scope::Active) };
-        self.both(focus, Focus::job(id), |snapshot, context| snapshot.edit(id, &edit, None, None, context))
-            .await
-    }
-
-    async fn add(&mut self, of: u8, number: u8, key: Option<u8>) -> (String, String) {
-        let of = group(of);
-        let id = workload(number, 0).id;
-        let key = key.map(|key| format!("k{key}"));
-        let dedupe = key.iter().map(|key| (of.clone(), key.clone())).collect();
-        let new = NewJob { dedupe_key: key, ..NewJob::new(Wanted::Workload(id)) };
-        let group = Some(of.clone());
-        let focus = Focus { dedupe, group: group.clone(), workloads: vec![id], ..Focus::default() };
-        let focus = focus.within(Scope::Active);
-        let whole = Focus { group, workloads: vec![id], all_hosts: true, ..Focus::default() };
-        self.both(focus, whole, |snapshot, context| {
-            snapshot.add_jobs(&of, std::slice::from_ref(&new), None, context)
-        })
-        .await
-    }
-
     async fn end(&mut self, number: u8) -> (String, String) {
         let who = at(number);
         let run = self.run_of(&who).await;
@@ -414,6 +427,8 @@ impl Lab {
             },
             priority: 1,
         };
+        // What one look does not find stays.
+        let looks = if spread == 0 { Looks::default() } else { Looks::agreed(&found) };
         let focus = Focus { group: Some(supply.group.clone()), all_hosts: true, ..Focus::default() };
         let part = focus.clone().within(Scope::Source(supply.source.clone()));
         // Jobs that left with their files, and workloads without a job, are in no other scope.
@@ -421,11 +436,10 @@ impl Lab {
         whole.jobs = self.jobs_that_left().await;
         whole.workloads = (0..9).map(|number| workload(number, 0).id).collect();
         whole.workloads.extend(self.new_workloads().await);
-        let looks = Looks::agreed(&found);
-        let sync = |snapshot, context: &mut Context<'_>| {
+        self.both(part, whole, |snapshot, context| {
             in_order(snapshot).sync_source(&supply, &found, &looks, context)
-        };
-        self.both(part, whole, sync).await
+        })
+        .await
     }
 
     /// The jobs that left the queue.

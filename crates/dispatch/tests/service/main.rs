@@ -263,3 +263,42 @@ groups:
     running.program.kill().expect("killed");
     terminate(lab.start().program);
 }
+
+/// The connection that holds the database is lost, and another process was waiting for it.
+#[test]
+fn a_service_that_lost_its_database_to_another_ends_and_says_so() {
+    let config = "boot: { listen: \"BOOT\" }\ngroups: { metal: [{ id: lab, name: Lab, sources: [{ dir: ./images }] }] }\n";
+    let engine = Engine::postgres();
+    let Engine::Postgres(database) = &engine else { panic!("a server") };
+    let (server, name) = (database.server.clone(), database.name.clone());
+    let mut lab = ServiceLab::new(engine, &["a.efi"], config);
+    let running = lab.start();
+    let lock = i64::from_be_bytes(*b"dispatc1");
+    let other = {
+        let (server, name) = (server.clone(), name.clone());
+        std::thread::spawn(move || {
+            let wait = format!("SELECT pg_advisory_lock({lock}); SELECT pg_sleep(60)");
+            drop(server.sql(&name, &wait));
+        })
+    };
+    let of_database = "locktype = 'advisory' AND objsubid = 1 AND database = \
+                       (SELECT oid FROM pg_database WHERE datname = current_database())";
+    let waits = format!(
+        "DO $$ BEGIN WHILE NOT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND {of_database}) \
+         LOOP PERFORM pg_sleep(0.05); END LOOP; END $$"
+    );
+    server.sql(&name, &waits).expect("somebody waits");
+    let end = format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE granted AND {of_database} AND classid <> 0"
+    );
+    server.sql(&name, &end).expect("ended");
+    let status = running.program.ends().expect("an end");
+    assert_eq!(status.code(), Some(1));
+    let said = std::fs::read_to_string(lab.lab.folder.join("stderr.log")).expect("what it said");
+    assert!(said.contains("was taken by another dispatch"), "{said}");
+    let _ = server.sql(
+        "postgres",
+        &format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"),
+    );
+    other.join().expect("gone");
+}
