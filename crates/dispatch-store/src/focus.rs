@@ -1,6 +1,6 @@
 //! What a decision is about, so that no more is loaded than it needs.
 
-use dispatch_core::queue::Absent;
+use dispatch_core::queue::{Absent, Found};
 use dispatch_core::{GroupId, HostId, JobId, Mac, RunId, Sighting, SourceId, WorkloadId};
 use jiff::Timestamp;
 
@@ -23,6 +23,10 @@ pub struct Focus {
     pub dedupe: Vec<(GroupId, String)>,
     /// The jobs around a place in a queue.
     pub near: Option<Near>,
+    /// What a source was found to offer: with [`Scope::Source`], which of its versions are known of that.
+    pub found: Vec<Found>,
+    /// Workloads of which it is to be known on which hosts they have come out.
+    pub past_of: Vec<WorkloadId>,
     /// The end of this group's queue, and the workloads that its sources offer.
     pub group: Option<GroupId>,
     /// What is known not to be ready for the host that asks: with [`Scope::Candidates`], others are looked for.
@@ -50,7 +54,8 @@ pub enum Scope {
     /// Those that run in the groups of the host that asks, or on it, those that are named, and the first of those that it
     /// might be given.
     Candidates,
-    /// Those that run, and those with a workload of this source, with all of its workloads.
+    /// Those that run, and those that wait with a workload of this source or left the queue with what is found; with its
+    /// workloads that are offered, that wait, or that are found. What else it ever had is not looked at.
     Source(SourceId),
     /// Those that run, and those with one of these workloads, in the order in which they came.
     Workloads(Vec<WorkloadId>),

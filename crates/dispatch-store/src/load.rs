@@ -115,6 +115,7 @@ pub(crate) async fn snapshot(
     // Whoever asks for one again must see whether another one has its key by now.
     near::add_namesakes(connection, &mut snapshot, &focus.jobs).await?;
     part::add_workloads(connection, &mut snapshot, &focus.workloads).await?;
+    part::add_past(connection, &mut snapshot, &focus.past_of).await?;
     if let Some(group) = &focus.group {
         part::add_group(connection, &mut snapshot, group).await?;
     }

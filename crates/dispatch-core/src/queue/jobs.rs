@@ -572,7 +572,7 @@ fn pinned(mut job: Job, pin: Option<String>) -> Job {
 }
 
 /// Whether a label is of this kind, whatever its case.
-fn begins_with(label: &str, prefix: &str) -> bool {
+pub(super) fn begins_with(label: &str, prefix: &str) -> bool {
     label.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 

@@ -18,6 +18,7 @@ mod orders;
 mod places;
 mod plan;
 mod requests;
+mod respread;
 mod round;
 mod settle;
 mod sieve;
@@ -42,7 +43,7 @@ pub use standing::{Standing, standing};
 pub use status::{Phase, Status};
 pub use sync::{Looks, Supply, Synced};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -419,6 +420,8 @@ pub struct Snapshot {
     pub groups: Vec<GroupState>,
     /// Only some of the jobs that are not over are here: those that wait for others are not.
     pub is_part: bool,
+    /// The hosts on which workloads have come out already, of those workloads for which that was asked.
+    pub past: BTreeMap<WorkloadId, BTreeSet<HostId>>,
     /// The last place in the queue of each group that is concerned.
     pub tails: BTreeMap<GroupId, i64>,
     /// The person whose wish is carried out, for the events.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::jobs::{Pin, is_among};
+use super::respread::Fresh;
 use super::{Change, Context, Found, Job, JobState, Outcome, Snapshot};
 use crate::event::Happening;
 use crate::group::{Group, GroupId, Spread};
@@ -64,15 +65,28 @@ impl Looks {
 }
 
 /// What came of noting what a source offers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Synced {
     /// Something came into the queue.
     pub has_begun: bool,
     /// Something was not found that is offered as far as is known: another look is to decide whether it is gone.
     pub is_missing: bool,
-    /// A run goes on with what is no longer offered: what it was given may come back into the queue, and has to leave it
-    /// then.
+    /// A run goes on with what is no longer offered, or with what is spread otherwise by now: what it was given may come
+    /// back into the queue, or shows what is still to be queued.
     pub is_left: bool,
+    /// These are spread otherwise than they were before, and nothing was queued of them: it has to be known on which hosts
+    /// they have come out.
+    pub wants_past: Vec<WorkloadId>,
+}
+
+/// What came of queueing a workload for all that it is to run on.
+enum Queued {
+    /// It is queued for all.
+    All,
+    /// For some it is to be seen later.
+    NotYet,
+    /// It has to be known on which hosts it has come out.
+    Unknown,
 }
 
 impl Snapshot {
@@ -96,12 +110,17 @@ impl Snapshot {
         }
         let before = self.changes.len();
         let mut offered = BTreeSet::new();
+        let (mut wants_past, mut is_late) = (Vec::new(), false);
         for file in found {
             let workload = self.sync_workload(&supply.source, &supply.group, file, context);
             offered.insert(workload);
             self.replace_older(workload, context);
             if supply.is_queued && !self.is_draining(&supply.group) {
-                self.queue_once(supply, workload, context);
+                match self.queue_once(supply, workload, context) {
+                    Queued::All => {}
+                    Queued::NotYet => is_late = true,
+                    Queued::Unknown => wants_past.push(workload),
+                }
             }
         }
         self.withdraw(supply, &offered, looks, context);
@@ -112,8 +131,8 @@ impl Snapshot {
         let is_missing = others.iter().any(|known| known.is_offered);
         let is_running = |job: &Job| job.state == JobState::Active && job.source.is_some();
         let is_of_others = |job: &&Job| others.iter().any(|known| known.id == job.workload);
-        let is_left = self.jobs.iter().filter(|job| is_running(job)).any(|job| is_of_others(&job));
-        self.outcome(Synced { has_begun, is_missing, is_left })
+        let is_left = is_late || self.jobs.iter().filter(|job| is_running(job)).any(|job| is_of_others(&job));
+        self.outcome(Synced { has_begun, is_missing, is_left, wants_past })
     }
 
     /// Whether a group takes no more jobs.
@@ -238,8 +257,9 @@ impl Snapshot {
     }
 
     /// Makes the jobs of a workload that have not been made yet, and takes back those that left with it.
-    fn queue_once(&mut self, supply: &Supply, workload: WorkloadId, context: &mut Context<'_>) {
-        let Some(known) = self.workloads.iter().find(|known| known.id == workload).cloned() else { return };
+    fn queue_once(&mut self, supply: &Supply, workload: WorkloadId, context: &mut Context<'_>) -> Queued {
+        let known = self.workloads.iter().find(|known| known.id == workload).cloned();
+        let Some(known) = known else { return Queued::All };
         let left =
             |job: &&Job| job.workload == workload && job.is_withdrawn && job.state == JobState::Cancelled;
         for id in self.jobs.iter().filter(left).map(|job| job.id).collect::<Vec<_>>() {
@@ -265,20 +285,36 @@ impl Snapshot {
                 context.now,
             )
         };
-        let mut made = Vec::new();
-        for Pin { label: pin, also } in self.pins(&draft, &known, &supply.spread) {
-            let name = pin.clone().unwrap_or_default();
-            let is_queued = also.iter().chain([&name]).any(|label| is_among(&known.queued_for, label));
-            // Whatever the host is called later.
-            made.extend(also.into_iter().chain([name]));
-            if is_queued {
+        let pins = self.pins(&draft, &known, &supply.spread);
+        let is_new = |pin: &Pin| {
+            let label = pin.label.clone().unwrap_or_default();
+            !pin.also.iter().chain([&label]).any(|label| is_among(&known.queued_for, label))
+        };
+        let is_changed = Self::was_spread_otherwise(&known, &supply.spread) && pins.iter().any(is_new);
+        if is_changed && supply.spread != Spread::Any && !self.past.contains_key(&workload) {
+            return Queued::Unknown;
+        }
+        let (mut made, mut queued) = (Vec::new(), Queued::All);
+        for pin in &pins {
+            let fresh = if is_changed { self.fresh(&known, pin) } else { Fresh::Make };
+            if is_new(pin) && fresh == Fresh::Later {
+                queued = Queued::NotYet;
                 continue;
             }
-            let id = JobId::new(context.now, (context.random)());
-            let required_labels = pin.iter().cloned().collect();
-            self.put_at_end(Job { id, required_labels, pin, ..draft.clone() }, &known, context.now);
+            // Whatever the host is called later.
+            made.extend(pin.also.iter().cloned().chain([pin.label.clone().unwrap_or_default()]));
+            if is_new(pin) && fresh == Fresh::Make {
+                let id = JobId::new(context.now, (context.random)());
+                let pin = pin.label.clone();
+                let required_labels = pin.iter().cloned().collect();
+                self.put_at_end(Job { id, required_labels, pin, ..draft.clone() }, &known, context.now);
+            }
+        }
+        if Self::was_spread_otherwise(&known, &supply.spread) && supply.spread != Spread::Any {
+            self.make_room(supply, &known, &pins, context);
         }
         self.note_queued(workload, made);
+        queued
     }
 
     /// What the source no longer offers: what it queued of that leaves the queue. So does what came back into it since,

@@ -10,6 +10,7 @@ mod plan;
 mod properties;
 mod releases;
 mod requeue;
+mod respread;
 mod rounds;
 mod service;
 mod service_hosts;

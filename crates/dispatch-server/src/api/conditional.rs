@@ -118,6 +118,14 @@ pub struct Tagged<T> {
     pub body: T,
 }
 
+impl<T> Tagged<T> {
+    /// An object of a version.
+    #[must_use]
+    pub fn new(version: u64, body: T) -> Self {
+        Self { version: i64::try_from(version).unwrap_or(i64::MAX), body }
+    }
+}
+
 impl<T: Serialize> IntoResponse for Tagged<T> {
     fn into_response(self) -> Response {
         let mut response = Json(self.body).into_response();

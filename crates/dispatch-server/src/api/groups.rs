@@ -22,6 +22,7 @@ use super::identity::Identity;
 use super::page::{Key, PageParams, Pages};
 use super::problem::{Answer, Problem};
 use super::routes::Routes;
+use super::shown::group as known;
 use super::wishes::{decide, refused};
 use crate::engine::SourceStandings;
 
@@ -84,7 +85,7 @@ async fn groups(State(api): State<Api>, pages: Pages<GroupKey>) -> Answer<Json<P
     responses((status = 200, description = "The group", body = Shown))
 )]
 async fn group(State(api): State<Api>, Ids(id): Ids<String>) -> Answer<Tagged<Shown>> {
-    show(&api, &group_id(&id)?).await
+    show(&api, &known(&api, &id).await?).await
 }
 
 macro_rules! switches {
@@ -133,7 +134,7 @@ async fn switch(
     if_match: &IfMatch,
     once: &Once,
 ) -> Answer<Tagged<Shown>> {
-    let id = known_group(api, id).await?;
+    let id = known(api, id).await?;
     let seen = if_match.seen();
     let focus = Focus::default().within(Scope::Active);
     let switched = decide(api, once, focus, |snapshot, context| {
@@ -141,17 +142,6 @@ async fn switch(
     });
     switched.await?.map_err(|why| refused(&why))?;
     show(api, &id).await
-}
-
-/// The id of a group in a path. What cannot be one names nothing.
-fn group_id(text: &str) -> Answer<GroupId> {
-    text.parse().map_err(|_| Problem::not_found("group", text))
-}
-
-/// The same, if anything is known of it.
-pub(crate) async fn known_group(api: &Api, text: &str) -> Answer<GroupId> {
-    let id = group_id(text)?;
-    if api.store().has_group(&id).await? { Ok(id) } else { Err(Problem::not_found("group", text)) }
 }
 
 async fn look(api: &Api) -> Answer<Snapshot> {
@@ -165,8 +155,7 @@ async fn show(api: &Api, id: &GroupId) -> Answer<Tagged<Shown>> {
     let group = group.ok_or_else(|| Problem::not_found("group", id))?;
     let counts = api.store().group_counts(std::slice::from_ref(id)).await?;
     let counts = counts.get(id).copied().unwrap_or_default();
-    let version = i64::try_from(group.version).unwrap_or(i64::MAX);
-    Ok(Tagged { version, body: shown(&snapshot, group, counts, api.engine().standings()) })
+    Ok(Tagged::new(group.version, shown(&snapshot, group, counts, api.engine().standings())))
 }
 
 /// The hosts of a group: how many could take a job at once, how many are held, how many there are.

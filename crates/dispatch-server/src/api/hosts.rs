@@ -157,7 +157,7 @@ async fn shown(api: &Api, known: &Known) -> Answer<Tagged<Shown>> {
         eyes.plan(api, std::slice::from_ref(host)).await?;
     }
     let body = eyes.show(known, run.as_ref());
-    Ok(Tagged { version: i64::try_from(body.version).unwrap_or(i64::MAX), body })
+    Ok(Tagged::new(body.version, body))
 }
 
 /// A host

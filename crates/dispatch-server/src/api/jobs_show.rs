@@ -104,7 +104,7 @@ impl Eyes {
         let mut runs: Vec<&Run> = self.snapshot.runs.iter().filter(|run| run.job == wanted.id).collect();
         runs.sort_unstable_by_key(|run| (run.created, run.id));
         shown.runs = Some(runs.into_iter().map(|run| attempt(&self.snapshot, run)).collect());
-        Tagged { version: i64::try_from(wanted.version).unwrap_or(i64::MAX), body: shown }
+        Tagged::new(wanted.version, shown)
     }
 }
 

@@ -19,13 +19,13 @@ use utoipa_axum::routes;
 
 use super::Api;
 use super::extract::{Body, Ids, Query, invalid};
-use super::groups::known_group;
 use super::idempotency::{IdempotencyHeader, Once};
 use super::identity::Identity;
 use super::jobs_show::Eyes;
 use super::page::{Key, PageParams, Pages};
 use super::problem::{Answer, Kind, Problem};
 use super::routes::Routes;
+use super::shown::group;
 use super::wishes::{decide, job_ids, new_job, refused, refused_new, versions};
 
 pub(crate) fn routes() -> Routes {
@@ -93,7 +93,7 @@ async fn queue(
     uri: Uri,
     pages: Pages<Place>,
 ) -> Answer<Json<Page<Shown>>> {
-    let group = known_group(&api, &id).await?;
+    let group = group(&api, &id).await?;
     let after = pages.after.as_ref();
     let after = after.map(|at| QueueKey { priority: at.priority, position: at.position, id: at.id });
     let Some(filter) = filter(group, &which, uri.query())? else {
@@ -187,7 +187,7 @@ async fn add_job(
     once: Once,
     Body(NewJob(wish)): Body<NewJob>,
 ) -> Answer<Response> {
-    let group = known_group(&api, &id).await?;
+    let group = group(&api, &id).await?;
     let wishes = [new_job("", &wish)?];
     let made = make(&api, &who, &group, &wishes, &once).await?.map_err(|(_, why)| refused_new("", &why))?;
     let is_new = made.iter().any(|made| !made.was_known);
@@ -217,7 +217,7 @@ async fn add_jobs(
     once: Once,
     Body(body): Body<NewJobs>,
 ) -> Answer<(StatusCode, Json<ManyMade>)> {
-    let group = known_group(&api, &id).await?;
+    let group = group(&api, &id).await?;
     if body.jobs.is_empty() || body.jobs.len() > MOST_NAMED {
         return Err(invalid("/jobs", format!("it has 1 to {MOST_NAMED} jobs")));
     }
@@ -284,7 +284,7 @@ async fn reorder(
     Ids(id): Ids<String>,
     Body(body): Body<JobList>,
 ) -> Answer<Json<Reordered>> {
-    let group = known_group(&api, &id).await?;
+    let group = group(&api, &id).await?;
     let list = job_ids("/job_ids", &body.job_ids, MOST_ORDERED)?;
     let seen = versions(&list, &body.versions)?;
     let focus = Focus { jobs: list.clone(), ..Focus::default() }.within(Scope::Active);

@@ -12,10 +12,10 @@ use utoipa_axum::routes;
 
 use super::Api;
 use super::extract::Ids;
-use super::groups::known_group;
 use super::page::{Key, PageParams, Pages};
 use super::problem::{Answer, Problem};
 use super::routes::Routes;
+use super::shown::group;
 
 pub(crate) fn routes() -> Routes {
     Routes::new().reader(routes!(templates)).reader(routes!(template))
@@ -41,7 +41,7 @@ async fn templates(
     Ids(id): Ids<String>,
     pages: Pages<TemplateKey>,
 ) -> Answer<Json<Page<Shown>>> {
-    let group = known_group(&api, &id).await?;
+    let group = group(&api, &id).await?;
     let after = pages.after.as_ref().map(|key| &key.0);
     let found = api.store().templates(&group, after, pages.to_load()).await?;
     let key = |known: &KnownTemplate| TemplateKey(known.template.id.clone());

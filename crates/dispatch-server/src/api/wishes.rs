@@ -5,7 +5,7 @@ use dispatch_core::{JobId, Outcome, Snapshot, Workflow};
 use dispatch_store::{Answered, Focus, Request};
 use dispatch_wire::api::job::wish::{
     EditJob, HIGHEST_PRIORITY, LONGEST_INPUT, LONGEST_KEY, LONGEST_LABEL, LONGEST_NAME, MOST_INPUT_TEXT,
-    MOST_INPUTS, MOST_LABELS, MOST_REQUEUES, MOST_RETRIES, WishedJob, WishedWorkflow,
+    MOST_INPUTS, MOST_LABELS, MOST_REQUEUES, MOST_RETRIES, MOST_VERSION, WishedJob, WishedWorkflow,
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -87,8 +87,10 @@ pub(crate) fn versions(ids: &[JobId], named: &BTreeMap<String, i64>) -> Answer<B
     let read = |(text, version): (&String, &i64)| {
         let at = format!("/versions/{}", escaped(text));
         let id = text.parse().map_err(|_| invalid(&at, format!("`{text}` is not the id of a job")))?;
-        let version = u64::try_from(*version).ok().filter(|version| *version > 0);
-        let version = version.ok_or_else(|| invalid(&at, "a version is a whole number from 1"))?;
+        let version = Some(*version).filter(|version| (1..=MOST_VERSION).contains(version));
+        let version = version.and_then(|version| u64::try_from(version).ok());
+        let why = || invalid(&at, format!("a version is a whole number from 1 to {MOST_VERSION}"));
+        let version = version.ok_or_else(why)?;
         if !known.contains(&id) {
             let detail = format!("versions has the job {id}, which is not among those that are named");
             return Err(Problem::new(Kind::Conflict, detail).field(at));

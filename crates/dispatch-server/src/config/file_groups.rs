@@ -143,7 +143,8 @@ section! {
         /// jobs by hand. Default: `new`.
         queue: Queueing,
         /// How many jobs each workload becomes: one, one for each host (`each-host`), or one for each value of a label
-        /// (`each:LABEL`). Default: `any`.
+        /// (`each:LABEL`). Where it is changed, what has come out on a host, whatever the verdict, is not run there again;
+        /// jobs for single hosts that wait stay, and others that wait make room for the new ones. Default: `any`.
         spread: SpreadWord,
         /// The priority of these jobs; higher goes first. Default: `0`.
         priority: i32,

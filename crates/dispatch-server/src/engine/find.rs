@@ -105,7 +105,8 @@ impl Engine {
                             continue;
                         }
                         Err(OpenError::Replaced(found)) => {
-                            let focus = Focus::host(who).within(self.of_source(&workload));
+                            let focus = Focus { found: vec![(*found).clone()], ..Focus::host(who) }
+                                .within(self.of_source(&workload));
                             self.decide(focus, |snapshot, context| snapshot.replace(id, &found, context))
                                 .await?;
                             continue;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use dispatch_core::group::Spread;
 use dispatch_core::queue::{Context, Found, Looks, Supply as Terms, Synced};
-use dispatch_core::{Arch, Happening, Host, HostId, Snapshot, text};
+use dispatch_core::{Arch, Happening, Host, HostId, Snapshot, WorkloadId, text};
 use dispatch_store::{Focus, Scope, StoreError, StoredEvent};
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
@@ -278,13 +278,18 @@ impl Supply {
     /// Has the queue follow what the source offers.
     async fn sync(&mut self) -> Result<(), StoreError> {
         let Some(found) = &self.found else { return Ok(()) };
-        let focus = Focus { group: Some(self.terms.group.clone()), all_hosts: true, ..Focus::default() };
-        let focus = focus.within(Scope::Source(self.terms.source.clone()));
         let (terms, looks) = (&self.terms, &self.looks);
-        let decision = |snapshot: Snapshot, context: &mut Context<'_>| {
+        let mut decision = |snapshot: Snapshot, context: &mut Context<'_>| {
             snapshot.sync_source(terms, found, looks, context)
         };
-        match self.engine.decide(focus, decision).await {
+        let mut synced = self.engine.decide(self.focus(found, Vec::new()), &mut decision).await;
+        if let Ok(Synced { wants_past, .. }) = &synced
+            && !wants_past.is_empty()
+        {
+            // It is spread otherwise than before, which is seldom: else nobody needs to know what came out where.
+            synced = self.engine.decide(self.focus(found, wants_past.clone()), &mut decision).await;
+        }
+        match synced {
             Ok(synced) => {
                 self.synced = synced;
                 Ok(())
@@ -294,6 +299,13 @@ impl Supply {
                 Err(error)
             }
         }
+    }
+
+    /// What has to be known to follow what was found.
+    fn focus(&self, found: &[Found], past_of: Vec<WorkloadId>) -> Focus {
+        let (group, found) = (Some(self.terms.group.clone()), found.to_vec());
+        let focus = Focus { group, found, past_of, all_hosts: true, ..Focus::default() };
+        focus.within(Scope::Source(self.terms.source.clone()))
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dispatch_core::queue::{Light, Sieve, Snapshot};
-use dispatch_core::{GroupId, Host, HostId, Job, JobId, SourceId, WorkloadId};
+use dispatch_core::queue::{Found, Light, Sieve, Snapshot};
+use dispatch_core::{GroupId, Host, HostId, Job, JobId, SourceId, Workload, WorkloadId};
 use sqlx::AnyConnection;
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
@@ -51,7 +51,7 @@ pub(crate) async fn add(
                 add_candidates(connection, snapshot, &host, focus).await?;
             }
         }
-        Scope::Source(source) => add_source(connection, snapshot, source).await?,
+        Scope::Source(source) => add_source(connection, snapshot, source, &focus.found).await?,
         Scope::Workloads(workloads) => add_waiting(connection, snapshot, workloads).await?,
         Scope::Images => {
             let first = sqlx::query(FIRST_OF_EACH_WAIT);
@@ -291,21 +291,71 @@ async fn add_tail(
     Ok(())
 }
 
-/// All workloads of a source, and the jobs with them that wait, or that left the queue with them.
+/// What a source offers as far as is known, what is known of what was found, the jobs that wait with any of its workloads,
+/// and those that left the queue with what is found.
 async fn add_source(
     connection: &mut AnyConnection,
     snapshot: &mut Snapshot,
     source: &SourceId,
+    found: &[Found],
 ) -> Result<(), StoreError> {
-    let query = sqlx::query("SELECT * FROM workloads WHERE source = $1 ORDER BY first_seen, id")
-        .bind(source.to_string());
+    let query =
+        sqlx::query("SELECT * FROM workloads WHERE source = $1 AND offered = 1 ORDER BY first_seen, id")
+            .bind(source.to_string());
     snapshot.workloads = all(connection, query, rows::workload).await?;
+    let mut known: BTreeMap<&str, Vec<&Workload>> = BTreeMap::new();
+    for workload in &snapshot.workloads {
+        known.entry(&workload.name).or_default().push(workload);
+    }
+    let is_known = |file: &&Found| {
+        known.get(file.name.as_str()).is_some_and(|known| known.iter().any(|known| known.is_version(file)))
+    };
+    let unknown: Vec<&Found> = found.iter().filter(|file| !is_known(file)).collect();
+    let mut earlier = Vec::new();
+    for files in unknown.chunks(MOST_VALUES) {
+        let query = format!(
+            "SELECT * FROM workloads WHERE name IN ({}) AND source = ${} AND offered = 0 ORDER BY first_seen, id",
+            places(files.len()),
+            files.len() + 1
+        );
+        let names: Vec<String> = files.iter().map(|file| file.name.clone()).collect();
+        let mut some = all(connection, bound(query, &names).bind(source.to_string()), rows::workload).await?;
+        some.retain(|known| files.iter().any(|file| file.name == known.name && known.is_version(file)));
+        earlier.append(&mut some);
+    }
+    snapshot.workloads.append(&mut earlier);
     let query = sqlx::query(
         "SELECT * FROM jobs WHERE workload IN (SELECT id FROM workloads WHERE source = $1) \
-         AND (state = 'queued' OR state = 'cancelled' AND withdrawn = 1) ORDER BY position, id",
+         AND state = 'queued' ORDER BY position, id",
     )
     .bind(source.to_string());
     snapshot.jobs.extend(all(connection, query, rows::job).await?);
+    let ids: Vec<String> = snapshot.workloads.iter().map(|workload| workload.id.to_string()).collect();
+    for ids in ids.chunks(MOST_VALUES) {
+        let query = format!(
+            "SELECT * FROM jobs WHERE workload IN ({}) AND state = 'cancelled' AND withdrawn = 1 ORDER BY position, id",
+            places(ids.len())
+        );
+        snapshot.jobs.extend(all(connection, bound(query, ids), rows::job).await?);
+    }
+    Ok(())
+}
+
+/// The hosts on which workloads have come out, with jobs that are over.
+pub(super) async fn add_past(
+    connection: &mut AnyConnection,
+    snapshot: &mut Snapshot,
+    workloads: &[WorkloadId],
+) -> Result<(), StoreError> {
+    for workload in workloads {
+        let query = sqlx::query(
+            "SELECT DISTINCT runs.host AS host FROM runs JOIN jobs ON jobs.id = runs.job \
+             WHERE runs.workload = $1 AND runs.verdict IS NOT NULL AND jobs.state IN ('done', 'cancelled')",
+        )
+        .bind(workload.to_string());
+        let hosts = all(connection, query, |row| rows::parsed::<HostId>(row, "host")).await?;
+        snapshot.past.insert(*workload, hosts.into_iter().collect());
+    }
     Ok(())
 }
 

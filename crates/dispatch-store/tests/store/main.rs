@@ -35,5 +35,6 @@ mod races;
 mod random;
 mod reads;
 mod scopes;
+mod source;
 mod trouble;
 mod upgrades;

@@ -87,7 +87,24 @@ impl Model {
 
     /// One of several looks at a source.
     pub(super) fn look(&mut self, supply: &Supply, files: &[Found], looks: &Looks) -> Synced {
-        self.decide(|snapshot, context| snapshot.sync_source(supply, files, looks, context))
+        let mut synced = self.decide(|snapshot, context| snapshot.sync_source(supply, files, looks, context));
+        if !synced.wants_past.is_empty() {
+            // As the store tells it when it is asked.
+            let is_over = |run: &&Run| {
+                let job = self.snapshot.jobs.iter().find(|job| job.id == run.job).expect("its job");
+                run.verdict.is_some() && job.state.is_final()
+            };
+            let mut past: BTreeMap<WorkloadId, BTreeSet<HostId>> = BTreeMap::new();
+            for workload in &synced.wants_past {
+                let of_it = self.snapshot.runs.iter().filter(|run| run.workload == *workload);
+                past.insert(*workload, of_it.filter(is_over).map(|run| run.host).collect());
+            }
+            synced = self.decide(|snapshot, context| {
+                Snapshot { past, ..snapshot }.sync_source(supply, files, looks, context)
+            });
+            assert!(synced.wants_past.is_empty());
+        }
+        synced
     }
 
     /// The same, by name alone.

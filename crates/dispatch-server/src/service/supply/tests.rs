@@ -180,3 +180,26 @@ async fn an_image_that_cannot_be_looked_at_is_not_gone() {
     assert_eq!(world.waiting().await.len(), 3);
     assert_eq!(world.trouble(), None);
 }
+
+#[tokio::test]
+async fn a_source_that_is_spread_otherwise_by_now_queues_what_has_not_come_out() {
+    let mut world = World::new(&["a.efi"]).await;
+    world.look().await;
+    let mut policy = (*world.supply.engine.policy()).clone();
+    policy.unknown_hosts = dispatch_core::UnknownHosts::Accept;
+    policy.is_dispatching = false;
+    world.supply.engine.set_policy(Arc::new(policy));
+    let who = dispatch_core::Sighting { address: [192, 0, 2, 1].into(), mac: None, name: None };
+    let asked =
+        world.supply.engine.decide(Focus::host(&who).within(Scope::Candidates), |snapshot, context| {
+            snapshot.ask(&who, dispatch_core::queue::Ask::Get, &BTreeMap::new(), context)
+        });
+    asked.await.expect("an answer");
+    world.supply.terms.spread = Spread::EachHost;
+    world.supply.sync().await.expect("noted");
+    let engine = &world.supply.engine;
+    let focus = Focus::default().within(Scope::Group(group()));
+    let pins = |snapshot: Snapshot| snapshot.jobs.into_iter().map(|job| job.pin).collect::<Vec<_>>();
+    let pins = engine.store.look(focus, &engine.policy(), pins).await.expect("a look");
+    assert!(matches!(&pins[..], [Some(pin)] if pin.starts_with("host:")), "{pins:?}");
+}
