@@ -1,4 +1,5 @@
--- What is filtered by in lists, and what the loop that fetches images asks, is found by an index.
+-- What is filtered by in lists, and what the loop that fetches images asks, is found by an index. What a person has asked
+-- for again is known as such.
 
 -- Why jobs wait is kept short from now on, because an index has it. What is cut is told again when it still holds.
 UPDATE jobs SET waits = SUBSTR(waits, 1, 400) WHERE LENGTH(waits) > 400;
@@ -23,3 +24,8 @@ CREATE TABLE history_counts (
 );
 INSERT INTO history_counts (grp, ended, jobs)
 SELECT grp, ended, COUNT(*) FROM jobs WHERE ended IS NOT NULL AND deleted = 0 GROUP BY grp, ended;
+
+-- A person has asked for a job again since its workload was last seen to be offered. An attempt that was forgiven said so
+-- until now.
+ALTER TABLE jobs ADD COLUMN asked BIGINT NOT NULL DEFAULT 0;
+UPDATE jobs SET asked = 1 WHERE forgiven > 0 AND state IN ('queued', 'active');

@@ -153,6 +153,7 @@ pub(crate) fn job(row: &AnyRow) -> Result<Job, StoreError> {
         round: number(row, "round")?,
         forgiven: number(row, "forgiven")?,
         is_withdrawn: flag(row, "withdrawn")?,
+        is_asked: flag(row, "asked")?,
         version: number(row, "version")?,
         group: parsed(row, "grp")?,
         created: time(row, "created")?,

@@ -193,8 +193,8 @@ async fn save_job(connection: &mut AnyConnection, job: &Job) -> Result<(), Store
         "INSERT INTO jobs (id, name, workload, priority, position, state, verdict, reason, waits, since, \
          round, forgiven, withdrawn, version, grp, created, created_by, source, template, inputs, labels, \
          required_labels, pin, not_before, dedupe_key, retries, paused, auto_requeue, requeue_limit, requeue_count, \
-         errors_in_row, deleted, ended) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, \
-         $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33) \
+         errors_in_row, deleted, ended, asked) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, \
+         $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34) \
          ON CONFLICT (id) DO UPDATE SET name = excluded.name, workload = excluded.workload, priority = excluded.priority, \
          position = excluded.position, state = excluded.state, verdict = excluded.verdict, \
          reason = excluded.reason, waits = excluded.waits, since = excluded.since, \
@@ -203,7 +203,7 @@ async fn save_job(connection: &mut AnyConnection, job: &Job) -> Result<(), Store
          not_before = excluded.not_before, dedupe_key = excluded.dedupe_key, retries = excluded.retries, \
          paused = excluded.paused, auto_requeue = excluded.auto_requeue, requeue_limit = excluded.requeue_limit, \
          requeue_count = excluded.requeue_count, errors_in_row = excluded.errors_in_row, \
-         deleted = excluded.deleted, ended = excluded.ended",
+         deleted = excluded.deleted, ended = excluded.ended, asked = excluded.asked",
     )
     .bind(job.id.to_string())
     .bind(plain(&job.name))
@@ -238,6 +238,7 @@ async fn save_job(connection: &mut AnyConnection, job: &Job) -> Result<(), Store
     .bind(i64::from(job.errors_in_row))
     .bind(i64::from(job.is_deleted))
     .bind(Ended::of(job.state, job.verdict).map(Ended::as_str))
+    .bind(i64::from(job.is_asked))
     .execute(&mut *connection)
     .await?;
     save_labels(connection, job).await

@@ -96,6 +96,8 @@ pub struct Job {
     pub forgiven: u32,
     /// It left the queue because its file is no longer offered, and comes back with it.
     pub is_withdrawn: bool,
+    /// A person has asked for it again since its workload was last seen to be offered: it waits, whatever the source says.
+    pub is_asked: bool,
     /// When it was made.
     pub created: Timestamp,
     /// Who made it; nobody where its source did.
@@ -152,6 +154,7 @@ impl Job {
             round: 1,
             forgiven: 0,
             is_withdrawn: false,
+            is_asked: false,
             created: now,
             created_by: None,
             source: None,

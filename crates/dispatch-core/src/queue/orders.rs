@@ -168,6 +168,7 @@ impl Snapshot {
             job.reason = None;
             job.forgiven = attempts;
             job.is_withdrawn = false;
+            job.is_asked = true;
         });
         self.tell_of_job(job, now, Happening::Requeued);
         Ok(())

@@ -69,7 +69,8 @@ impl Looks {
 pub struct Synced {
     /// Something came into the queue.
     pub has_begun: bool,
-    /// Something was not found that is offered as far as is known: another look is to decide whether it is gone.
+    /// Something was not found that is offered as far as is known, or that waits because it was offered once: another look
+    /// is to decide whether it is gone.
     pub is_missing: bool,
     /// A run goes on with what is no longer offered, or with what is spread otherwise by now: what it was given may come
     /// back into the queue, or shows what is still to be queued.
@@ -87,6 +88,11 @@ enum Queued {
     NotYet,
     /// It has to be known on which hosts it has come out.
     Unknown,
+}
+
+/// Whether a job waits that a source has queued.
+fn waits_of_source(job: &Job) -> bool {
+    job.state == JobState::Queued && job.source.is_some()
 }
 
 impl Snapshot {
@@ -123,15 +129,18 @@ impl Snapshot {
                 }
             }
         }
+        self.forget_asked(&offered);
         self.withdraw(supply, &offered, looks, context);
         let is_queued = |change: &Change| matches!(change, Change::Job(job) if job.state == JobState::Queued);
         let has_begun = self.changes[before..].iter().any(is_queued);
         let others = self.workloads.iter().filter(|known| known.source == supply.source);
         let others: Vec<&Workload> = others.filter(|known| !offered.contains(&known.id)).collect();
-        let is_missing = others.iter().any(|known| known.is_offered);
-        let is_running = |job: &Job| job.state == JobState::Active && job.source.is_some();
-        let is_of_others = |job: &&Job| others.iter().any(|known| known.id == job.workload);
-        let is_left = is_late || self.jobs.iter().filter(|job| is_running(job)).any(|job| is_of_others(&job));
+        let is_of_others = |job: &Job| others.iter().any(|known| known.id == job.workload);
+        let is_kept = |job: &Job| waits_of_source(job) && !job.is_asked && is_of_others(job);
+        let is_missing = others.iter().any(|known| known.is_offered) || self.jobs.iter().any(is_kept);
+        let is_running =
+            |job: &Job| job.state == JobState::Active && job.source.is_some() && is_of_others(job);
+        let is_left = is_late || self.jobs.iter().any(is_running);
         self.outcome(Synced { has_begun, is_missing, is_left, wants_past })
     }
 
@@ -318,7 +327,8 @@ impl Snapshot {
     }
 
     /// What the source no longer offers: what it queued of that leaves the queue. So does what came back into it since,
-    /// because a run with it has ended; but not what a person has asked for again.
+    /// because a run with it has ended, or before its source was followed again; but not what a person has asked for again
+    /// since it is not offered.
     fn withdraw(
         &mut self,
         supply: &Supply,
@@ -331,11 +341,9 @@ impl Snapshot {
         };
         for mut workload in self.workloads.iter().filter(is_gone).cloned().collect::<Vec<_>>() {
             let was_offered = std::mem::take(&mut workload.is_offered);
+            // Whoever asked for it before did not know that it would go.
             let leaves = |job: &&Job| {
-                job.workload == workload.id
-                    && job.state == JobState::Queued
-                    && job.source.is_some()
-                    && (was_offered || job.forgiven == 0)
+                job.workload == workload.id && waits_of_source(job) && (was_offered || !job.is_asked)
             };
             for id in self.jobs.iter().filter(leaves).map(|job| job.id).collect::<Vec<_>>() {
                 self.leave(id, "no longer offered: its source does not have it any more", context);
@@ -343,6 +351,14 @@ impl Snapshot {
             if was_offered {
                 self.put_workload(workload);
             }
+        }
+    }
+
+    /// These are offered: that people asked for them again while they were not says nothing any more.
+    fn forget_asked(&mut self, offered: &BTreeSet<WorkloadId>) {
+        let is_asked = |job: &&Job| job.is_asked && !job.state.is_final() && offered.contains(&job.workload);
+        for id in self.jobs.iter().filter(is_asked).map(|job| job.id).collect::<Vec<_>>() {
+            self.change_job(id, |job| job.is_asked = false);
         }
     }
 
@@ -360,6 +376,7 @@ impl Snapshot {
             job.reason = Some(reason.to_owned());
             job.waits = None;
             job.is_withdrawn = true;
+            job.is_asked = false;
         });
         self.tell_of_job(job, context.now, Happening::Cancelled { reason: reason.to_owned() });
     }

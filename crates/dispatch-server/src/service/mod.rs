@@ -1,6 +1,7 @@
 //! A service: one engine for a lab or a team, with the groups, hosts and sources of a configuration, an API, and, where
 //! there are servers to boot, the boot listener. The two listen on addresses of their own.
 
+mod folder;
 mod guard;
 mod reload;
 mod settings;
@@ -37,6 +38,7 @@ use crate::source::upstream::Network;
 use crate::source::{Directory, Source};
 use crate::storage::{self, Backend, PlaceError, S3Options, S3OptionsError, Storage, StorageError};
 
+use folder::Folders;
 pub use guard::Fallen;
 use guard::Guard;
 pub use reload::{ReloadError, Reloaded, Reloader};
@@ -132,6 +134,7 @@ pub(crate) struct Parts {
     github: GitHub,
     images: Images,
     cache: PathBuf,
+    folders: Folders,
 }
 
 impl Service {
@@ -165,7 +168,7 @@ impl Service {
         api.metrics().queue().watch_github(move || limited.limits().map(|limits| limits.remaining));
         let cache = configuration.cache.path.clone();
         let images = Images::new(Cache::open(&cache)?, clock);
-        let parts = Parts { engine, web, github, images, cache };
+        let parts = Parts { engine, web, github, images, cache, folders: Folders::default() };
         let reloader = Reloader::new(parts.clone(), api.clone(), load);
         reloader.start(configuration.clone(), &mut notices).await?;
         parts
@@ -302,7 +305,7 @@ impl Parts {
                 SourceKind::Directory(folder) => {
                     let directory = Directory::new(folder.clone(), source.filter.clone());
                     let opened = Arc::new(Source::Directory(directory.clone()));
-                    (Place::Folder(directory), opened)
+                    (Place::Folder(self.folders.open(directory)), opened)
                 }
                 SourceKind::Release { name, watch } => {
                     let remote = self.remote(configuration, &terms.source, Some(name), &[], &source.filter);

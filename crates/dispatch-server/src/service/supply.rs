@@ -9,18 +9,16 @@ use dispatch_core::queue::{Context, Found, Looks, Supply as Terms, Synced};
 use dispatch_core::{Arch, Happening, Host, HostId, Snapshot, WorkloadId, text};
 use dispatch_store::{Focus, Scope, StoreError, StoredEvent};
 use jiff::Timestamp;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::folder::{ANSWER, Folder};
+use crate::clock::Clock;
 use crate::engine::{Engine, later};
 use crate::source::remote::{Remote, RemoteError};
-use crate::source::{Directory, Scan, SourceError};
+use crate::source::{Scan, SourceError};
 
 /// How often a folder is looked at.
 const FOLDER: Duration = Duration::from_secs(10);
-
-/// How long a file system may take to tell what is in a folder. A share whose server is away never answers.
-const ANSWER: Duration = Duration::from_secs(20);
 
 /// How often it is tried again to look at what could not be looked at, if it is not looked at more often.
 const AGAIN: Duration = Duration::from_mins(1);
@@ -31,7 +29,7 @@ const EVENTS: u32 = 500;
 /// What a source is looked at with.
 pub(super) enum Place {
     /// A folder.
-    Folder(Directory),
+    Folder(Folder),
     /// What is fetched, and how often it is looked at.
     Remote(Box<Remote>, Option<Duration>),
 }
@@ -46,8 +44,6 @@ pub(super) struct Supply {
     found: Option<Vec<Found>>,
     /// What the latest looks agree on.
     looks: Looks,
-    /// A look that its file system has not answered yet: there is never a second one beside it.
-    scanning: Option<JoinHandle<Result<Scan, SourceError>>>,
     /// What came of noting what it offers.
     synced: Synced,
     /// The trouble that was told last.
@@ -75,22 +71,8 @@ impl Supply {
     pub(super) fn new(engine: Engine, terms: Terms, place: Place, title: String) -> Self {
         let seen = *engine.store.watch_events().borrow();
         let (told, warned, has_missed, archs) = Default::default();
-        let (found, looks, scanning, synced) = Default::default();
-        Self {
-            engine,
-            terms,
-            place,
-            title,
-            found,
-            looks,
-            scanning,
-            synced,
-            told,
-            warned,
-            has_missed,
-            archs,
-            seen,
-        }
+        let (found, looks, synced) = Default::default();
+        Self { engine, terms, place, title, found, looks, synced, told, warned, has_missed, archs, seen }
     }
 
     /// Runs until `stop`.
@@ -149,6 +131,7 @@ impl Supply {
                     Happening::GroupOpen => is_of_group,
                     Happening::Queued { .. }
                     | Happening::Retry { .. }
+                    | Happening::Returned { .. }
                     | Happening::Cancelled { .. }
                     | Happening::Done { .. } => is_left && is_of_group,
                     _ => false,
@@ -223,45 +206,27 @@ impl Supply {
         self.engine.standings().looked(&self.terms.source, trouble, now);
     }
 
-    /// Looks through a folder, as long as its file system answers in time.
-    async fn scan(&mut self, directory: Directory) -> Look {
-        let clock = Arc::clone(&self.engine.clock);
-        let until = later(clock.now(), ANSWER);
-        loop {
-            let is_late = self.scanning.is_some();
-            let again = directory.clone();
-            let scanning =
-                self.scanning.get_or_insert_with(|| tokio::task::spawn_blocking(move || again.scan()));
-            let scanned = tokio::select! {
-                biased;
-                scanned = scanning => scanned,
-                () = clock.sleep_until(until) => {
-                    let seconds = ANSWER.as_secs();
-                    let why = format!("its file system has not answered for {seconds} s; look at its mount");
-                    return Look::Trouble(why, None);
-                }
-            };
-            self.scanning = None;
-            return match scanned {
-                // What an earlier look was answered by now is what was there then.
-                _ if is_late => continue,
-                Ok(Ok(scan)) => looked(scan),
-                // Nothing is there at the moment.
-                Ok(Err(error @ (SourceError::Empty(_) | SourceError::FilteredOut { .. }))) => {
-                    Look::Found(Vec::new(), vec![error.to_string()], None)
-                }
-                Ok(Err(error)) => Look::Trouble(error.to_string(), None),
-                Err(error) => Look::Trouble(error.to_string(), None),
-            };
+    /// Looks through a folder.
+    async fn scan(folder: &Folder, clock: &dyn Clock) -> Look {
+        match folder.scan(clock).await {
+            None => {
+                let seconds = ANSWER.as_secs();
+                let why = format!("its file system has not answered for {seconds} s; look at its mount");
+                Look::Trouble(why, None)
+            }
+            Some(Ok(Ok(scan))) => looked(scan),
+            // Nothing is there at the moment.
+            Some(Ok(Err(error @ (SourceError::Empty(_) | SourceError::FilteredOut { .. })))) => {
+                Look::Found(Vec::new(), vec![error.to_string()], None)
+            }
+            Some(Ok(Err(error))) => Look::Trouble(error.to_string(), None),
+            Some(Err(error)) => Look::Trouble(error.to_string(), None),
         }
     }
 
     async fn take_a_look(&mut self) -> Look {
         match &self.place {
-            Place::Folder(directory) => {
-                let directory = directory.clone();
-                self.scan(directory).await
-            }
+            Place::Folder(folder) => Self::scan(folder, &*self.engine.clock).await,
             Place::Remote(remote, _) => {
                 let believes_gone = std::mem::take(&mut self.has_missed);
                 match remote.look_again(self.engine.clock.now(), believes_gone).await {
@@ -326,4 +291,4 @@ fn looked(scan: Scan) -> Look {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

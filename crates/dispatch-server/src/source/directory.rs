@@ -104,6 +104,12 @@ impl Directory {
         Self { path, filters }
     }
 
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Looks through the directory.
     pub fn scan(&self) -> Result<Scan, SourceError> {
         let mut scan = self.all_images()?;

@@ -430,7 +430,8 @@ impl Lab {
         // What one look does not find stays.
         let looks = if spread == 0 { Looks::default() } else { Looks::agreed(&found) };
         let focus = Focus { group: Some(supply.group.clone()), all_hosts: true, ..Focus::default() };
-        let part = focus.clone().within(Scope::Source(supply.source.clone()));
+        let part = Focus { found: found.clone(), ..focus.clone() };
+        let part = part.within(Scope::Source(supply.source.clone()));
         // Jobs that left with their files, and workloads without a job, are in no other scope.
         let mut whole = focus;
         whole.jobs = self.jobs_that_left().await;

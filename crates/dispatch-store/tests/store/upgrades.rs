@@ -51,7 +51,7 @@ const THIRD: &str = concat!(
      ('", id!("8202"), "', 'a.efi', '", id!("8101"), "', 0, 2, 'done', 'errored', 'never called', NULL, 6000000, 1, 0, 0),
      ('", id!("8203"), "', 'b.efi', '", id!("8102"), "', 0, 3, 'cancelled', NULL, 'gone', NULL, 4000000, 1, 0, 1),
      ('", id!("8204"), "', 'a.efi', '", id!("8101"), "', 2, 4, 'active', NULL, NULL, NULL, 7000000, 1, 0, 0),
-     ('", id!("8205"), "', 'a.efi', '", id!("8101"), "', -1, 5, 'queued', NULL, NULL, 'it waits', 3000000, 1, 0, 0);
+     ('", id!("8205"), "', 'a.efi', '", id!("8101"), "', -1, 5, 'queued', NULL, NULL, 'it waits', 3000000, 1, 2, 0);
     INSERT INTO runs (id, job, host, workload, epoch, attempt, state, active, verdict, reason, created, since, size,
      transfer, transfers, sent, most_sent, broken, wholes, reboots, reboots_allowed, booted_at, reports, disputed) VALUES
      ('", id!("8301"), "', '", id!("8201"), "', '", id!("8001"), "', '", id!("8101"), "', 1, 1, 'finished', 0, 'passed',
@@ -108,6 +108,8 @@ async fn what_a_session_left_at_the_third_version_reads_the_same(place: Place) {
     assert!(all.jobs.iter().all(|job| job.group == session && job.version == 1 && job.created == job.since));
     assert!(all.jobs.iter().all(|job| job.source.is_some() && !job.is_deleted && !job.is_paused));
     assert_eq!((all.jobs[1].forgiven, all.jobs[3].is_withdrawn), (1, true));
+    let asked: Vec<bool> = all.jobs.iter().map(|job| job.is_asked).collect();
+    assert_eq!(asked, [false, false, false, false, true], "what waits and was forgiven was asked for again");
     assert_eq!(all.jobs[4].waits.as_deref(), Some("it waits"));
     assert_eq!((all.runs.len(), all.issues.len(), all.outbox.len()), (3, 1, 1));
     assert_eq!(all.outbox[0].progress.as_deref(), Some("half"));

@@ -89,6 +89,67 @@ fn what_a_person_asks_for_again_waits_even_without_its_file() {
 }
 
 #[test]
+fn what_never_ran_and_a_person_asks_for_again_waits_even_without_its_file() {
+    let (mut queue, mut looks) = offering(&["a"]);
+    look(&mut queue, &mut looks, &[]);
+    look(&mut queue, &mut looks, &[]);
+    let a = queue.id("a");
+    queue.again(a).expect("it has left");
+    for _ in 0..2 {
+        assert_eq!(look(&mut queue, &mut looks, &[]), Synced::default(), "nobody waits for another look");
+        assert_eq!(queue.order("g"), ["a"]);
+    }
+}
+
+#[test]
+fn what_a_person_asked_for_again_leaves_with_its_file_once_that_has_been_there_again() {
+    let (mut queue, mut looks) = offering(&["a"]);
+    look(&mut queue, &mut looks, &[]);
+    look(&mut queue, &mut looks, &[]);
+    let a = queue.id("a");
+    queue.again(a).expect("it has left");
+    look(&mut queue, &mut looks, &["a"]);
+    leave_and_return(&mut queue);
+    let mut looks = Looks::default();
+    assert!(look(&mut queue, &mut looks, &[]).is_missing, "another look is to decide");
+    look(&mut queue, &mut looks, &[]);
+    assert!(queue.order("g").is_empty());
+}
+
+/// The source leaves the configuration and comes back.
+fn leave_and_return(queue: &mut Model) {
+    queue.configure(vec![crate::group::Group { sources: Vec::new(), ..metal("g", &[]) }]);
+    queue.configure(vec![metal("g", &[])]);
+}
+
+#[test]
+fn what_goes_while_its_source_is_not_in_the_configuration_leaves_the_queue_once_it_is_again() {
+    let (mut queue, _) = offering(&["a", "b"]);
+    leave_and_return(&mut queue);
+    let mut looks = Looks::default();
+    assert!(look(&mut queue, &mut looks, &["a"]).is_missing, "another look is to decide");
+    assert_eq!(queue.order("g"), ["a", "b"]);
+    assert!(!look(&mut queue, &mut looks, &["a"]).is_missing);
+    assert_eq!((queue.order("g"), queue.job("b").is_withdrawn), (vec!["a"], true));
+}
+
+#[test]
+fn what_comes_back_while_its_source_is_in_trouble_leaves_once_that_is_over() {
+    let (mut queue, mut looks) = offering(&["a"]);
+    let a = queue.id("a");
+    queue.requeues(a, true, None).expect("a job");
+    queue.given("r1").expect("work");
+    look(&mut queue, &mut looks, &[]);
+    look(&mut queue, &mut looks, &[]);
+    looks.incomplete();
+    queue.finish("r1");
+    assert!(queue.look(&supply(), &[], &looks).is_missing, "it waits, and nobody knows whether it is gone");
+    assert!(look(&mut queue, &mut looks, &[]).is_missing);
+    assert_eq!(look(&mut queue, &mut looks, &[]), Synced::default());
+    assert!(queue.order("g").is_empty());
+}
+
+#[test]
 fn nothing_comes_back_into_a_group_that_is_drained() {
     let (mut queue, mut looks) = offering(&["a"]);
     look(&mut queue, &mut looks, &[]);

@@ -6,18 +6,21 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use dispatch_core::queue::{Ask, Outlook, Unreadable};
 use dispatch_core::run::Policy;
 use dispatch_core::{Group, GroupId, GroupKind, JobState, SourceId};
 use dispatch_store::Store;
 use tempfile::TempDir;
 
+use super::super::folder::Folders;
 use super::*;
 use crate::clock::{Clock, Random};
+use crate::source::Directory;
 
 /// A clock that stands, and on which each time that somebody waits for has come or never comes.
 #[derive(Default)]
-struct Hands {
-    is_late: AtomicBool,
+pub(in crate::service) struct Hands {
+    pub(in crate::service) is_late: AtomicBool,
     second: AtomicU64,
 }
 
@@ -72,9 +75,40 @@ impl World {
         let engine = Engine::without_sources(store, Arc::new(policy), Arc::clone(&clock) as _, random, "t");
         engine.set_sources(BTreeMap::new());
         let terms = Terms { source: id(), group: group(), is_queued: true, spread: Spread::Any, priority: 0 };
-        let place = Place::Folder(Directory::new(here, Vec::new()));
+        let place = Place::Folder(Folders::default().open(Directory::new(here, Vec::new())));
         let supply = Supply::new(engine, terms, place, "the source".to_owned());
         Self { folder, clock, supply }
+    }
+
+    /// The configuration is read again, with the source or without it.
+    async fn is_configured(&self, has_source: bool) {
+        let sources = if has_source { vec![id()] } else { Vec::new() };
+        let settings = Group { sources, ..Group::new(group(), GroupKind::Metal) };
+        let engine = &self.supply.engine;
+        let policy = Policy { groups: Some(Arc::from(vec![settings])), ..(*engine.policy()).clone() };
+        let configure = |snapshot: Snapshot, policy: &Policy, now| snapshot.configure(&[], policy, now);
+        let changed = engine.change(policy, BTreeMap::new(), configure).await;
+        changed.expect("a decision").expect("a configuration");
+    }
+
+    /// A host that may work asks what there is for it, while these cannot be read.
+    async fn is_asked(&self, unreadable: &BTreeMap<WorkloadId, Unreadable>) {
+        let engine = &self.supply.engine;
+        let mut policy = (*engine.policy()).clone();
+        policy.unknown_hosts = dispatch_core::UnknownHosts::Accept;
+        engine.set_policy(Arc::new(policy));
+        let who = dispatch_core::Sighting { address: [192, 0, 2, 1].into(), mac: None, name: None };
+        let asked = engine.decide(Focus::host(&who).within(Scope::Candidates), |snapshot, context| {
+            snapshot.ask(&who, Ask::Head, unreadable, context)
+        });
+        asked.await.expect("an answer");
+    }
+
+    /// Another loop follows the source, as after each reading of the configuration.
+    fn follow_anew(&mut self) {
+        let place = Place::Folder(Folders::default().open(Directory::new(self.images(), Vec::new())));
+        let (engine, terms) = (self.supply.engine.clone(), self.supply.terms.clone());
+        self.supply = Supply::new(engine, terms, place, "the source".to_owned());
     }
 
     fn images(&self) -> PathBuf {
@@ -109,13 +143,13 @@ impl World {
 }
 
 /// Whoever reads this file waits until somebody writes to it: as with a share whose server is away.
-fn hang(path: &Path) {
+pub(in crate::service) fn hang(path: &Path) {
     let made = std::process::Command::new("mkfifo").arg(path).status().expect("mkfifo");
     assert!(made.success());
 }
 
 /// Whoever waits for this file goes on, and nobody waits for it again.
-fn answer(path: &Path) {
+pub(in crate::service) fn answer(path: &Path) {
     let writer = std::fs::File::options().write(true).open(path).expect("somebody reads it");
     std::fs::remove_file(path).expect("removed");
     drop(writer);
@@ -160,6 +194,66 @@ async fn a_folder_that_is_empty_for_one_look_loses_no_job() {
 }
 
 #[tokio::test]
+async fn what_goes_while_its_source_is_not_in_the_configuration_leaves_after_two_looks() {
+    let mut world = World::new(&["a.efi", "b.efi"]).await;
+    world.look().await;
+    world.is_configured(false).await;
+    std::fs::remove_file(world.file("b.efi")).expect("removed");
+    world.is_configured(true).await;
+    world.follow_anew();
+    world.look().await;
+    assert_eq!(world.waiting().await, ["a.efi", "b.efi"], "one look is no agreement");
+    world.look().await;
+    assert_eq!(world.waiting().await, ["a.efi"]);
+}
+
+#[tokio::test]
+async fn what_a_person_asks_for_again_waits_however_often_its_source_is_looked_at() {
+    let mut world = World::new(&["a.efi", "b.efi"]).await;
+    world.look().await;
+    let engine = world.supply.engine.clone();
+    let focus = Focus::default().within(Scope::Group(group()));
+    let of_a = |snapshot: Snapshot| snapshot.jobs.into_iter().find(|job| job.name == "a.efi");
+    let job = engine.store.look(focus, &engine.policy(), of_a).await.expect("a look").expect("a job").id;
+    std::fs::remove_file(world.file("a.efi")).expect("removed");
+    world.look().await;
+    world.look().await;
+    assert_eq!(world.waiting().await, ["b.efi"]);
+    let retried = engine.decide(Focus::job(job).within(Scope::Active), |snapshot, context| {
+        snapshot.retry(job, None, None, context.now)
+    });
+    retried.await.expect("a decision").expect("it has left");
+    std::fs::remove_file(world.file("b.efi")).expect("removed");
+    world.follow_anew();
+    world.look().await;
+    world.look().await;
+    assert_eq!(world.waiting().await, ["a.efi"]);
+}
+
+#[tokio::test]
+async fn what_a_host_gives_back_of_what_is_gone_leaves_the_queue() {
+    let mut world = World::new(&["a.efi"]).await;
+    world.look().await;
+    world.is_asked(&BTreeMap::new()).await;
+    assert!(world.waiting().await.is_empty(), "a host has it");
+    std::fs::remove_file(world.file("a.efi")).expect("removed");
+    world.look().await;
+    world.look().await;
+    // All that has happened so far is known.
+    world.supply.concerns().await;
+    let engine = &world.supply.engine;
+    let focus = Focus::default().within(Scope::Active);
+    let of_job = |snapshot: Snapshot| snapshot.jobs.first().map(|job| job.workload);
+    let workload = engine.store.look(focus, &engine.policy(), of_job).await.expect("a look").expect("a job");
+    let gone = Unreadable { why: "No such file".to_owned(), outlook: Outlook::Lasting };
+    world.is_asked(&BTreeMap::from([(workload, gone)])).await;
+    assert_eq!(world.waiting().await, ["a.efi"], "the host has given it back");
+    assert!(world.supply.concerns().await);
+    world.supply.sync().await.expect("noted");
+    assert!(world.waiting().await.is_empty());
+}
+
+#[tokio::test]
 async fn an_image_that_cannot_be_looked_at_is_not_gone() {
     let mut world = World::new(&["a.efi", "b.efi"]).await;
     world.look().await;
@@ -192,7 +286,7 @@ async fn a_source_that_is_spread_otherwise_by_now_queues_what_has_not_come_out()
     let who = dispatch_core::Sighting { address: [192, 0, 2, 1].into(), mac: None, name: None };
     let asked =
         world.supply.engine.decide(Focus::host(&who).within(Scope::Candidates), |snapshot, context| {
-            snapshot.ask(&who, dispatch_core::queue::Ask::Get, &BTreeMap::new(), context)
+            snapshot.ask(&who, Ask::Get, &BTreeMap::new(), context)
         });
     asked.await.expect("an answer");
     world.supply.terms.spread = Spread::EachHost;
