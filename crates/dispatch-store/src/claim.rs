@@ -5,7 +5,7 @@
 //! connection ends, and asks every few seconds whether whoever holds it is still there.
 //!
 //! A lock that we only believe to have is worse than none. So the server is asked for the lock itself, not only for an
-//! answer; whoever has been without it for a minute ends; and a pooler that hands out one session of the server to
+//! answer; whoever has been without it for a minute, and can use the database, ends; and a pooler that hands out one session of the server to
 //! several of its clients is refused, because all of them would have the lock.
 
 use std::fs::{File, TryLockError};
@@ -36,7 +36,7 @@ const SET_UP: [&str; 4] = [
     "SET statement_timeout = 0",
 ];
 
-/// How long somebody without a claim goes on, if nobody is known to have it instead.
+/// How long somebody without a claim goes on with a database that can be used, if nobody is known to have it instead.
 const UNCLAIMED: Duration = Duration::from_mins(1);
 
 /// How long one try to take a database on a server may last: to connect, to wait for who holds it, and some more.
@@ -108,7 +108,8 @@ impl Claim {
     }
 
     /// Keeps it. If the connection is lost it is taken again. Returns when another process has taken it meanwhile, or
-    /// when it could not be had again within a minute: then this one must end.
+    /// when it could not be had again within a minute: then this one must end, unless nobody can use the database anyway;
+    /// it may be kept again then.
     pub async fn keep(&mut self) -> StoreError {
         self.keep_with(Patience::default()).await
     }

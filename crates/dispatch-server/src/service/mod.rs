@@ -271,7 +271,7 @@ impl Service {
             listener.serve(engine.clone(), path, now, limits, stop.clone()).await;
         };
         let api = api.serve(api_listener, serving, stop.clone());
-        tokio::join!(api, booting, hold(&mut claim, &guard, &later), reloader.follow(&guard));
+        tokio::join!(api, booting, hold(&mut claim, &engine.store, &guard, &later), reloader.follow(&guard));
         reloader.end().await;
         later.cancel();
         tasks.close();
@@ -287,10 +287,19 @@ impl Service {
 
 /// Holds the database until the end. If another process takes it, that is the end, and from then on nothing is filed by
 /// this one.
-async fn hold(claim: &mut Claim, guard: &Guard, effects: &CancellationToken) {
-    if let Some(taken) = guard.stop().run_until_cancelled(claim.keep()).await {
+async fn hold(claim: &mut Claim, store: &Store, guard: &Guard, effects: &CancellationToken) {
+    let lost = async {
+        loop {
+            match claim.keep().await {
+                // It is away, for whoever it may be: there is nothing to be done until it is back.
+                StoreError::Unclaimed { .. } if store.ping().await.is_err() => {}
+                why => return why,
+            }
+        }
+    };
+    if let Some(why) = guard.stop().run_until_cancelled(lost).await {
         effects.cancel();
-        guard.end(taken.to_string());
+        guard.end(why.to_string());
     }
 }
 
