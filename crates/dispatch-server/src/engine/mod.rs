@@ -343,21 +343,7 @@ pub(crate) fn later(now: Timestamp, wait: Duration) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::future::Future;
-    use std::pin::Pin;
-    use std::sync::atomic::Ordering;
-
-    struct Still;
-
-    impl Clock for Still {
-        fn now(&self) -> Timestamp {
-            at(0)
-        }
-
-        fn sleep_until(&self, _: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-            Box::pin(std::future::pending())
-        }
-    }
+    use crate::clock::testing::{Hands, counting};
 
     /// An engine over a folder with one image, whose only host has just been given it.
     async fn downloading(folder: &tempfile::TempDir) -> (Engine, Sighting, RunId, Arc<Progress>) {
@@ -368,16 +354,11 @@ mod tests {
         let directory = crate::source::Directory::new(images, Vec::new());
         let found = directory.scan().expect("a source").found;
         let store = Store::open(&folder.path().join("state.db")).await.expect("a store");
-        let count = AtomicU64::new(0);
-        let random: Random = Arc::new(move || {
-            let mut bytes = [7; 10];
-            bytes[2..].copy_from_slice(&count.fetch_add(1, Ordering::Relaxed).to_be_bytes());
-            bytes
-        });
+        let random = counting();
         let engine = Engine::new(
             store,
             Arc::default(),
-            Arc::new(Still),
+            Arc::new(Hands::default()),
             random,
             Source::Directory(directory),
             "a test",

@@ -75,7 +75,8 @@ impl Folder {
 mod tests {
     use std::sync::atomic::Ordering;
 
-    use super::super::supply::tests::{Hands, answer, hang};
+    use super::super::supply::tests::{answer, hang};
+    use crate::clock::testing::Hands;
     use super::*;
 
     #[test]

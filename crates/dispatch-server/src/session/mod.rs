@@ -457,7 +457,7 @@ pub(crate) async fn announce(service: Service, stop: CancellationToken) {
 
 #[cfg(test)]
 mod tests {
-    use std::pin::{Pin, pin};
+    use std::pin::pin;
     use std::sync::atomic::{AtomicU8, Ordering};
     use std::task::Poll;
 
@@ -465,20 +465,8 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::clock::testing::Hands;
     use crate::hub::{HubConfig, ReportTo};
-
-    /// It stands still.
-    struct Still;
-
-    impl Clock for Still {
-        fn now(&self) -> Timestamp {
-            Timestamp::UNIX_EPOCH
-        }
-
-        fn sleep_until(&self, _: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-            Box::pin(std::future::pending())
-        }
-    }
 
     fn config(folder: &TempDir) -> Config {
         let images = folder.path().join("images");
@@ -514,7 +502,7 @@ mod tests {
     async fn start(config: Config, most: usize) -> (Option<Session>, usize) {
         static SEED: AtomicU8 = AtomicU8::new(0);
         let random: Random = Arc::new(|| [SEED.fetch_add(1, Ordering::Relaxed); 10]);
-        let mut starting = pin!(Session::start(config, Arc::new(Still), random));
+        let mut starting = pin!(Session::start(config, Arc::new(Hands::default()), random));
         let mut polls = 0;
         let session = std::future::poll_fn(|context| {
             polls += 1;

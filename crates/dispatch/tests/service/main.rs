@@ -52,6 +52,14 @@ hosts:
   - { id: r2, boot_name: r2, labels: [small] }
 "#;
 
+/// One group, for whoever asks.
+const ONE_GROUP: &str = r#"
+boot: { listen: "BOOT", unknown_hosts: accept }
+groups:
+  metal:
+    - { id: lab, name: Lab, sources: [{ dir: ./images }] }
+"#;
+
 fn named(running: &Running, name: &str) -> Firmware {
     let path = format!("{}/@{name}", running.program.path);
     running.program.firmware().at(&path)
@@ -101,13 +109,7 @@ groups:
 }
 
 fn a_kill_loses_nothing_and_does_nothing_twice(engine: Engine) {
-    let config = r#"
-boot: { listen: "BOOT", unknown_hosts: accept }
-groups:
-  metal:
-    - { id: lab, name: Lab, sources: [{ dir: ./images }] }
-"#;
-    let mut lab = ServiceLab::new(engine, &["a.efi", "b.efi"], config);
+    let mut lab = ServiceLab::new(engine, &["a.efi", "b.efi"], ONE_GROUP);
     let mut running = lab.start();
     ready(&mut running, 2);
     let firmware = running.program.firmware();
@@ -247,13 +249,7 @@ groups:
 }
 
 fn a_second_service_on_one_database_is_refused_until_the_first_is_gone(engine: Engine) {
-    let config = r#"
-boot: { listen: "BOOT", unknown_hosts: accept }
-groups:
-  metal:
-    - { id: lab, name: Lab, sources: [{ dir: ./images }] }
-"#;
-    let mut lab = ServiceLab::new(engine, &["a.efi"], config);
+    let mut lab = ServiceLab::new(engine, &["a.efi"], ONE_GROUP);
     let mut running = lab.start();
     ready(&mut running, 1);
     let (status, stderr) = lab.lab.start_badly().expect("a try");

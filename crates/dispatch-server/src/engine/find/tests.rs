@@ -1,11 +1,9 @@
 //! Images that cannot be read keep nothing else from its host.
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use dispatch_boot::Queue as _;
 use dispatch_core::group::{Group, GroupKind, Spread, UnknownHosts};
@@ -17,22 +15,8 @@ use jiff::Timestamp;
 use tempfile::TempDir;
 
 use super::*;
-use crate::clock::{Clock, Random};
+use crate::clock::testing::{Hands, counting};
 use crate::source::Directory;
-
-/// A clock whose seconds are set by hand.
-#[derive(Default)]
-struct Hands(AtomicI64);
-
-impl Clock for Hands {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_second(1_700_000_000 + self.0.load(Ordering::Relaxed)).expect("a time")
-    }
-
-    fn sleep_until(&self, _: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        Box::pin(std::future::pending())
-    }
-}
 
 struct World {
     folder: TempDir,
@@ -50,12 +34,7 @@ impl World {
         let folder = TempDir::new().expect("a folder");
         let clock = Arc::new(Hands::default());
         let store = Store::open(&folder.path().join("state.db")).await.expect("a store");
-        let count = AtomicU64::new(0);
-        let random: Random = Arc::new(move || {
-            let mut bytes = [7; 10];
-            bytes[2..].copy_from_slice(&count.fetch_add(1, Ordering::Relaxed).to_be_bytes());
-            bytes
-        });
+        let random = counting();
         let sources: Vec<SourceId> = ["first", "second"].map(SourceId::new).into();
         let settings = Group { sources: sources.clone(), ..Group::new(group(), GroupKind::Metal) };
         let policy = Policy {
@@ -134,7 +113,7 @@ async fn a_source_that_is_away_is_left_out_at_once_and_for_a_while() {
     std::fs::write(world.file("first", "a0000.efi"), "x").expect("an image");
     assert_eq!(world.given(2).await.as_deref(), Some("c.efi"));
     assert_eq!(world.given(3).await, None);
-    world.clock.0.store(31, Ordering::Relaxed);
+    world.clock.second.store(31, Ordering::Relaxed);
     assert_eq!(world.given(3).await.as_deref(), Some("a0000.efi"));
 }
 

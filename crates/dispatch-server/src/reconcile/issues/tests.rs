@@ -6,7 +6,7 @@ mod scripted;
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use dispatch_boot::{Queue as _, Work};
 use dispatch_core::queue::Ask;
@@ -18,7 +18,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::*;
-use crate::clock::{Clock, Random};
+use crate::clock::Clock;
+use crate::clock::testing::counting;
 use crate::source::{Directory, Source};
 
 /// A clock that does not wait: whoever waits for a time makes it that time.
@@ -81,12 +82,7 @@ impl Rig {
         let directory = Directory::new(from, Vec::new());
         let found = directory.scan().expect("a source").found;
         let store = Store::open(&folder.path().join("state.db")).await.expect("a store");
-        let count = AtomicU64::new(0);
-        let random: Random = Arc::new(move || {
-            let mut bytes = [7; 10];
-            bytes[2..].copy_from_slice(&count.fetch_add(1, Ordering::Relaxed).to_be_bytes());
-            bytes
-        });
+        let random = counting();
         let engine =
             Engine::new(store, policy("o/r", API), clock, random, Source::Directory(directory), "a test");
         let all = Focus::last_round();

@@ -13,24 +13,12 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
-use crate::clock::{Clock, Random};
+use crate::clock::testing::Hands;
+use crate::clock::{Clock as _, Random};
 use crate::reports;
 use crate::source::{Directory, Source};
 use crate::storage::tests::{BUCKET, both, in_bucket, in_folder, key, open, options, read};
 use crate::storage::{Limits, Storage};
-
-/// A clock that stands still: the outbox looks once and is stopped.
-struct Still;
-
-impl Clock for Still {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_second(1_800_000_000).expect("a time")
-    }
-
-    fn sleep_until(&self, _: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        Box::pin(std::future::pending())
-    }
-}
 
 /// An engine with one report that waits to be written.
 struct Waiting {
@@ -50,7 +38,7 @@ impl Waiting {
         let random: Random = Arc::new(|| [7; 10]);
         let policy = Policy { sinks: Sinks { files: true, issues: None }, ..Policy::default() };
         let source = Source::Directory(directory);
-        let engine = Engine::new(store, Arc::new(policy), Arc::new(Still), random, source, "a test");
+        let engine = Engine::new(store, Arc::new(policy), Arc::new(Hands::default()), random, source, "a test");
         let all = Focus::last_round();
         engine.decide(all, |snapshot, context| snapshot.open(&found, &[], context)).await.expect("a round");
         let who = Sighting { address: [192, 0, 2, 1].into(), mac: None, name: None };
@@ -168,7 +156,7 @@ async fn the_file_of_another_report_is_kept_and_this_one_waits() {
     let stored = waiting.report().await;
     let [(json, text), _] = expected(&stored);
     let mut another: Value = serde_json::from_str(&text).expect("json");
-    another["report"] = json!(ReportId::new(Still.now(), [9; 10]));
+    another["report"] = json!(ReportId::new(Hands::default().now(), [9; 10]));
     let another = Bytes::from(another.to_string());
     rig.storage.put(&key(&json), another.clone(), "application/json").await.expect("stored");
     waiting.carry_out(ReportSink::Storage(rig.storage.clone())).await;

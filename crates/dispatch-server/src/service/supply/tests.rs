@@ -1,10 +1,8 @@
 //! A folder whose file system does not answer, and one that is empty for a moment.
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use dispatch_core::queue::{Ask, Outlook, Unreadable};
 use dispatch_core::run::Policy;
@@ -14,30 +12,8 @@ use tempfile::TempDir;
 
 use super::super::folder::Folders;
 use super::*;
-use crate::clock::{Clock, Random};
+use crate::clock::testing::{Hands, counting};
 use crate::source::Directory;
-
-/// A clock that stands, and on which each time that somebody waits for has come or never comes.
-#[derive(Default)]
-pub(in crate::service) struct Hands {
-    pub(in crate::service) is_late: AtomicBool,
-    second: AtomicU64,
-}
-
-impl Clock for Hands {
-    fn now(&self) -> Timestamp {
-        let second = i64::try_from(self.second.load(Ordering::Relaxed)).expect("a time");
-        Timestamp::from_second(1_700_000_000 + second).expect("a time")
-    }
-
-    fn sleep_until(&self, _: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        if self.is_late.load(Ordering::Relaxed) {
-            Box::pin(std::future::ready(()))
-        } else {
-            Box::pin(std::future::pending())
-        }
-    }
-}
 
 struct World {
     folder: TempDir,
@@ -64,12 +40,7 @@ impl World {
         }
         let clock = Arc::new(Hands::default());
         let store = Store::open(&folder.path().join("state.db")).await.expect("a store");
-        let count = AtomicU64::new(0);
-        let random: Random = Arc::new(move || {
-            let mut bytes = [7; 10];
-            bytes[2..].copy_from_slice(&count.fetch_add(1, Ordering::Relaxed).to_be_bytes());
-            bytes
-        });
+        let random = counting();
         let settings = Group { sources: vec![id()], ..Group::new(group(), GroupKind::Metal) };
         let policy = Policy { groups: Some(Arc::from(vec![settings])), ..Policy::default() };
         let engine = Engine::without_sources(store, Arc::new(policy), Arc::clone(&clock) as _, random, "t");
