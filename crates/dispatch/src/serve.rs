@@ -98,6 +98,7 @@ async fn reload(reloader: &Reloader) {
                 warn!("{mistake}");
             }
         }
+        Err(error @ ReloadError::Unfinished) => warn!("{error}"),
         Err(ReloadError::Start(error)) => warn!("the configuration cannot be put into force: {error}"),
     }
 }

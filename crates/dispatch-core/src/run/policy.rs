@@ -42,7 +42,7 @@ pub struct Policy {
     /// Groups that have left the configuration, as they last were in it: what was started for them ends by the rules
     /// that it was started with. Nothing more is started.
     pub departed: Arc<[Group]>,
-    /// Where reports go of what runs from sources that have left a group that is still there.
+    /// Where reports go of what runs from sources that have left their group.
     pub departed_targets: Arc<BTreeMap<(GroupId, SourceId), IssueTarget>>,
     /// The hosts that the configuration lists.
     pub listed: Arc<[ListedHost]>,
@@ -115,7 +115,7 @@ impl Policy {
     pub fn after(self, before: &Self) -> Self {
         let left = before.groups.iter().flat_map(|groups| groups.iter()).chain(&*before.departed);
         let departed: Vec<Group> = left.filter(|group| self.group(&group.id).is_none()).cloned().collect();
-        let all = before.groups.iter().flat_map(|groups| groups.iter());
+        let all = before.groups.iter().flat_map(|groups| groups.iter()).chain(&*before.departed);
         let of_group = |group: &Group| {
             let of_source = |(source, target): (&SourceId, &IssueTarget)| {
                 ((group.id.clone(), source.clone()), target.clone())
@@ -124,7 +124,7 @@ impl Policy {
         };
         let known = before.departed_targets.iter().map(|(of, target)| (of.clone(), target.clone()));
         let has_left = |(group, source): &(GroupId, SourceId)| {
-            self.group(group).is_some_and(|group| !group.sources.contains(source))
+            self.group(group).is_none_or(|group| !group.sources.contains(source))
         };
         let targets = known.chain(all.flat_map(of_group)).filter(|(of, _)| has_left(of));
         let departed_targets = Arc::new(targets.collect());
@@ -281,6 +281,10 @@ mod tests {
             Some(target()),
             "however many files were read since"
         );
+        let gone = policy(&[]).after(&left);
+        assert_eq!(issues(&gone), Some(target()), "also when its group leaves after it");
+        let back = with(&[], &[]).after(&policy(&[]).after(&before));
+        assert_eq!(issues(&back), Some(target()), "also when its group comes back without it");
         let changed = with(&[&source], &[]).after(&before);
         assert_eq!(issues(&changed), None, "it is still there, and is not to be filed any more");
     }

@@ -2,15 +2,15 @@
 
 use axum::Json;
 use axum::extract::State;
+use dispatch_store::StoreError;
 use dispatch_wire::api::{ConfigurationChange, Reloaded};
-use tokio_util::task::TaskTracker;
 use utoipa_axum::routes;
 
 use super::Api;
 use super::identity::Identity;
 use super::problem::{Answer, Kind, Problem};
 use super::routes::Routes;
-use crate::service::ReloadError;
+use crate::service::{ReloadError, StartError};
 
 pub(crate) fn routes() -> Routes {
     Routes::new().admin(routes!(reload))
@@ -36,14 +36,16 @@ async fn reload(State(api): State<Api>, who: Identity) -> Answer<Json<Reloaded>>
         return Err(Problem::new(Kind::Conflict, detail));
     };
     tracing::info!("{} has the configuration read again", who.name);
-    // In a task of its own: a client that hangs up must not leave half of it done.
-    let reader = reader.clone();
-    let reading = TaskTracker::new().spawn(async move { reader.reload().await });
-    let reloaded = reading.await.map_err(Problem::internal)?.map_err(|error| match error {
+    let reloaded = reader.reload().await.map_err(|error| match error {
         ReloadError::Mistakes(mistakes) => {
             Problem::new(Kind::InvalidConfiguration, format!("nothing has changed:\n{mistakes}"))
         }
+        // The database may have the new groups, or not: only reading the file again makes sure.
+        ReloadError::Start(StartError::Store(error @ StoreError::Unknown(_))) => {
+            Problem::new(Kind::Conflict, format!("it is not known what has changed, try again: {error}"))
+        }
         ReloadError::Start(error) => Problem::new(Kind::Conflict, format!("nothing has changed: {error}")),
+        error @ ReloadError::Unfinished => Problem::internal(error),
     })?;
     let changes = reloaded.differences.into_iter().map(|difference| ConfigurationChange {
         key: difference.key,

@@ -76,8 +76,8 @@ mod tests {
     use std::sync::atomic::Ordering;
 
     use super::super::supply::tests::{answer, hang};
-    use crate::clock::testing::Hands;
     use super::*;
+    use crate::clock::testing::Hands;
 
     #[test]
     fn a_folder_that_hangs_holds_one_thread_however_often_the_configuration_is_read_again() {

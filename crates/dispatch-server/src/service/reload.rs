@@ -41,6 +41,11 @@ pub enum ReloadError {
     /// It could not be applied.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// It may have been applied in part.
+    #[error(
+        "reading it again has failed in the middle, and dispatch ends: start it again, with the new file"
+    )]
+    Unfinished,
 }
 
 /// See the module. Cheap to clone.
@@ -62,11 +67,12 @@ struct State {
     configuration: Option<Arc<Configuration>>,
     supplies: Vec<super::Supply>,
     running: Option<Running>,
+    /// Who watches over that from the first time on that they are followed.
+    guard: Option<Guard>,
 }
 
 /// The loops that follow the sources.
 struct Running {
-    guard: Guard,
     /// Ends these loops only.
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -94,8 +100,23 @@ impl Reloader {
         self.state().configuration.clone().expect("a configuration is in force")
     }
 
-    /// Reads the configuration again, and puts it into force.
+    /// Reads the configuration again, and puts it into force. Goes on to its end even if nobody waits for it any more.
     pub async fn reload(&self) -> Result<Reloaded, ReloadError> {
+        let (reader, guard) = (self.clone(), self.state().guard.clone());
+        let (told, answer) = tokio::sync::oneshot::channel();
+        let reading = async move {
+            // Whoever asked may be gone.
+            let _ = told.send(reader.read_again().await);
+        };
+        let tasks = TaskTracker::new();
+        match guard {
+            Some(guard) => tasks.spawn(guard.over("reads the configuration again", reading)),
+            None => tasks.spawn(reading),
+        };
+        answer.await.unwrap_or_else(|_| Err(ReloadError::Unfinished))
+    }
+
+    async fn read_again(&self) -> Result<Reloaded, ReloadError> {
         let _turn = self.0.turn.lock().await;
         let load = Arc::clone(&self.0.load);
         let loaded = tokio::task::spawn_blocking(move || load()).await;
@@ -108,16 +129,14 @@ impl Reloader {
         let fetched = self.fetched_templates(&configuration, &mut notices).await;
         let fetched = fetched.map_err(StartError::from)?;
         // Nobody looks through the old sources any more while the new ones come into force.
-        let guard = self.end().await;
+        self.end().await;
         let applied = self.apply(configuration, &fetched).await;
         if let Err(error) = &applied {
             tracing::error!("the configuration cannot be put into force, what was before stays: {error}");
             let (_, supplies) = self.0.parts.sources(&before);
             self.state().supplies = supplies;
         }
-        if let Some(guard) = guard {
-            self.begin(&guard);
-        }
+        self.begin();
         applied?;
         self.0.api.set_settings(api_settings(&self.configuration(), users));
         Ok(Reloaded { differences, notices })
@@ -156,26 +175,29 @@ impl Reloader {
     pub(super) async fn follow(&self, guard: &Guard) {
         // If one is coming at the moment, its sources.
         let _turn = self.0.turn.lock().await;
-        self.begin(guard);
+        self.state().guard = Some(guard.clone());
+        self.begin();
     }
 
     /// Follows the sources until the service ends, or until there are others.
-    fn begin(&self, guard: &Guard) {
-        let (stop, tasks) = (guard.stop().child_token(), TaskTracker::new());
+    fn begin(&self) {
         let mut state = self.state();
+        let Some(guard) = state.guard.clone() else { return };
+        let (stop, tasks) = (guard.stop().child_token(), TaskTracker::new());
         for supply in std::mem::take(&mut state.supplies) {
             tasks.spawn(guard.over("follows a source", supply.run(stop.clone())));
         }
         tasks.close();
-        state.running = Some(Running { guard: guard.clone(), stop, tasks });
+        state.running = Some(Running { stop, tasks });
     }
 
-    /// Follows the sources no more. Returns who watched over that, if they were followed.
-    pub(super) async fn end(&self) -> Option<Guard> {
-        let Running { guard, stop, tasks } = self.state().running.take()?;
-        stop.cancel();
-        tasks.wait().await;
-        Some(guard)
+    /// Follows the sources no more.
+    pub(super) async fn end(&self) {
+        let running = self.state().running.take();
+        if let Some(Running { stop, tasks }) = running {
+            stop.cancel();
+            tasks.wait().await;
+        }
     }
 
     /// The templates that groups of runners have from URLs. Where one cannot be read, what was known of it stays.

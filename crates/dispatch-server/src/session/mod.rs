@@ -461,7 +461,6 @@ mod tests {
     use std::sync::atomic::{AtomicU8, Ordering};
     use std::task::Poll;
 
-    use jiff::Timestamp;
     use tempfile::TempDir;
 
     use super::*;

@@ -1,6 +1,5 @@
 //! Reports on their way into a folder and into a storage.
 
-use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -38,7 +37,8 @@ impl Waiting {
         let random: Random = Arc::new(|| [7; 10]);
         let policy = Policy { sinks: Sinks { files: true, issues: None }, ..Policy::default() };
         let source = Source::Directory(directory);
-        let engine = Engine::new(store, Arc::new(policy), Arc::new(Hands::default()), random, source, "a test");
+        let engine =
+            Engine::new(store, Arc::new(policy), Arc::new(Hands::default()), random, source, "a test");
         let all = Focus::last_round();
         engine.decide(all, |snapshot, context| snapshot.open(&found, &[], context)).await.expect("a round");
         let who = Sighting { address: [192, 0, 2, 1].into(), mac: None, name: None };
