@@ -371,10 +371,6 @@ mod tests {
         (engine, who, image.run, progress)
     }
 
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_second(1_700_000_000 + seconds).expect("a time")
-    }
-
     #[tokio::test]
     async fn a_run_whose_image_was_changed_under_its_host_errs_even_if_the_image_has_called() {
         for has_called in [false, true] {
