@@ -267,18 +267,10 @@ impl Snapshot {
         }
     }
 
-    /// Makes the jobs of a workload that have not been made yet, and takes back those that left with it.
-    fn queue_once(
-        &mut self,
-        supply: &Supply,
-        workload: WorkloadId,
-        carriers: &Carriers,
-        context: &mut Context<'_>,
-    ) -> Queued {
-        let known = self.workloads.iter().find(|known| known.id == workload).cloned();
-        let Some(known) = known else { return Queued::All };
+    /// What left the queue with a workload comes back with it.
+    fn take_back(&mut self, workload: &Workload, context: &Context<'_>) {
         let left =
-            |job: &&Job| job.workload == workload && job.is_withdrawn && job.state == JobState::Cancelled;
+            |job: &&Job| job.workload == workload.id && job.is_withdrawn && job.state == JobState::Cancelled;
         for id in self.jobs.iter().filter(left).map(|job| job.id).collect::<Vec<_>>() {
             let is_taken = self.has_taken_key(id);
             self.change_job(id, |job| {
@@ -289,8 +281,21 @@ impl Snapshot {
                 // Another one was given it meanwhile.
                 job.dedupe_key = job.dedupe_key.take().filter(|_| !is_taken);
             });
-            self.tell_of_job(id, context.now, Happening::Queued { kind: known.kind, size: known.size });
+            self.tell_of_job(id, context.now, Happening::Queued { kind: workload.kind, size: workload.size });
         }
+    }
+
+    /// Makes the jobs of a workload that have not been made yet, and takes back those that left with it.
+    fn queue_once(
+        &mut self,
+        supply: &Supply,
+        workload: WorkloadId,
+        carriers: &Carriers,
+        context: &mut Context<'_>,
+    ) -> Queued {
+        let known = self.workloads.iter().find(|known| known.id == workload).cloned();
+        let Some(known) = known else { return Queued::All };
+        self.take_back(&known, context);
         let draft = Job {
             priority: supply.priority.saturating_sub(known.terms.order),
             source: Some(supply.source.clone()),

@@ -213,10 +213,10 @@ fn many_workloads_on_many_hosts_do_not_hold_up_everybody_else() {
     let files: Vec<Found> = (0..500).map(|number| file(&format!("f{number}"), 1000)).collect();
     let mut queue = many(100, &files);
     let (took, jobs) = decided(&mut queue, &files);
-    assert!(jobs == 50_000 && took.as_secs() < 20, "{jobs} jobs in {took:?}");
+    assert!(jobs == 50_000 && took.as_secs() < 30, "{jobs} jobs in {took:?}");
     queue.idle("late");
     let (took, jobs) = decided(&mut queue, &files);
-    assert!(jobs == 500 && took.as_secs() < 10, "{jobs} jobs in {took:?}");
+    assert!(jobs == 500 && took.as_secs() < 15, "{jobs} jobs in {took:?}");
 }
 
 #[test]
