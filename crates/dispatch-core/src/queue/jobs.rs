@@ -341,10 +341,10 @@ impl Snapshot {
         let tail = self.tails.entry(job.group.clone()).or_default();
         *tail = tail.saturating_add(STEP);
         job.position = *tail;
-        let id = job.id;
         self.changes.push(Change::Job(job.clone()));
+        let at = self.jobs.len();
         self.jobs.push(job);
-        self.tell_of_job(id, now, Happening::Queued { kind: workload.kind, size: workload.size });
+        self.tell_of_job_at(Some(at), now, Happening::Queued { kind: workload.kind, size: workload.size });
     }
 
     /// A job as a person may change it: it is there, and it is one of the versions that they have seen.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::jobs::{Pin, is_among};
-use super::respread::Fresh;
+use super::respread::{Carriers, Fresh, is_kept_asked};
 use super::{Change, Context, Found, Job, JobState, Outcome, Snapshot};
 use crate::event::Happening;
 use crate::group::{Group, GroupId, Spread};
@@ -116,20 +116,21 @@ impl Snapshot {
         }
         let before = self.changes.len();
         let mut offered = BTreeSet::new();
+        let carriers = self.carriers();
         let (mut wants_past, mut is_late) = (Vec::new(), false);
         for file in found {
             let workload = self.sync_workload(&supply.source, &supply.group, file, context);
             offered.insert(workload);
             self.replace_older(workload, context);
             if supply.is_queued && !self.is_draining(&supply.group) {
-                match self.queue_once(supply, workload, context) {
+                match self.queue_once(supply, workload, &carriers, context) {
                     Queued::All => {}
                     Queued::NotYet => is_late = true,
                     Queued::Unknown => wants_past.push(workload),
                 }
             }
         }
-        self.forget_asked(&offered);
+        self.forget_asked(|job| offered.contains(&job.workload) && !is_kept_asked(supply, job));
         self.withdraw(supply, &offered, looks, context);
         let is_queued = |change: &Change| matches!(change, Change::Job(job) if job.state == JobState::Queued);
         let has_begun = self.changes[before..].iter().any(is_queued);
@@ -221,7 +222,8 @@ impl Snapshot {
         for job in waiting.cloned().collect::<Vec<_>>() {
             let labels = self.labels_of_pin(job.pin.as_deref());
             let is_queued = labels.iter().any(|label| is_among(&new.queued_for, label));
-            if job.source.is_some() && !job.auto_requeue && is_queued {
+            // What a person has asked for again is not what was queued before.
+            if job.source.is_some() && !job.auto_requeue && !job.is_asked && is_queued {
                 let why = "another version of it is offered, which was queued before";
                 self.leave(job.id, why, context);
                 continue;
@@ -265,12 +267,10 @@ impl Snapshot {
         }
     }
 
-    /// Makes the jobs of a workload that have not been made yet, and takes back those that left with it.
-    fn queue_once(&mut self, supply: &Supply, workload: WorkloadId, context: &mut Context<'_>) -> Queued {
-        let known = self.workloads.iter().find(|known| known.id == workload).cloned();
-        let Some(known) = known else { return Queued::All };
+    /// What left the queue with a workload comes back with it.
+    fn take_back(&mut self, workload: &Workload, context: &Context<'_>) {
         let left =
-            |job: &&Job| job.workload == workload && job.is_withdrawn && job.state == JobState::Cancelled;
+            |job: &&Job| job.workload == workload.id && job.is_withdrawn && job.state == JobState::Cancelled;
         for id in self.jobs.iter().filter(left).map(|job| job.id).collect::<Vec<_>>() {
             let is_taken = self.has_taken_key(id);
             self.change_job(id, |job| {
@@ -281,8 +281,21 @@ impl Snapshot {
                 // Another one was given it meanwhile.
                 job.dedupe_key = job.dedupe_key.take().filter(|_| !is_taken);
             });
-            self.tell_of_job(id, context.now, Happening::Queued { kind: known.kind, size: known.size });
+            self.tell_of_job(id, context.now, Happening::Queued { kind: workload.kind, size: workload.size });
         }
+    }
+
+    /// Makes the jobs of a workload that have not been made yet, and takes back those that left with it.
+    fn queue_once(
+        &mut self,
+        supply: &Supply,
+        workload: WorkloadId,
+        carriers: &Carriers,
+        context: &mut Context<'_>,
+    ) -> Queued {
+        let known = self.workloads.iter().find(|known| known.id == workload).cloned();
+        let Some(known) = known else { return Queued::All };
+        self.take_back(&known, context);
         let draft = Job {
             priority: supply.priority.saturating_sub(known.terms.order),
             source: Some(supply.source.clone()),
@@ -295,32 +308,39 @@ impl Snapshot {
             )
         };
         let pins = self.pins(&draft, &known, &supply.spread);
+        let before: BTreeSet<String> =
+            known.queued_for.iter().map(|label| label.to_ascii_lowercase()).collect();
         let is_new = |pin: &Pin| {
             let label = pin.label.clone().unwrap_or_default();
-            !pin.also.iter().chain([&label]).any(|label| is_among(&known.queued_for, label))
+            !pin.also.iter().chain([&label]).any(|label| before.contains(&label.to_ascii_lowercase()))
         };
-        let is_changed = Self::was_spread_otherwise(&known, &supply.spread) && pins.iter().any(is_new);
+        let was_otherwise = Self::was_spread_otherwise(&known, &supply.spread);
+        let is_changed = was_otherwise && pins.iter().any(is_new);
         if is_changed && supply.spread != Spread::Any && !self.past.contains_key(&workload) {
             return Queued::Unknown;
         }
+        let earlier = is_changed.then(|| self.earlier(supply, &known, carriers));
+        let fresh = |pin: &Pin| {
+            is_new(pin).then(|| earlier.as_ref().map_or(Fresh::Make, |earlier| earlier.fresh(pin)))
+        };
+        let of_pins: Vec<Option<Fresh>> = pins.iter().map(fresh).collect();
         let (mut made, mut queued) = (Vec::new(), Queued::All);
-        for pin in &pins {
-            let fresh = if is_changed { self.fresh(&known, pin) } else { Fresh::Make };
-            if is_new(pin) && fresh == Fresh::Later {
+        for (pin, fresh) in pins.iter().zip(of_pins) {
+            if fresh == Some(Fresh::Later) {
                 queued = Queued::NotYet;
                 continue;
             }
             // Whatever the host is called later.
             made.extend(pin.also.iter().cloned().chain([pin.label.clone().unwrap_or_default()]));
-            if is_new(pin) && fresh == Fresh::Make {
+            if fresh == Some(Fresh::Make) {
                 let id = JobId::new(context.now, (context.random)());
                 let pin = pin.label.clone();
                 let required_labels = pin.iter().cloned().collect();
                 self.put_at_end(Job { id, required_labels, pin, ..draft.clone() }, &known, context.now);
             }
         }
-        if Self::was_spread_otherwise(&known, &supply.spread) && supply.spread != Spread::Any {
-            self.make_room(supply, &known, &pins, context);
+        if was_otherwise && supply.spread != Spread::Any {
+            self.make_room(supply, &known, &pins, carriers, context);
         }
         self.note_queued(workload, made);
         queued
@@ -349,14 +369,16 @@ impl Snapshot {
                 self.leave(id, "no longer offered: its source does not have it any more", context);
             }
             if was_offered {
+                self.forget_asked(|job| job.workload == workload.id);
                 self.put_workload(workload);
             }
         }
     }
 
-    /// These are offered: that people asked for them again while they were not says nothing any more.
-    fn forget_asked(&mut self, offered: &BTreeSet<WorkloadId>) {
-        let is_asked = |job: &&Job| job.is_asked && !job.state.is_final() && offered.contains(&job.workload);
+    /// That people asked for these again says nothing any more: they did while they were not offered, and they are; or
+    /// before they went.
+    fn forget_asked(&mut self, is_meant: impl Fn(&Job) -> bool) {
+        let is_asked = |job: &&Job| job.is_asked && !job.state.is_final() && is_meant(job);
         for id in self.jobs.iter().filter(is_asked).map(|job| job.id).collect::<Vec<_>>() {
             self.change_job(id, |job| job.is_asked = false);
         }

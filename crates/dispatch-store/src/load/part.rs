@@ -341,20 +341,29 @@ async fn add_source(
     Ok(())
 }
 
-/// The hosts on which workloads have come out, with jobs that are over.
+/// The hosts on which workloads have come out, with jobs that are over. An attempt that errored says nothing of its workload
+/// on that host, unless its job was over with it.
 pub(super) async fn add_past(
     connection: &mut AnyConnection,
     snapshot: &mut Snapshot,
     workloads: &[WorkloadId],
 ) -> Result<(), StoreError> {
-    for workload in workloads {
-        let query = sqlx::query(
-            "SELECT DISTINCT runs.host AS host FROM runs JOIN jobs ON jobs.id = runs.job \
-             WHERE runs.workload = $1 AND runs.verdict IS NOT NULL AND jobs.state IN ('done', 'cancelled')",
-        )
-        .bind(workload.to_string());
-        let hosts = all(connection, query, |row| rows::parsed::<HostId>(row, "host")).await?;
-        snapshot.past.insert(*workload, hosts.into_iter().collect());
+    snapshot.past.extend(workloads.iter().map(|workload| (*workload, BTreeSet::new())));
+    let ids: Vec<String> = workloads.iter().map(ToString::to_string).collect();
+    for ids in ids.chunks(MOST_VALUES) {
+        let query = format!(
+            "SELECT DISTINCT runs.workload AS workload, runs.host AS host FROM runs JOIN jobs ON jobs.id = runs.job \
+             WHERE runs.workload IN ({}) AND runs.verdict IS NOT NULL AND jobs.state IN ('done', 'cancelled') \
+             AND (runs.verdict <> 'errored' OR (jobs.state = 'done' AND NOT EXISTS \
+             (SELECT 1 FROM runs AS later WHERE later.job = runs.job AND later.attempt > runs.attempt)))",
+            places(ids.len())
+        );
+        let read = |row: &AnyRow| {
+            Ok((rows::parsed::<WorkloadId>(row, "workload")?, rows::parsed::<HostId>(row, "host")?))
+        };
+        for (workload, host) in all(connection, bound(query, ids), read).await? {
+            snapshot.past.entry(workload).or_default().insert(host);
+        }
     }
     Ok(())
 }

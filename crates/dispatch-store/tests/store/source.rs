@@ -79,5 +79,11 @@ async fn where_a_workload_has_come_out_is_known_to_whoever_asks(place: Place) {
     let now = lab.now;
     lab.decide(Focus::default(), |snapshot, _| snapshot.tick(now)).await.expect("time passes");
     assert_eq!(past(&lab).await, 1, "the other is tried again");
+    lab.boot(1).await;
+    assert!(lab.report(1, "u", Verdict::Passed).await);
+    lab.now = lab.now.checked_add(std::time::Duration::from_secs(100_000)).expect("a time");
+    let now = lab.now;
+    lab.decide(Focus::default(), |snapshot, _| snapshot.tick(now)).await.expect("time passes");
+    assert_eq!(past(&lab).await, 2, "of the host on which it errored nothing is known");
     assert!(look(&lab, Focus::default()).await.past.is_empty(), "nobody asked");
 }

@@ -89,16 +89,134 @@ fn jobs_for_single_hosts_that_wait_stay_and_nothing_is_added() {
 }
 
 #[test]
-fn a_host_that_runs_it_is_asked_for_no_more_until_that_is_over() {
+fn nothing_is_added_while_a_run_may_yet_come_back_for_any_host() {
     let mut queue = service();
     offer(&mut queue, &Spread::Any);
     queue.given("r1").expect("work");
     let synced = offer(&mut queue, &Spread::EachHost);
     assert!(synced.is_left, "it is to be looked at when that run is over");
-    assert_eq!(queue.order("g").len(), 2);
+    assert!(queue.order("g").is_empty());
     queue.finish("r1");
     assert!(!offer(&mut queue, &Spread::EachHost).is_left);
     assert_eq!(run_all(&mut queue), ["r2", "r3"]);
+}
+
+#[test]
+fn a_run_in_one_rack_keeps_no_host_of_another_from_its_own() {
+    let mut queue = service();
+    offer(&mut queue, &racks());
+    queue.given("r1").expect("work");
+    assert!(offer(&mut queue, &Spread::EachHost).is_left);
+    assert_eq!(queue.given("r2"), None, "it may come back for that");
+    assert_eq!(queue.given("r3").as_deref(), Some("a"));
+}
+
+#[test]
+fn each_host_has_one_run_though_what_was_for_any_errored_on_one_and_passed_on_another() {
+    let mut queue = service();
+    offer(&mut queue, &Spread::Any);
+    queue.given("r1").expect("work");
+    offer(&mut queue, &Spread::EachHost);
+    queue.lose("r1");
+    queue.given("r2").expect("it is tried again");
+    queue.finish("r2");
+    offer(&mut queue, &Spread::EachHost);
+    assert_eq!(run_all(&mut queue), ["r1", "r3"], "of r1 nothing is known, and r2 has it");
+}
+
+/// What was for any host is done on the first; each is to have its own by now, and a person asks for the first again.
+fn asked_again() -> (Model, JobId) {
+    let mut queue = service();
+    offer(&mut queue, &Spread::Any);
+    assert_eq!(run_all(&mut queue), ["r1"]);
+    offer(&mut queue, &Spread::EachHost);
+    assert_eq!(run_all(&mut queue), ["r2", "r3"]);
+    let job = queue.jobs("a")[0].id;
+    queue.again(job).expect("over");
+    (queue, job)
+}
+
+fn state_of(queue: &Model, id: JobId) -> JobState {
+    queue.snapshot.jobs.iter().find(|job| job.id == id).expect("a job").state
+}
+
+#[test]
+fn what_a_person_asked_for_again_makes_no_room() {
+    let (mut queue, job) = asked_again();
+    for _ in 0..3 {
+        offer(&mut queue, &Spread::EachHost);
+        assert_eq!(state_of(&queue, job), JobState::Queued);
+    }
+    assert_eq!(run_all(&mut queue).len(), 1);
+}
+
+#[test]
+fn what_a_person_asked_for_again_leaves_with_its_file_also_if_it_runs_then() {
+    let (mut queue, job) = asked_again();
+    offer(&mut queue, &Spread::EachHost);
+    queue.given("r1").expect("work");
+    let supply = Supply {
+        source: SourceId::new("g"),
+        group: group("g"),
+        is_queued: true,
+        spread: Spread::EachHost,
+        priority: 0,
+    };
+    queue.look(&supply, &[], &Looks::agreed(&[]));
+    queue.lose("r1");
+    assert_eq!(state_of(&queue, job), JobState::Queued);
+    queue.look(&supply, &[], &Looks::agreed(&[]));
+    assert_eq!(state_of(&queue, job), JobState::Cancelled);
+}
+
+/// What a source offers, for as many hosts, of which none has joined after the others yet.
+fn many(hosts: usize, files: &[Found]) -> Model {
+    let mut queue = Model::service(vec![metal("g", &[])]);
+    for number in 0..hosts {
+        queue.idle(&format!("h{number}"));
+    }
+    queue.offer("g", files);
+    queue.snapshot.jobs.clear();
+    for workload in queue.snapshot.workloads.clone() {
+        queue.snapshot.past.insert(workload.id, BTreeSet::new());
+    }
+    queue
+}
+
+/// How long it takes to decide, and how many jobs come of it.
+#[expect(clippy::disallowed_methods, reason = "that it does not take long is what is to be shown")]
+fn decided(queue: &mut Model, files: &[Found]) -> (Duration, usize) {
+    let (source, group) = (SourceId::new("g"), group("g"));
+    let supply = Supply { source, group, is_queued: true, spread: Spread::EachHost, priority: 0 };
+    let (now, mut seed, snapshot) = (queue.now, 1_u64 << 40, queue.snapshot.clone());
+    let mut random = || {
+        seed += 1;
+        let mut bytes = [0; 10];
+        bytes[2..].copy_from_slice(&seed.to_be_bytes());
+        bytes
+    };
+    let mut context = Context { now, random: &mut random };
+    let begin = std::time::Instant::now();
+    let outcome = snapshot.sync_source(&supply, files, &Looks::agreed(files), &mut context);
+    let took = begin.elapsed();
+    for change in &outcome.changes {
+        if let Change::Workload(workload) = change {
+            let known = queue.snapshot.workloads.iter_mut().find(|known| known.id == workload.id);
+            known.expect("known").clone_from(workload);
+        }
+    }
+    (took, outcome.changes.iter().filter(|change| matches!(change, Change::Job(_))).count())
+}
+
+#[test]
+fn many_workloads_on_many_hosts_do_not_hold_up_everybody_else() {
+    let files: Vec<Found> = (0..500).map(|number| file(&format!("f{number}"), 1000)).collect();
+    let mut queue = many(100, &files);
+    let (took, jobs) = decided(&mut queue, &files);
+    assert!(jobs == 50_000 && took.as_secs() < 30, "{jobs} jobs in {took:?}");
+    queue.idle("late");
+    let (took, jobs) = decided(&mut queue, &files);
+    assert!(jobs == 500 && took.as_secs() < 15, "{jobs} jobs in {took:?}");
 }
 
 #[test]

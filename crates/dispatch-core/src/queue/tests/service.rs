@@ -92,7 +92,12 @@ impl Model {
             // As the store tells it when it is asked.
             let is_over = |run: &&Run| {
                 let job = self.snapshot.jobs.iter().find(|job| job.id == run.job).expect("its job");
-                run.verdict.is_some() && job.state.is_final()
+                let is_last = |run: &Run| {
+                    let later = |other: &Run| other.job == run.job && other.attempt > run.attempt;
+                    job.state == JobState::Done && !self.snapshot.runs.iter().any(later)
+                };
+                let says = |verdict| verdict != Verdict::Errored || is_last(run);
+                run.verdict.is_some_and(says) && job.state.is_final()
             };
             let mut past: BTreeMap<WorkloadId, BTreeSet<HostId>> = BTreeMap::new();
             for workload in &synced.wants_past {

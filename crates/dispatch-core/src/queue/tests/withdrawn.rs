@@ -180,3 +180,22 @@ fn a_new_version_of_what_has_left_is_queued_once_and_leaves_the_old_one_where_it
     assert_eq!(queue.order("g"), ["a"]);
     assert!(queue.jobs("a").iter().filter(|job| job.state == JobState::Queued).all(|job| !job.is_withdrawn));
 }
+
+#[test]
+fn what_a_person_asked_for_again_is_for_the_version_that_is_offered() {
+    let (mut queue, _) = offering(&["a"]);
+    queue.given("r1").expect("work");
+    queue.finish("r1");
+    queue.offer("g", &[file("a", 2000)]);
+    queue.given("r1").expect("work");
+    queue.finish("r1");
+    let old = queue.jobs("a")[0].id;
+    queue.again(old).expect("over");
+    for _ in 0..2 {
+        queue.offer("g", &[file("a", 2000)]);
+        assert_eq!(queue.order("g"), ["a"]);
+    }
+    assert_eq!(queue.given("r1").as_deref(), Some("a"));
+    let run = queue.snapshot.runs.last().expect("a run");
+    assert_eq!((run.job, run.size), (old, 2000));
+}
