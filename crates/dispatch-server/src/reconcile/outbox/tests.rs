@@ -38,7 +38,8 @@ impl Waiting {
         let random: Random = Arc::new(|| [7; 10]);
         let policy = Policy { sinks: Sinks { files: true, issues: None }, ..Policy::default() };
         let source = Source::Directory(directory);
-        let engine = Engine::new(store, Arc::new(policy), Arc::new(Hands::default()), random, source, "a test");
+        let engine =
+            Engine::new(store, Arc::new(policy), Arc::new(Hands::default()), random, source, "a test");
         let all = Focus::last_round();
         engine.decide(all, |snapshot, context| snapshot.open(&found, &[], context)).await.expect("a round");
         let who = Sighting { address: [192, 0, 2, 1].into(), mac: None, name: None };
