@@ -119,7 +119,7 @@ mod tests {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().max_blocking_threads(2).build();
         runtime.expect("a runtime").block_on(async {
-            let place = tempfile::TempDir::new().expect("a folder");
+            let place = TempDir::new().expect("a folder");
             std::fs::write(place.path().join("a.efi"), "x").expect("an image");
             let description = place.path().join("dispatch.yaml");
             hang(&description);

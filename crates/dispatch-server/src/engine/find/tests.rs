@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use tempfile::TempDir;
 
 use super::*;
+use crate::clock::Clock as _;
 use crate::clock::testing::{Hands, counting};
 use crate::source::Directory;
 
