@@ -313,8 +313,9 @@ impl Parts {
             let (place, opened) = match &source.kind {
                 SourceKind::Directory(folder) => {
                     let directory = Directory::new(folder.clone(), source.filter.clone());
-                    let opened = Arc::new(Source::Directory(directory.clone()));
-                    (Place::Folder(self.folders.open(directory)), opened)
+                    let folder = self.folders.open(directory);
+                    let opened = Arc::new(Source::Directory(folder.directory().clone()));
+                    (Place::Folder(folder), opened)
                 }
                 SourceKind::Release { name, watch } => {
                     let remote = self.remote(configuration, &terms.source, Some(name), &[], &source.filter);

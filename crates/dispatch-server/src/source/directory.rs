@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use dispatch_boot::stub::inspect::{HEAD_LEN, arch_of, efi_arch};
@@ -13,15 +14,14 @@ use dispatch_core::queue::{Found, Outlook, Unreadable};
 use dispatch_core::{Arch, Kind, Terms, Workload, WorkloadId};
 use jiff::Timestamp;
 use nix::libc::{EAGAIN, EINTR, EMFILE, ENFILE};
+use tokio::sync::oneshot;
 
 use super::description::{Descriptions, Unknown};
+use super::opens::{OPEN, Opens};
 use super::{NotOpened, all_alike};
 
 /// The file that describes the workloads of a directory.
 pub const DESCRIPTION: &str = "dispatch.yaml";
-
-/// How long a file system may take to open an image. Firmware gives up after four to five seconds.
-const OPEN: Duration = Duration::from_millis(800);
 
 /// How long a file that has changed must be left alone before it is served.
 const SETTLED: Duration = Duration::from_secs(2);
@@ -76,6 +76,7 @@ pub enum SourceError {
 pub struct Directory {
     path: PathBuf,
     filters: Vec<String>,
+    opens: Arc<Opens>,
 }
 
 /// What a scan found.
@@ -101,7 +102,13 @@ impl Directory {
     /// The directory at `path`; `filters` are parts of names, any match keeps an image.
     #[must_use]
     pub fn new(path: PathBuf, filters: Vec<String>) -> Self {
-        Self { path, filters }
+        Self { path, filters, opens: Arc::default() }
+    }
+
+    /// The same directory, whose images are opened together with those that others open so.
+    #[must_use]
+    pub(crate) fn opened_with(self, opens: &Arc<Opens>) -> Self {
+        Self { opens: Arc::clone(opens), ..self }
     }
 
     /// Where it is.
@@ -213,26 +220,37 @@ impl Directory {
     pub async fn open(&self, workload: &Workload) -> Result<Opened, NotOpened> {
         let (folder, name) = (self.path.clone(), workload.name.clone());
         let passing = |why: &str| Unreadable { why: why.to_owned(), outlook: Outlook::Passing };
-        let open = tokio::task::spawn_blocking(move || {
+        let open = move || {
             open_image(&folder.join(name))
                 .map_err(|error| NotOpened { is_whole: is_away(&folder), why: unreadable(&error) })
-        });
-        match tokio::time::timeout(OPEN, open).await {
-            Ok(Ok(opened)) => opened,
-            Ok(Err(_)) => Err(NotOpened { why: passing("it could not be opened"), is_whole: false }),
-            Err(_) => Err(NotOpened { why: passing("its file system does not answer"), is_whole: true }),
+        };
+        match self.opens.look(open).await {
+            Some(Ok(opened)) => opened,
+            Some(Err(_)) => Err(NotOpened { why: passing("it could not be opened"), is_whole: false }),
+            None => Err(NotOpened { why: passing("its file system does not answer"), is_whole: true }),
         }
     }
 
     /// Of these workloads those whose images cannot be opened, and why: at once, where one could not. Nothing if the file
-    /// system does not tell in time.
+    /// system does not tell in time, or if somebody else is told at the moment.
     pub async fn absent(&self, workloads: Vec<Workload>) -> BTreeMap<WorkloadId, Unreadable> {
+        let Some(place) = self.opens.list() else { return BTreeMap::new() };
         let folder = self.path.clone();
-        let look = tokio::task::spawn_blocking(move || {
-            let why = |name: &str| open_image(&folder.join(name)).err().map(|error| unreadable(&error));
-            workloads.iter().filter_map(|known| Some((known.id, why(&known.name)?))).collect()
+        let (tell, told) = oneshot::channel();
+        tokio::task::spawn_blocking(move || {
+            let _place = place;
+            let mut absent = BTreeMap::new();
+            for known in workloads {
+                if tell.is_closed() {
+                    // It took too long: nobody waits for the others.
+                    return;
+                }
+                let opened = open_image(&folder.join(&known.name));
+                absent.extend(opened.err().map(|error| (known.id, unreadable(&error))));
+            }
+            let _ = tell.send(absent);
         });
-        tokio::time::timeout(OPEN, look).await.ok().and_then(Result::ok).unwrap_or_default()
+        tokio::time::timeout(OPEN, told).await.ok().and_then(Result::ok).unwrap_or_default()
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod description;
 mod directory;
 pub mod memory;
+mod opens;
 pub mod remote;
 pub mod upstream;
 pub mod urls;
@@ -11,6 +12,7 @@ use dispatch_core::queue::{Found, Outlook, Unreadable};
 use dispatch_core::{Arch, Workload};
 
 pub use directory::{DESCRIPTION, Directory, Opened, Scan, SourceError};
+pub(crate) use opens::Opens;
 
 use crate::fetch::Images;
 

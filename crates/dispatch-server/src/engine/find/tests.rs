@@ -139,3 +139,31 @@ async fn what_a_host_has_begun_with_is_looked_for_though_its_source_was_away() {
     world.engine.away.note(&SourceId::new("first"), &why, world.clock.now());
     assert_eq!(world.given(1).await.as_deref(), Some("a.efi"), "it is its own");
 }
+
+#[test]
+fn a_host_whose_begun_image_hangs_takes_no_thread_for_each_time_that_it_asks() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(4).build();
+    runtime.expect("a runtime").block_on(async {
+        let world = World::new().await;
+        world.offer("first", &["a.efi".to_owned()], 1).await;
+        let begun = world.file("first", "a.efi");
+        std::fs::write(&begun, "x").expect("an image");
+        assert_eq!(world.given(1).await.as_deref(), Some("a.efi"));
+        std::fs::remove_file(&begun).expect("removed");
+        let made = std::process::Command::new("mkfifo").arg(&begun).status().expect("mkfifo");
+        assert!(made.success());
+        let mut given = Vec::new();
+        for ask in 1..=6 {
+            world.clock.second.store(ask * 31, Ordering::Relaxed);
+            given.push(world.given(1).await);
+        }
+        world.offer("second", &["b.efi".to_owned()], 0).await;
+        std::fs::write(world.file("second", "b.efi"), "x").expect("an image");
+        let other = world.given(2).await;
+        // Whoever waits for it goes on.
+        let writer = std::fs::File::options().read(true).write(true).open(&begun).expect("a pipe");
+        assert_eq!(given, vec![None; 6]);
+        assert_eq!(other.as_deref(), Some("b.efi"), "the other folder is served");
+        drop(writer);
+    });
+}
