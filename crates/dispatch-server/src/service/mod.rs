@@ -438,3 +438,26 @@ fn fetch(parts: &Parts, configuration: &Configuration) -> Option<Fetch> {
     let settings = FetchSettings { limit: configuration.cache.size, prefetch: configuration.cache.prefetch };
     Some(Fetch::new(parts.engine.clone(), parts.images.clone(), Arc::new(network), settings))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::testing::counting;
+
+    #[test]
+    fn without_a_metal_group_nothing_listens_for_firmware_and_nothing_is_announced() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let at = taken.local_addr().expect("an address");
+        let bind = |groups: &str| {
+            let text = format!("boot: {{ listen: \"{at}\" }}\ngroups: {groups}\n");
+            let none = |_: &str| Err(std::env::VarError::NotPresent);
+            let loaded = crate::config::parse(&text, std::path::Path::new("dispatch.yaml"), &none);
+            let configuration = loaded.expect("a configuration").configuration;
+            bind_boot(&configuration, &counting(), &mut Vec::new())
+        };
+        let runners = bind("{ github: [{ id: r, runner_labels: [x] }] }").expect("nobody wants the port");
+        assert!(runners.is_none());
+        let metal = bind("{ metal: [{ id: m }] }");
+        assert!(matches!(metal, Err(StartError::Boot(_))), "its port is taken");
+    }
+}
